@@ -1,0 +1,1 @@
+"""DICOM archives in, canonical tensors out."""

@@ -1,0 +1,1 @@
+"""The honest report of a run: result.json and report.html."""

@@ -1,0 +1,1 @@
+"""How a round's mean update moves the model."""

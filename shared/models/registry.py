@@ -1,0 +1,79 @@
+"""The closed registry of models: a study names one, and nothing that a study says is ever imported or called.
+
+Guarantees: the same name, options, shape and seed give the same weights on every machine, and building a model
+leaves the caller's random state untouched. Every registered model takes float32 [n, channels, H, W] in [0, 1],
+returns logits float32 [n, classes], treats each image on its own (no batch statistics, so private training may
+use it), and holds only floating-point parameters.
+
+    >>> from shared.study import Model
+    >>> net = build(Model(name="cnn"), channels=1, classes=2, size=(32, 32), seed=0)
+    >>> net(torch.zeros(5, 1, 32, 32)).shape
+    torch.Size([5, 2])
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import torch
+from torch import nn
+
+from shared.errors import InputError, MisuseError
+
+__all__ = ["MODELS", "Chosen", "build"]
+
+#: Name in a study → module of this package, whose `Options` and `create` build it. Imported on first use: MONAI
+#: alone takes seconds.
+MODELS: Mapping[str, str] = {
+    "cnn": "shared.models.cnn",
+    "densenet121": "shared.models.densenet",
+    "scattering": "shared.models.scattering",
+}
+
+_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
+_WRONG = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*?))? - at `\$\.(?P<key>[^`]*)`$", re.DOTALL)
+_INVALID = re.compile(r"^Invalid (?P<kind>.*?) value (?P<got>.*) - at `\$\.(?P<key>[^`]*)`$", re.DOTALL)
+
+O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741
+
+
+class Chosen(Protocol):
+    """What a study's `model` section says: satisfied by `shared.study.Model`."""
+
+    @property
+    def name(self) -> str:
+        """A key of `MODELS`."""
+
+    @property
+    def options(self) -> Mapping[str, int | float | str]:
+        """Overrides of the model's `Options`."""
+
+
+def build(model: Chosen, *, channels: int, classes: int, size: tuple[int, int], seed: int) -> nn.Module:
+    """The model that `model` names, in training mode, on the CPU, with weights drawn from `seed`.
+
+    `size` is rows × columns in pixels. Raises InputError for a name or an option that is not registered or out
+    of range.
+    """
+    if channels < 1 or classes < 2 or min(size) < 8:
+        raise MisuseError("build", expected="channels ≥ 1, classes ≥ 2, sides ≥ 8", got=f"{channels}, {classes}, {size}")
+    if model.name not in MODELS:
+        near = difflib.get_close_matches(model.name, MODELS, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else "Name a registered model."
+        raise InputError("model.name", expected=f"one of {', '.join(MODELS)}", got=f"'{model.name}'", do=hint)
+    module = import_module(MODELS[model.name])
+    options = _options(module.Options, model)
+    create: Callable[..., nn.Module] = module.create
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create(options, channels=channels, classes=classes, size=size)
+
+
+def _options(cls: type[O], model: Chosen) -> O:
+    try:
+        return msgspec.convert(dict(model.options), cls)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), cls, model) from None

@@ -1,0 +1,206 @@
+"""The study file: what the consortium asks, hashed, signed, and shown to hospitals before they agree.
+
+Guarantees: a `Study` is complete and consistent, frozen, and two equal studies have equal hashes whatever
+their comments and key order. Unknown keys are refused by name. Sizes are rows × columns in pixels, times in
+seconds, distances in mm.
+
+    >>> study = parse_study(MINIMAL)
+    >>> study.training.rounds
+    2
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from shared.toml import parse_toml, read_toml
+from shared.wire import Record, digest
+
+__all__ = ["MINIMAL", "Study", "parse_study", "read_study", "spec_hash", "study_hash"]
+
+CANONICAL = "canonical/v1"
+STUDY_LABEL = "konsil/study/v1"
+SPEC_LABEL = "konsil/canonical/v1"
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Positive = Annotated[float, Meta(gt=0, lt=1e9)]
+NotNegative = Annotated[float, Meta(ge=0, lt=1e9)]
+Count = Annotated[int, Meta(ge=1)]
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Side = Annotated[int, Meta(ge=8, le=4096)]
+Augmentation = Literal["flip", "rotate", "shift", "scale", "noise", "contrast", "quarter"]
+
+
+class Task(Record, frozen=True):
+    """What is learned. `labels` as they stand in the label files; the last one is the finding looked for."""
+
+    labels: tuple[str, str]
+    kind: Literal["classification"] = "classification"
+
+    def __post_init__(self) -> None:
+        if self.labels[0] == self.labels[1]:
+            raise ValueError("two different labels")
+
+
+class Input(Record, frozen=True):
+    """The canonical tensor asked for (DICOM.md §8): channels × rows × columns, float32 in [0, 1]."""
+
+    modalities: tuple[str, ...]
+    size: tuple[Side, Side]
+    color: bool = False
+    #: "file": the image's own VOI window; "percentile": 1st to 99th; or a fixed (centre, width)
+    window: Literal["file", "percentile"] | tuple[float, float] = "file"
+
+
+class Model(Record, frozen=True):
+    """A name of the closed registry (shared/models) and its options."""
+
+    name: str
+    options: dict[str, int | float | str] = field(default_factory=dict)
+
+
+class Training(Record, frozen=True):
+    """What a hospital does in one round. `batch` counts patients: drawn per step without privacy, the public
+    divisor of the noisy sum with it (PRIVACY.md, one private step, 5)."""
+
+    rounds: Count
+    batch: Count
+    learning_rate: Positive
+    local_steps: Count | None = None
+    local_epochs: Count | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    weight_decay: NotNegative = 0.0
+    #: learning rate over the rounds: constant, or down to a tenth along a cosine
+    schedule: Literal["constant", "cosine"] = "constant"
+    augmentation: tuple[Augmentation, ...] = ()
+    #: augmented copies of each drawn image, averaged before clipping
+    copies: Count = 1
+    #: "equal", "balanced" (from the masked survey; never with privacy), or one public weight per label
+    class_weights: Literal["equal", "balanced"] | tuple[Positive, Positive] = "equal"
+    #: rounds without a better validation figure before the run stops; 0 never stops early
+    early_stopping: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+
+    def __post_init__(self) -> None:
+        if (self.local_steps is None) == (self.local_epochs is None):
+            raise ValueError("exactly one of local_steps and local_epochs")
+
+
+class Federation(Record, frozen=True):
+    """How hospitals work together. Weights are images as a share of `max_images`; a larger site refuses."""
+
+    min_sites: Annotated[int, Meta(ge=2, le=200)]
+    strategy: Literal["fedavg"] = "fedavg"
+    timeout_s: Positive = 600.0
+    max_images: Count = 100_000
+    #: exponential average over rounds of the models handed out as the result; 0 keeps the last one
+    averaging: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+
+
+class Privacy(Record, frozen=True):
+    """What is promised per patient (PRIVACY.md). `sampling_rate`: Poisson rate of patients per step."""
+
+    mode: Literal["off", "local"]
+    unit: Literal["patient"] = "patient"
+    epsilon: Positive | None = None
+    delta: Fraction | None = None
+    clip: Positive | None = None
+    sampling_rate: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+    def __post_init__(self) -> None:
+        given = (self.epsilon, self.delta, self.clip, self.sampling_rate)
+        if self.mode == "off" and any(value is not None for value in given):
+            raise ValueError('no epsilon, delta, clip or sampling_rate while mode = "off"')
+        if self.mode == "local" and any(value is None for value in given):
+            raise ValueError('epsilon, delta, clip and sampling_rate with mode = "local"')
+
+
+class Aggregation(Record, frozen=True):
+    """Secure aggregation (PROTOCOL.md). `threshold` of the cohort must answer to unmask a sum;
+    `update_norm` is the largest L2 norm of one hospital's update: longer ones are scaled down to it."""
+
+    adversary: Literal["semi-honest"] = "semi-honest"
+    threshold: Annotated[float, Meta(gt=0.5, le=1)] = 0.6
+    update_norm: Positive = 10.0
+
+
+class Evaluation(Record, frozen=True):
+    """Patients held out of training, and how the final figures are formed."""
+
+    test: Annotated[float, Meta(gt=0, lt=0.9)] = 0.25
+    validation: Annotated[float, Meta(gt=0, lt=0.9)] = 0.15
+    every: Count = 1
+    #: sensitivity aimed at on the validation patients; the test patients are judged at that threshold
+    sensitivity: Fraction = 0.9
+    #: ask hospitals for their own figures; each shows them only if its policy says so
+    per_site: bool = False
+
+    def __post_init__(self) -> None:
+        if self.test + self.validation >= 1:
+            raise ValueError("test + validation below 1")
+
+
+class Study(Record, frozen=True):
+    """One study, whole."""
+
+    name: Name
+    task: Task
+    input: Input
+    model: Model
+    training: Training
+    federation: Federation
+    privacy: Privacy
+    aggregation: Aggregation = Aggregation()
+    evaluation: Evaluation = Evaluation()
+
+    def __post_init__(self) -> None:
+        if self.privacy.mode == "off":
+            return
+        if self.training.local_steps is None:
+            raise ValueError("training.local_steps with privacy: an epoch's length would tell the patient count")
+        if self.training.class_weights == "balanced":
+            raise ValueError('training.class_weights "equal" or public numbers with privacy: counts are private')
+
+
+def parse_study(text: str, source: str = "study.toml") -> Study:
+    """A study from TOML text. Raises InputError naming the key."""
+    return parse_toml(Study, text, source)
+
+
+def read_study(path: Path) -> Study:
+    """A study from a file. Raises InputError naming the file and key."""
+    return read_toml(Study, path)
+
+
+def study_hash(study: Study) -> bytes:
+    """32 bytes that change whenever any value of the study changes."""
+    return digest(STUDY_LABEL, study)
+
+
+def spec_hash(spec: Input) -> bytes:
+    """32 bytes naming the canonical tensor: the version of the rules and every parameter of `spec`."""
+    return digest(SPEC_LABEL + "/" + CANONICAL, spec)
+
+
+#: The shortest study that says everything it must.
+MINIMAL = """
+name = "minimal"
+[task]
+labels = ["clear", "nodule"]
+[input]
+modalities = ["DX"]
+size = [32, 32]
+[model]
+name = "cnn"
+[training]
+rounds = 2
+batch = 8
+local_steps = 2
+learning_rate = 0.1
+[federation]
+min_sites = 2
+[privacy]
+mode = "off"
+"""
