@@ -52,7 +52,7 @@ def unpack(cls: type[R], data: bytes | memoryview, *, limit: int = LIMIT) -> R:
         ) from None
 
 
-def digest(label: str, *parts: Record | bytes) -> bytes:
+def digest(label: str, *parts: Record | bytes | memoryview) -> bytes:
     """SHA-256 over `parts`, each with its length before it, separated by `label` ("konsil/<step>/v1"). 32 bytes."""
     state = hashlib.sha256(label.encode() + b"\0")
     for part in parts:

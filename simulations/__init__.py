@@ -1,1 +1,3 @@
 """Many hospitals on one machine."""
+
+import shared as shared  # switches Flower's telemetry off before Flower is imported

@@ -254,7 +254,8 @@ def _heart(anatomy: Anatomy, x: Image, y: Image) -> Image:
     vessels = _edge(np.float32(0.120) + np.float32(0.05) * y * y - np.abs(x), 0.045)
     knob = _edge(_ellipse(x - np.float32(0.10), y + np.float32(0.27), 0.10, 0.11), 0.30)
     np.maximum(heart, vessels, out=heart)
-    return np.maximum(heart, knob, out=heart)
+    np.maximum(heart, knob, out=heart)
+    return heart
 
 
 def _spine(anatomy: Anatomy, x: Image, y: Image) -> Image:

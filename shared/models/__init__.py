@@ -1,0 +1,1 @@
+"""The closed registry of models a study may name."""

@@ -15,7 +15,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
 import torch
@@ -34,10 +34,9 @@ MODELS: Mapping[str, str] = {
 }
 
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
-_WRONG = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*?))? - at `\$\.(?P<key>[^`]*)`$", re.DOTALL)
-_INVALID = re.compile(r"^Invalid (?P<kind>.*?) value (?P<got>.*) - at `\$\.(?P<key>[^`]*)`$", re.DOTALL)
+_WRONG = re.compile(r"^(?:Expected )?(?P<expected>.*?)(?:, got .*?)? - at `\$\.(?P<key>[^`]*)`$", re.DOTALL)
 
-O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741
+OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
 
 class Chosen(Protocol):
@@ -59,7 +58,8 @@ def build(model: Chosen, *, channels: int, classes: int, size: tuple[int, int], 
     of range.
     """
     if channels < 1 or classes < 2 or min(size) < 8:
-        raise MisuseError("build", expected="channels ≥ 1, classes ≥ 2, sides ≥ 8", got=f"{channels}, {classes}, {size}")
+        given = f"{channels}, {classes}, {size}"
+        raise MisuseError("build", expected="channels ≥ 1, classes ≥ 2, sides ≥ 8", got=given)
     if model.name not in MODELS:
         near = difflib.get_close_matches(model.name, MODELS, n=1)
         hint = f"Did you mean '{near[0]}'?" if near else "Name a registered model."
@@ -72,8 +72,29 @@ def build(model: Chosen, *, channels: int, classes: int, size: tuple[int, int], 
         return create(options, channels=channels, classes=classes, size=size)
 
 
-def _options(cls: type[O], model: Chosen) -> O:
+def _options(cls: type[OptionsT], model: Chosen) -> OptionsT:
     try:
         return msgspec.convert(dict(model.options), cls)
     except msgspec.ValidationError as error:
         raise _explain(str(error), cls, model) from None
+
+
+def _explain(message: str, cls: type[msgspec.Struct], model: Chosen) -> InputError:
+    known = [field.name for field in msgspec.structs.fields(cls)]
+    if unknown := _UNKNOWN.search(message):
+        near = difflib.get_close_matches(unknown["key"], known, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Options of {model.name}: {', '.join(known)}."
+        return InputError(
+            f"model.options.{unknown['key']}", expected=f"an option of {model.name}", got="an unknown one", do=hint
+        )
+    wrong = _WRONG.match(message)
+    key, expected = (wrong["key"], wrong["expected"]) if wrong else ("", message)
+    if key in known and (choices := _choices(cls, key)):
+        expected = f"one of {choices}"
+    where = f"model.options.{key}" if key else "model.options"
+    return InputError(where, expected=expected, got=repr(model.options.get(key)), do=f"Correct {where}.")
+
+
+def _choices(cls: type[msgspec.Struct], key: str) -> str:
+    kind = next(field.type for field in msgspec.structs.fields(cls) if field.name == key)
+    return ", ".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""

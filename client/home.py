@@ -1,0 +1,108 @@
+"""A hospital's Konsil folder: configuration, keys, ledger, rounds, catalog, cache. Only the daemon's user may read it.
+
+site.toml · policy.toml · root.pub        written by people
+keys/identity.key · keys/archive.key      made here, never leave
+ledger.sqlite · rounds.sqlite · audit.jsonl · archive/ (catalog and cache)
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from client.policy import Policy, read_policy
+from shared.crypto.identity import KEY_BYTES, Identity
+from shared.errors import InputError
+from shared.files import write_atomically
+from shared.toml import read_toml
+from shared.wire import Record
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+class SiteConfig(Record, frozen=True):
+    """site.toml: who we are, where the images and labels are, what training may use."""
+
+    name: str
+    archive: str
+    labels: str
+    threads: Annotated[int, Meta(ge=1)] = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError("a site name of lower-case letters, digits, '.', '_' and '-'")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder at `path`; every property is a place in it or a file's content."""
+
+    path: Path
+
+    @property
+    def config(self) -> SiteConfig:
+        """site.toml."""
+        return read_toml(SiteConfig, self.path / "site.toml")
+
+    @property
+    def policy(self) -> Policy:
+        """policy.toml."""
+        return read_policy(self.path / "policy.toml")
+
+    @property
+    def archive(self) -> Path:
+        """The DICOM archive's folder; a relative path counts from this home."""
+        return self.path / self.config.archive
+
+    @property
+    def labels(self) -> Path:
+        """The label file; a relative path counts from this home."""
+        return self.path / self.config.labels
+
+    @property
+    def root_public(self) -> bytes:
+        """The pinned federation root, 32 bytes."""
+        return self._secret("root.pub")
+
+    @property
+    def identity(self) -> Identity:
+        """This site's Ed25519 identity."""
+        return Identity.from_private_bytes(self._secret("keys/identity.key"))
+
+    @property
+    def archive_key(self) -> bytes:
+        """32 bytes that key patient hashes and splits."""
+        return self._secret("keys/archive.key")
+
+    @property
+    def last_roster(self) -> int:
+        """Version of the newest roster seen; 0 before the first."""
+        path = self.path / "roster.version"
+        return int(path.read_text("ascii")) if path.exists() else 0
+
+    def remember_roster(self, version: int) -> None:
+        """Never accept an older roster than `version` again."""
+        if version > self.last_roster:
+            write_atomically(self.path / "roster.version", str(version).encode(), mode=0o600)
+
+    def _secret(self, name: str) -> bytes:
+        path = self.path / name
+        data = path.read_bytes() if path.exists() else b""
+        if len(data) != KEY_BYTES:
+            raise InputError(str(path), expected="32 bytes", got=f"{len(data)}", do="Restore it from a backup.")
+        return data
+
+
+def make_keys(path: Path) -> bytes:
+    """Identity and archive keys under `path`/keys unless they are there; returns the public identity, 32 bytes."""
+    keys = path / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    keys.chmod(0o700)
+    for name, made in (("identity.key", Identity.generate().private_bytes()), ("archive.key", secrets.token_bytes(32))):
+        if not (keys / name).exists():
+            write_atomically(keys / name, made, mode=0o600)
+    return Identity.from_private_bytes((keys / "identity.key").read_bytes()).public

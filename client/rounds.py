@@ -1,0 +1,116 @@
+"""Durable round state: what this site joined, which plans it answered, and with which bytes.
+
+Rules (PROTOCOL.md):
+1. A plan answered before gets the same stored bytes again and nothing else.
+2. A new plan's attempt is higher than every earlier one of its run.
+3. An unmask request is answered once per plan, ever; asked again in the same words, the same answer.
+4. Everything is on disk before it is sent; a round's secrets go once it is unmasked, its tombstone stays.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.database import open_database, transaction
+from shared.crypto.secret import SecretRecord
+from shared.errors import PeerError
+from shared.messages import Join
+from shared.secagg.joining import JoinRecord, RunKey
+from shared.secagg.member import RoundState
+from shared.wire import pack, unpack
+
+_SCHEMA = """
+CREATE TABLE run (run TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE plan (
+    plan BLOB PRIMARY KEY, run TEXT NOT NULL REFERENCES run(run), round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    reply BLOB, secrets BLOB, request BLOB, answer BLOB, UNIQUE (run, attempt)
+)
+"""
+
+
+class RunState(SecretRecord, frozen=True):
+    """What this site agreed to: the join message, its own run key, and the record it answered with."""
+
+    join: Join
+    key: RunKey
+    record: JoinRecord
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A stored answer to an unmask request, or the secrets to make one."""
+
+    stored: bytes | None
+    secrets: RoundState | None
+
+
+class Rounds:
+    """The site's memory of runs and plans, in one SQLite file shared by any number of processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = open_database(path, _SCHEMA, version=1)
+        self._db.execute("PRAGMA secure_delete=ON")
+
+    def run(self, run: str) -> RunState | None:
+        """What was agreed for `run`, or None if this site has not joined it."""
+        row = self._db.execute("SELECT state FROM run WHERE run = ?", (run,)).fetchone()
+        return unpack(RunState, row[0]) if row else None
+
+    def join(self, state: RunState) -> RunState:
+        """Store `state` unless this run was joined before; returns the one that stands."""
+        with transaction(self._db) as db:
+            db.execute("INSERT INTO run VALUES (?, ?) ON CONFLICT DO NOTHING", (state.join.run, pack(state)))
+        found = self.run(state.join.run)
+        return found if found is not None else state
+
+    def reply(self, plan: bytes) -> bytes | None:
+        """The bytes this plan was answered with; None if it is new. Raises PeerError once they are gone."""
+        row = self._db.execute("SELECT reply FROM plan WHERE plan = ?", (plan,)).fetchone()
+        if row is None:
+            return None
+        if row[0] is None:
+            raise PeerError("plan", expected="the newest plan of its run", got="one that a later plan has replaced")
+        return bytes(row[0])
+
+    def check_newer(self, run: str, round_: int, attempt: int) -> None:
+        """Raise PeerError unless (round, attempt) follows everything this run has asked before."""
+        row = self._db.execute("SELECT max(attempt), max(round) FROM plan WHERE run = ?", (run,)).fetchone()
+        last, last_round = row if row[0] is not None else (-1, -1)
+        if attempt <= last or round_ < last_round:
+            raise PeerError(
+                "plan", expected=f"an attempt after {last}, round {last_round} or later", got=f"{attempt}, {round_}"
+            )
+
+    def store(self, plan: bytes, run: str, round_: int, attempt: int, reply: bytes, secrets: RoundState) -> bytes:
+        """Keep `reply` and the round's secrets; returns the reply that stands if another process was first."""
+        with transaction(self._db) as db:
+            db.execute(
+                "INSERT INTO plan (plan, run, round, attempt, reply, secrets) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (plan) DO NOTHING",
+                (plan, run, round_, attempt, reply, pack(secrets)),
+            )
+            db.execute("UPDATE plan SET reply = NULL, answer = NULL WHERE run = ? AND attempt < ?", (run, attempt))
+        stands = self.reply(plan)
+        return stands if stands is not None else reply
+
+    def answer(self, plan: bytes, request: bytes) -> Answer:
+        """What to answer `request` with. Raises PeerError for an unknown plan or a second, different request."""
+        row = self._db.execute("SELECT secrets, request, answer FROM plan WHERE plan = ?", (plan,)).fetchone()
+        if row is None:
+            raise PeerError("unmask request", expected="a plan this site contributed to", got="another")
+        secrets, asked, stored = row
+        if asked is None:
+            return Answer(None, unpack(RoundState, secrets))
+        if asked != hashlib.sha256(request).digest() or stored is None:
+            raise PeerError("unmask request", expected="one request per plan", got="a second, different one")
+        return Answer(bytes(stored), None)
+
+    def close(self, plan: bytes, request: bytes, answer: bytes) -> bytes:
+        """Keep `answer`, forget the round's secrets, leave the tombstone; returns the answer that stands."""
+        with transaction(self._db) as db:
+            db.execute(
+                "UPDATE plan SET request = ?, answer = ?, secrets = NULL WHERE plan = ? AND request IS NULL",
+                (hashlib.sha256(request).digest(), answer, plan),
+            )
+        stands = self.answer(plan, request).stored
+        return stands if stands is not None else answer

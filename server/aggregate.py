@@ -1,0 +1,293 @@
+"""One secure aggregate, from a task for a cohort to the sum over its survivors (PROTOCOL.md, steps 0, 1, 3 and 4).
+
+Guarantees: a hospital that does not answer, refuses, or sends what the protocol forbids is left out with a reason and
+stops nobody else; a sum over fewer than the study's `min_sites` is never opened.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from server.collect import Arrival, Link
+from shared import messages
+from shared.crypto.roster import Roster
+from shared.errors import KonsilError, OperatorError, PeerError
+from shared.messages import (
+    STEP_OF,
+    Answered,
+    AnyTask,
+    Contributed,
+    Join,
+    Joined,
+    OwnFigures,
+    Refused,
+    Spent,
+    Step,
+    Task,
+    TrainTask,
+    Unmask,
+    payload_digest,
+)
+from shared.network import network_of
+from shared.parameters import layout_of
+from shared.secagg.collector import Collector
+from shared.secagg.joining import JoinRecord, check_join
+from shared.secagg.plan import Plan, threshold_for
+from shared.study import study_hash
+from shared.vectors import Vector, quantizer
+from shared.wire import pack
+
+#: Seconds between looks for hospitals that have not joined yet.
+WELCOME_POLL_S = 0.2
+#: answered so far, asked in all
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one hospital showed beside its masked vector."""
+
+    seconds: float
+    spent: Spent | None
+    figures: OwnFigures | None
+    counts: dict[str, int] | None
+
+
+@dataclass
+class Traffic:
+    """Bytes of Konsil's messages to and from hospitals."""
+
+    down: int = 0
+    up: int = 0
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The opened sum of one step: `vector` uint32, over `survivors`; who is missing and why, and for good or not."""
+
+    vector: Vector
+    survivors: tuple[str, ...]
+    cohort: int
+    shown: Mapping[str, Contribution]
+    missing: Mapping[str, str]
+    #: who is in the sum but did not help to open it, or sent wrong shares
+    remarks: tuple[str, ...] = ()
+
+
+class TooFewError(OperatorError):
+    """A step that too few hospitals answered; `missing` says who did not and why; `may_pass` if
+    asking again could help."""
+
+    def __init__(self, step: str, least: int, got: int, missing: Mapping[str, str], *, may_pass: bool = True) -> None:
+        reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(missing.items()))
+        super().__init__(
+            f"{step} step",
+            expected=f"at least {least} hospitals",
+            got=f"{got} ({reasons or 'nobody joined'})",
+            do="See each reason; --resume goes on from the last checkpoint.",
+        )
+        self.step, self.missing, self.may_pass = step, dict(missing), may_pass
+
+
+@dataclass
+class Members:
+    """Who has joined the run: the signed join record and the Flower node behind each name."""
+
+    records: dict[str, JoinRecord] = field(default_factory=dict)
+    nodes: dict[str, int] = field(default_factory=dict)
+    #: names whose policy refuses parts of this study, with the rule's sentence, by step
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def cohort(self, step: str) -> tuple[str, ...]:
+        """The names to ask for `step`, sorted."""
+        return tuple(sorted(name for name in self.records if (name, step) not in self.refused))
+
+
+class Aggregator:
+    """Asks the members of one run, over `link`."""
+
+    def __init__(self, link: Link, invitation: Join, roster: Roster) -> None:
+        self._link, self._invitation, self._roster = link, invitation, roster
+        self._hash = study_hash(invitation.study)
+        self.study, self.run = invitation.study, invitation.run
+        self.parameters = layout_of(network_of(invitation.study)).size
+        self.expected = tuple(entry.name for entry in roster.entries)
+        self.members = Members()
+        self.traffic = Traffic()
+        self._turned_away: dict[int, str] = {}
+        self._keys: dict[str, JoinRecord] = {}
+
+    def welcome(self, timeout_s: float) -> dict[str, str]:
+        """Wait until every hospital of the roster has joined or refused, `timeout_s` at most.
+
+        Returns what went wrong, by the hospital's name where it is known.
+        """
+        request = messages.request(self._invitation)
+        deadline = time.monotonic() + timeout_s
+        problems: dict[str, str] = {}
+        while len(self.members.records) + len(problems) < len(self.expected):
+            known = {*self.members.nodes.values(), *self._turned_away}
+            newcomers = [node for node in self._link.nodes() if node not in known]
+            for arrival in self._ask(dict.fromkeys(newcomers, request), max(0.0, deadline - time.monotonic())):
+                name, problem = self._joined(arrival)
+                if problem:
+                    self._turned_away[arrival.node] = problem
+                    problems[name] = problem
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(WELCOME_POLL_S)
+        return problems
+
+    def _joined(self, arrival: Arrival) -> tuple[str, str]:
+        """The site behind one answer to the invitation (its node, where no name is known), and what was wrong."""
+        node = f"node {arrival.node}"
+        if arrival.data is None:
+            return node, arrival.problem
+        try:
+            body = messages.read_reply(arrival.data)
+            if isinstance(body, Refused):
+                return body.site if body.site in self.expected else node, body.reason
+            if not isinstance(body, Joined):
+                raise PeerError("join", expected="a join record", got=type(body).__name__)
+            self._admit(body.record)
+        except KonsilError as error:
+            return node, str(error)
+        self.members.nodes[body.record.site] = arrival.node
+        return body.record.site, ""
+
+    def _admit(self, record: JoinRecord) -> None:
+        check_join(
+            record,
+            self._roster,
+            run=self.run,
+            study_hash=self._hash,
+            roster_hash=self._invitation.roster.digest(),
+        )
+        if self._keys.setdefault(record.site, record) != record:
+            raise PeerError(f"join of {record.site}", expected="its one key for this run", got="a second one")
+        self.members.records[record.site] = record
+
+    def aggregate(self, task: AnyTask, *, round_: int, attempt: int, length: int, progress: Progress) -> Sum:
+        """The sum of `task` over the members asked for it. Raises TooFewError; the plan is then spent."""
+        study = self._invitation.study
+        step = STEP_OF[type(task)]
+        names = self.members.cohort(step)
+        least = study.federation.min_sites
+        if len(names) < least:
+            raise TooFewError(step, least, len(names), self._absent(step), may_pass=False)
+        payload = pack(Task(body=task))
+        plan = self._plan(task, names, payload, round_=round_, attempt=attempt, length=length)
+        collector = Collector(plan, self._roster)
+        missing = self._refusals(step)
+        shown = self._contributions(collector, plan, payload, missing, progress)
+        if len(shown) < max(least, plan.threshold):
+            raise TooFewError(step, max(least, plan.threshold), len(shown), missing)
+        survivors = collector.close()
+        silent = self._answers(collector, survivors)
+        if len(survivors) - len(silent) < plan.threshold:
+            raise TooFewError(f"{step} unmask", plan.threshold, len(survivors) - len(silent), silent)
+        vector = collector.finish()
+        remarks = [f"{site} did not help to open the sum: {reason}" for site, reason in sorted(silent.items())]
+        return Sum(vector, survivors, len(names), shown, missing, (*remarks, *collector.faults))
+
+    def _absent(self, step: str) -> dict[str, str]:
+        joined = {name: "has not joined" for name in self.expected if name not in self.members.records}
+        return joined | self._refusals(step)
+
+    def _refusals(self, step: str) -> dict[str, str]:
+        return {site: reason for (site, at), reason in self.members.refused.items() if at == step}
+
+    def _plan(
+        self, task: AnyTask, names: Sequence[str], payload: bytes, *, round_: int, attempt: int, length: int
+    ) -> Plan:
+        study = self._invitation.study
+        return Plan(
+            run=self._invitation.run,
+            study_hash=self._hash,
+            roster_hash=self._invitation.roster.digest(),
+            round=round_,
+            attempt=attempt,
+            step=STEP_OF[type(task)],
+            payload=payload_digest(payload),
+            cohort=tuple(self.members.records[name] for name in names),
+            threshold=threshold_for(len(names), study.aggregation.threshold),
+            quantizer=pack(quantizer(study, len(names))) if isinstance(task, TrainTask) else b"",
+            length=length,
+        )
+
+    def _contributions(
+        self, collector: Collector, plan: Plan, payload: bytes, missing: dict[str, str], progress: Progress
+    ) -> dict[str, Contribution]:
+        """Add the masked vectors up as they come in; `missing` gains whoever is not in the sum."""
+        request = messages.request(Step(plan=plan, payload=memoryview(payload)))
+        names = {self.members.nodes[name]: name for name in plan.sites()}
+        shown: dict[str, Contribution] = {}
+        progress(0, len(names))
+        for arrival in self._ask(dict.fromkeys(names, request), self._invitation.study.federation.timeout_s):
+            name = names[arrival.node]
+            found = self._contribution(collector, name, plan.step, arrival)
+            if isinstance(found, Contribution):
+                shown[name] = found
+            else:
+                missing[name] = found
+            progress(len(shown), len(names))
+        return shown
+
+    def _contribution(self, collector: Collector, name: str, step: str, arrival: Arrival) -> Contribution | str:
+        if arrival.data is None:
+            self._lose(name)
+            return arrival.problem
+        try:
+            body = messages.read_reply(arrival.data)
+            if isinstance(body, Refused):
+                if body.rule:
+                    self.members.refused[name, step] = body.reason
+                return body.reason
+            if not isinstance(body, Contributed):
+                raise PeerError("reply", expected="a contribution", got=type(body).__name__)
+            site = collector.add(body.contribution)
+            if site != name:
+                raise PeerError("contribution", expected=f"one of {name}", got=f"one of {site}")
+        except PeerError as error:
+            return str(error)
+        return Contribution(body.seconds, body.spent, body.figures, body.counts)
+
+    def _answers(self, collector: Collector, survivors: Sequence[str]) -> dict[str, str]:
+        """Ask every survivor to help unmask; returns who did not, and why."""
+        names = {self.members.nodes[name]: name for name in survivors}
+        requests = {node: messages.request(Unmask(request=collector.request(name))) for node, name in names.items()}
+        silent: dict[str, str] = {}
+        for arrival in self._ask(requests, self._invitation.study.federation.timeout_s):
+            name = names[arrival.node]
+            if arrival.data is None:
+                self._lose(name)
+            problem = arrival.problem if arrival.data is None else _answer(collector, arrival.data)
+            if problem:
+                silent[name] = problem
+        return silent
+
+    def _lose(self, name: str) -> None:
+        """A silent site is invited again before the next round; until it answers, nobody waits for it."""
+        self.members.records.pop(name, None)
+        self.members.nodes.pop(name, None)
+
+    def _ask(self, requests: Mapping[int, bytes], timeout_s: float) -> Iterator[Arrival]:
+        """`Link.ask`, with the bytes counted."""
+        self.traffic.down += sum(map(len, requests.values()))
+        for arrival in self._link.ask(requests, timeout_s):
+            self.traffic.up += len(arrival.data or b"")
+            yield arrival
+
+
+def _answer(collector: Collector, data: bytes) -> str:
+    """Hand one reply to `collector`; returns what was wrong with it, or nothing."""
+    try:
+        body = messages.read_reply(data)
+        if isinstance(body, Refused):
+            return body.reason
+        if not isinstance(body, Answered):
+            raise PeerError("reply", expected="an unmask answer", got=type(body).__name__)
+        collector.answer(body.answer)
+    except PeerError as error:
+        return str(error)
+    return ""

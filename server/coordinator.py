@@ -1,0 +1,251 @@
+"""The round loop: survey, then train and evaluate until the rounds, the patience or the hospitals are used up.
+
+Guarantees: hospitals are seen only through sums over at least `min_sites` of them; who was missing is remembered with
+the reason; every round ends in a checkpoint; a run that had to end early says so in `because`.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec.structs import replace
+
+from server.aggregate import Aggregator, Sum, TooFewError, Traffic
+from server.checkpoints import Checkpoint, Checkpoints, Memory
+from server.observer import (
+    Event,
+    Observer,
+    RoundFinished,
+    RoundStarted,
+    RunFinished,
+    RunStarted,
+    SiteJoined,
+    SiteLeft,
+    StepProgress,
+)
+from server.report.result import Images, LeftOut, RoundRow, figure
+from server.strategies import fedavg
+from shared.accounting import noise_multiplier
+from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, SurveyTask, TrainTask
+from shared.metrics import BinaryCounts
+from shared.study import Study
+from shared.vectors import SPLITS, Survey, quantizer, read_counts, read_survey, read_train, vector_length
+
+VALIDATION, TEST = 1, 2
+#: Attempts at one step before the run stops; each trains anew and spends anew.
+ATTEMPTS = 3
+#: Attempts of one start of the coordinator; the next start counts on from above them.
+ATTEMPTS_PER_START = 1_000_000
+#: Seconds a round waits for hospitals that vanished to join again.
+REJOIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run ended: the last checkpoint, the final evaluations (None without), and why if it was early."""
+
+    status: Literal["finished", "stopped", "failed"]
+    because: str
+    checkpoint: Checkpoint
+    validation: BinaryCounts | None
+    test: BinaryCounts | None
+    #: hospitals' own figures on the test patients, where their policy shows them
+    figures: Mapping[str, OwnFigures]
+
+
+class Coordinator:
+    """One run, through `aggregator`. `start` counts the starts of this run, from 1, never the same twice."""
+
+    def __init__(self, aggregator: Aggregator, checkpoints: Checkpoints, observer: Observer, *, start: int) -> None:
+        self._aggregator, self._checkpoints, self._observer = aggregator, checkpoints, observer
+        self._study: Study = aggregator.study
+        self._attempt = start * ATTEMPTS_PER_START
+        self._joined: set[str] = set()
+        self._left: list[LeftOut] = []
+        self._figures: dict[str, OwnFigures] = {}
+
+    def run(self, begin: Checkpoint) -> Outcome:
+        """Go on from `begin`: a fresh model or the last checkpoint. Raises InputError for a privacy target that
+        cannot be met, before any hospital is asked."""
+        study, expected = self._study, len(self._aggregator.expected)
+        noise_multiplier(study)
+        self._tell(RunStarted(self._aggregator.run, study.name, expected, study.training.rounds))
+        self._left = list(begin.memory.left_out)
+        checkpoint, because = begin, ""
+        status: Literal["finished", "stopped", "failed"] = "finished"
+        try:
+            checkpoint = self._prepare(checkpoint)
+            while checkpoint.memory.round < study.training.rounds and not because:
+                checkpoint = self._round(checkpoint)
+                self._checkpoints.save(checkpoint)
+                because = self._patience(checkpoint.memory)
+        except TooFewError as error:
+            status, because = "stopped", str(error)
+            self._missing(checkpoint.memory.round + 1, error.step, error.missing)
+        validation, test = self._final(checkpoint)
+        if test is None:
+            status = "failed"
+        checkpoint = replace(checkpoint, memory=replace(checkpoint.memory, left_out=tuple(self._left)))
+        self._tell(RunFinished(status, because))
+        return Outcome(status, because, checkpoint, validation, test, self._figures)
+
+    def _tell(self, event: Event) -> None:
+        self._observer.notice(event)
+
+    def _missing(self, round_: int, step: str, reasons: dict[str, str]) -> None:
+        for site, reason in sorted(reasons.items()):
+            self._left.append(LeftOut(site=site, round=round_, step=step, reason=reason))
+            self._tell(SiteLeft(site, step, reason))
+
+    def _patience(self, memory: Memory) -> str:
+        """Why to stop before the last round, in words for the report; empty to go on."""
+        patience = self._study.training.early_stopping
+        if not patience or memory.stale < patience or memory.round >= self._study.training.rounds:
+            return ""
+        return (
+            f"early stopping: no better validation figure in {memory.stale} evaluations since round {memory.best_round}"
+        )
+
+    def _prepare(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Wait for the hospitals to join, then survey their images unless this run did so before."""
+        self._missing(checkpoint.memory.round, "join", self._welcome(self._study.federation.timeout_s))
+        if checkpoint.memory.images is not None:
+            return checkpoint
+        total = self._sum(SurveyTask(), 0)
+        survey = read_survey(total.vector, len(total.survivors))
+        weights = class_weights(self._study, survey)
+        memory = replace(checkpoint.memory, images=_images(survey, total), class_weights=weights)
+        return replace(checkpoint, memory=memory)
+
+    def _welcome(self, timeout_s: float) -> dict[str, str]:
+        problems = self._aggregator.welcome(timeout_s)
+        for name in sorted(set(self._aggregator.members.records) - self._joined):
+            self._joined.add(name)
+            self._tell(SiteJoined(name))
+        return problems
+
+    def _sum(self, task: AnyTask, round_: int) -> Sum:
+        """The opened sum of `task`; a sum that was lost is tried again with a new plan, up to ATTEMPTS times."""
+        step = STEP_OF[type(task)]
+        for left in reversed(range(ATTEMPTS)):
+            self._attempt += 1
+            try:
+                total = self._aggregator.aggregate(
+                    task,
+                    round_=round_,
+                    attempt=self._attempt,
+                    length=vector_length(self._aggregator.parameters, task),
+                    progress=lambda answered, asked: self._tell(StepProgress(round_, step, answered, asked)),
+                )
+            except TooFewError as error:
+                if not left or not error.may_pass:
+                    raise
+                self._missing(round_, step, error.missing)
+                self._welcome(REJOIN_S)
+            else:
+                self._missing(round_, step, dict(total.missing))
+                return total
+        raise AssertionError("the last attempt returns or raises")
+
+    def _round(self, checkpoint: Checkpoint) -> Checkpoint:
+        """One round: train, move the model, evaluate the new one on the validation patients."""
+        study, before = self._study, checkpoint.memory
+        round_, clock = before.round + 1, _Clock(self._aggregator.traffic)
+        self._tell(RoundStarted(round_))
+        if len(self._aggregator.members.records) < len(self._aggregator.expected):
+            self._welcome(REJOIN_S)
+        weights = memoryview(checkpoint.state.weights.tobytes())
+        total = self._sum(TrainTask(weights=weights, class_weights=before.class_weights), round_)
+        update = read_train(
+            quantizer(study, total.cohort), total.vector, len(total.survivors), study.federation.max_images
+        )
+        state = fedavg.apply(checkpoint.state, update.mean, averaging=study.federation.averaging)
+        spent = before.spent | {name: c.spent for name, c in total.shown.items() if c.spent is not None}
+        memory = replace(before, round=round_, mass=state.mass, spent=spent)
+        checkpoint = Checkpoint(memory, state, checkpoint.best)
+        judged, counts = None, None
+        if round_ % study.evaluation.every == 0 or round_ == study.training.rounds:
+            judged, counts = self._evaluate(state.result, VALIDATION, round_)
+            checkpoint = _keep_best(checkpoint, counts)
+        row = clock.row(round_, self._attempt, total, update.scaled_down, judged, counts)
+        memory = replace(checkpoint.memory, rows=(*before.rows, row), left_out=tuple(self._left))
+        epsilon = {name: s.epsilon_run for name, s in spent.items()}
+        self._tell(RoundFinished(round_, row.validation_auc, epsilon, row.trained, row.seconds))
+        return replace(checkpoint, memory=memory)
+
+    def _evaluate(self, weights: fedavg.Weights, split: int, round_: int) -> tuple[Sum, BinaryCounts]:
+        total = self._sum(EvaluateTask(weights=memoryview(weights.tobytes()), split=split), round_)
+        return total, BinaryCounts.from_integers(read_counts(total.vector, len(total.survivors)))
+
+    def _final(self, checkpoint: Checkpoint) -> tuple[BinaryCounts | None, BinaryCounts | None]:
+        """The best model on the validation patients (for the operating point) and on the test patients."""
+        memory = checkpoint.memory
+        if not memory.best_round:
+            return None, None
+        validation = BinaryCounts.from_integers(list(memory.best_counts))
+        try:
+            total, test = self._evaluate(checkpoint.best, TEST, memory.round)
+        except TooFewError as error:
+            self._missing(memory.round, "evaluate", error.missing)
+            return validation, None
+        self._figures = {name: c.figures for name, c in total.shown.items() if c.figures is not None}
+        return validation, test
+
+
+class _Clock:
+    """Seconds and bytes of one round, from its making to `row`."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic, self._down, self._up = traffic, traffic.down, traffic.up
+        self._started = time.monotonic()
+
+    def row(
+        self, round_: int, attempt: int, total: Sum, scaled: int, judged: Sum | None, counts: BinaryCounts | None
+    ) -> RoundRow:
+        """The round's line in the result."""
+        slowest = max(c.seconds for c in total.shown.values())
+        if judged is not None:
+            slowest += max(c.seconds for c in judged.shown.values())
+        return RoundRow(
+            round=round_,
+            attempt=attempt,
+            trained=total.survivors,
+            evaluated=judged.survivors if judged is not None else (),
+            seconds=round(time.monotonic() - self._started, 3),
+            slowest_site_s=round(slowest, 3),
+            bytes_down=self._traffic.down - self._down,
+            bytes_up=self._traffic.up - self._up,
+            scaled_down=scaled,
+            validation_auc=figure(counts.stratified_auc) if counts is not None else None,
+            validation_ece=figure(counts.calibration_error) if counts is not None else None,
+        )
+
+
+def class_weights(study: Study, survey: Survey) -> tuple[float, float]:
+    """One weight per label: the study's own numbers, or inverse to the surveyed counts with mean 1."""
+    asked = study.training.class_weights
+    if asked == "equal":
+        return (1.0, 1.0)
+    if asked != "balanced":
+        return asked
+    counts = [max(1, count) for count in survey.labels]
+    return (sum(counts) / (2 * counts[0]), sum(counts) / (2 * counts[1]))
+
+
+def _images(survey: Survey, total: Sum) -> Images:
+    return Images(
+        used=sum(survey.splits),
+        splits=dict(zip(SPLITS, survey.splits, strict=True)),
+        skipped={reason.value: count for reason, count in survey.skipped.items() if count},
+        per_site={name: c.counts for name, c in total.shown.items() if c.counts is not None},
+    )
+
+
+def _keep_best(checkpoint: Checkpoint, counts: BinaryCounts) -> Checkpoint:
+    """Remember the model if its validation figure is the best so far."""
+    memory, area = checkpoint.memory, figure(counts.stratified_auc)
+    if memory.best_round and (area is None or (memory.best_auc is not None and area <= memory.best_auc)):
+        return replace(checkpoint, memory=replace(memory, stale=memory.stale + 1))
+    best = replace(memory, best_round=memory.round, best_auc=area, best_counts=tuple(counts.to_integers()), stale=0)
+    return Checkpoint(best, checkpoint.state, checkpoint.state.result)

@@ -1,0 +1,91 @@
+"""What a run tells whoever watches it: small frozen events, one method to receive them.
+
+Guarantees: events carry names and figures only, nothing of a patient; a round's events come in the order of the
+classes below. An observer must not raise and must not keep the loop waiting. `RunStarted` comes first; a resumed
+run goes on with the `RoundStarted` of its next round.
+
+    observer.notice(RoundStarted(round=3))
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins or is resumed."""
+
+    run: str
+    study: str
+    sites_expected: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class SiteJoined:
+    """A hospital is in, for the first time or again."""
+
+    site: str
+
+
+@dataclass(frozen=True)
+class SiteLeft:
+    """A hospital is out of `step`, and why."""
+
+    site: str
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundStarted:
+    """Round `round` begins; the first is 1."""
+
+    round: int
+
+
+@dataclass(frozen=True)
+class StepProgress:
+    """`answered` of the `asked` hospitals have answered `step` (train, unmask, evaluate)."""
+
+    round: int
+    step: str
+    answered: int
+    asked: int
+
+
+@dataclass(frozen=True)
+class RoundFinished:
+    """A round's sum is in the model. `auc` on validation patients, None where none was formed; ε per hospital so
+    far in this run; `trained` are the hospitals in the sum."""
+
+    round: int
+    auc: float | None
+    epsilon: dict[str, float]
+    trained: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run is over. `because` is empty when it ran to its last round."""
+
+    status: Literal["finished", "stopped", "failed"]
+    because: str
+
+
+Event = RunStarted | SiteJoined | SiteLeft | RoundStarted | StepProgress | RoundFinished | RunFinished
+
+
+class Observer(Protocol):
+    """Whoever watches a run."""
+
+    def notice(self, event: Event) -> None:
+        """Take one event; returns at once."""
+
+
+class Silent:
+    """Watches and says nothing."""
+
+    def notice(self, event: Event) -> None:
+        """Forget `event`."""

@@ -1,0 +1,122 @@
+"""From how a run ended to the record that says it."""
+
+from server.aggregate import Aggregator
+from server.checkpoints import Memory
+from server.coordinator import Outcome
+from server.report.result import (
+    AggregationFacts,
+    Images,
+    Metrics,
+    Result,
+    RoundRow,
+    Rounds,
+    SiteAuc,
+    SitePrivacy,
+    Sites,
+    StudyId,
+    figure,
+    metrics_of,
+)
+from shared.accounting import SampledGaussian, prv_epsilon
+from shared.messages import OwnFigures, Spent
+from shared.secagg.plan import threshold_for
+from shared.study import Study, study_hash
+from shared.vectors import TRAIN_HEADER
+from shared.version import versions
+
+
+def result_of(outcome: Outcome, study: Study, aggregator: Aggregator) -> Result:
+    """The whole result, without baselines."""
+    memory = outcome.checkpoint.memory
+    rows = memory.rows
+    return Result(
+        status=outcome.status,
+        because=outcome.because,
+        run=aggregator.run,
+        study=StudyId(name=study.name, hash=study_hash(study).hex(), text=study),
+        sites=Sites(
+            expected=aggregator.expected,
+            contributed=tuple(row.trained for row in rows),
+            left_out=memory.left_out,
+            images=memory.images or Images(used=0, splits={}, skipped={}, per_site={}),
+        ),
+        rounds=_rounds(memory, rows),
+        metrics=_metrics(outcome, study),
+        baselines=None,
+        privacy={name: _privacy(study, memory.spent.get(name)) for name in aggregator.expected},
+        aggregation=_aggregation(study, rows, aggregator),
+        versions=versions(),
+    )
+
+
+def site_auc(own: OwnFigures) -> SiteAuc:
+    """One hospital's own figures, where it holds both classes."""
+    return SiteAuc(auc=figure(own.auc), n=own.n, positives=own.positives, low=figure(own.low), high=figure(own.high))
+
+
+def _metrics(outcome: Outcome, study: Study) -> Metrics | None:
+    if outcome.validation is None or outcome.test is None:
+        return None
+    shown = {name: site_auc(own) for name, own in outcome.figures.items()}
+    return metrics_of(outcome.validation, outcome.test, study.evaluation.sensitivity, shown)
+
+
+def _rounds(memory: Memory, rows: tuple[RoundRow, ...]) -> Rounds:
+    seconds, slowest = sum(row.seconds for row in rows), sum(row.slowest_site_s for row in rows)
+    return Rounds(
+        count=len(rows),
+        best=memory.best_round,
+        seconds=round(seconds, 3),
+        slowest_site_s=round(slowest, 3),
+        overhead_s=round(seconds - slowest, 3),
+        bytes_down=sum(row.bytes_down for row in rows),
+        bytes_up=sum(row.bytes_up for row in rows),
+        each=rows,
+    )
+
+
+def _privacy(study: Study, spent: Spent | None) -> SitePrivacy:
+    if study.privacy.mode == "off":
+        return SitePrivacy(
+            mode="off",
+            unit="patient",
+            epsilon_run=None,
+            epsilon_tight=None,
+            epsilon_total=None,
+            delta=None,
+            noise_multiplier=None,
+        )
+    if spent is None:
+        return SitePrivacy(
+            mode="local",
+            unit="patient",
+            epsilon_run=0.0,
+            epsilon_tight=0.0,
+            epsilon_total=None,
+            delta=study.privacy.delta,
+            noise_multiplier=None,
+        )
+    rate = study.privacy.sampling_rate or 1.0
+    event = SampledGaussian(sampling_rate=rate, noise_multiplier=spent.noise_multiplier, steps=spent.steps)
+    return SitePrivacy(
+        mode="local",
+        unit="patient",
+        epsilon_run=spent.epsilon_run,
+        epsilon_tight=min(spent.epsilon_run, prv_epsilon((event,), spent.delta)),
+        epsilon_total=spent.epsilon_total,
+        delta=spent.delta,
+        noise_multiplier=spent.noise_multiplier,
+    )
+
+
+def _aggregation(study: Study, rows: tuple[RoundRow, ...], aggregator: Aggregator) -> AggregationFacts | None:
+    if not rows:
+        return None
+    cohort = len(rows[-1].trained)
+    return AggregationFacts(
+        adversary=study.aggregation.adversary,
+        threshold=threshold_for(max(2, cohort), study.aggregation.threshold),
+        cohort=cohort,
+        vector_length=TRAIN_HEADER + aggregator.parameters,
+        update_norm=study.aggregation.update_norm,
+    )

@@ -1,0 +1,103 @@
+"""A run in its folder, from its first start to its report.
+
+run.json                 the run's id and how often it was started
+checkpoints/             one file per round
+result.json · report.html · model.safetensors
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from server.aggregate import Aggregator
+from server.checkpoints import Checkpoint, Checkpoints, Memory
+from server.collect import Link
+from server.coordinator import Coordinator, Outcome
+from server.federation import Federation
+from server.observer import Observer
+from server.report.build import result_of
+from server.report.html import write_report
+from server.report.result import Result, write_result
+from server.strategies import fedavg
+from shared.errors import InputError
+from shared.files import write_atomically
+from shared.network import network_of
+from shared.parameters import layout_of, save_weights, to_vector
+from shared.study import Study, study_hash
+from shared.wire import Record
+
+
+class RunId(Record, frozen=True):
+    """What run.json holds."""
+
+    run: str
+    starts: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a run: nothing of it has been sent yet."""
+
+    folder: Path
+    study: Study
+    identity: RunId
+    begin: Checkpoint
+
+
+def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
+    """A new run of `study` in `folder`, or the one to go on with.
+
+    Raises InputError if there is a run already and `resume` is not set, or none and it is; OperatorError for a
+    damaged checkpoint.
+    """
+    path, checkpoints = folder / "run.json", Checkpoints(folder / "checkpoints")
+    if resume:
+        begin = checkpoints.resume(study_hash(study).hex())
+        known = msgspec.json.decode(path.read_bytes(), type=RunId)
+        identity = RunId(run=known.run, starts=known.starts + 1)
+    else:
+        if not checkpoints.empty:
+            raise InputError(
+                str(folder), expected="a folder without a run", got="one with a run", do="Use --resume or another --out."
+            )
+        identity = RunId(run=f"{study.name}-{secrets.token_hex(8)}", starts=1)
+        begin = _fresh(study, identity.run)
+    write_atomically(path, msgspec.json.encode(identity))
+    return Start(folder, study, identity, begin)
+
+
+def _fresh(study: Study, run: str) -> Checkpoint:
+    weights = to_vector(network_of(study)).astype(np.float32)
+    memory = Memory(run=run, study_hash=study_hash(study).hex())
+    return Checkpoint(memory, fedavg.init(weights), weights)
+
+
+def conduct(start: Start, link: Link, federation: Federation, observer: Observer) -> Result:
+    """Run to the end; the model, result.json and report.html are on disk when this returns."""
+    study, folder = start.study, start.folder
+    invitation = federation.invitation(start.identity.run, study)
+    aggregator = Aggregator(link, invitation, federation.roster)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    outcome = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts).run(start.begin)
+    _write_model(folder, study, outcome)
+    result = result_of(outcome, study, aggregator)
+    publish(result, folder)
+    return result
+
+
+def publish(result: Result, folder: Path) -> None:
+    """Write result.json and report.html."""
+    write_result(result, folder)
+    write_report(result, folder)
+
+
+def _write_model(folder: Path, study: Study, outcome: Outcome) -> None:
+    if outcome.test is None:
+        return
+    memory = outcome.checkpoint.memory
+    metadata = {"run": memory.run, "round": str(memory.best_round), "study": msgspec.json.encode(study).decode()}
+    layout = layout_of(network_of(study))
+    write_atomically(folder / "model.safetensors", save_weights(layout, outcome.checkpoint.best, metadata))

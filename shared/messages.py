@@ -1,0 +1,192 @@
+"""What coordinator and hospital say to each other. One request, one reply, each one record on the wire.
+
+A request is bytes from outside: `unpack(Request, data)` admits these records and nothing else. Every reply to a plan
+is stored by the site before it is sent, so asking again gives the same bytes. Vectors that hold anything about
+patients travel masked, inside `Contributed.contribution`; the plain fields are what a hospital shows by its own choice.
+"""
+
+from typing import Literal
+
+from shared.crypto.roster import SignedRoster
+from shared.errors import KonsilError, PeerError, RefusalError
+from shared.secagg.joining import JoinRecord
+from shared.secagg.plan import Plan
+from shared.study import Study
+from shared.wire import Record, digest, pack, unpack
+
+#: Both sides speak exactly this; a peer of another version is refused by its number.
+VERSION = 1
+
+
+class Join(Record, frozen=True, tag="join"):
+    """PROTOCOL.md step 0: the study, signed by the operator key of the roster."""
+
+    run: str
+    study: Study
+    signature: bytes
+    roster: SignedRoster
+
+
+class Step(Record, frozen=True, tag="step"):
+    """PROTOCOL.md step 1: a plan, and the packed task whose digest the plan holds."""
+
+    plan: Plan
+    payload: memoryview
+
+
+class Unmask(Record, frozen=True, tag="unmask"):
+    """PROTOCOL.md step 3: an encoded UnmaskRequest."""
+
+    request: bytes
+
+
+class TrainTask(Record, frozen=True, tag="train"):
+    """Train one round from `weights`: little-endian float32 in the layout of the study's model."""
+
+    weights: memoryview
+    class_weights: tuple[float, float]
+
+
+class EvaluateTask(Record, frozen=True, tag="evaluate"):
+    """Score the patients of `split` (1 validation, 2 test) with `weights`."""
+
+    weights: memoryview
+    split: int
+
+
+class SurveyTask(Record, frozen=True, tag="survey"):
+    """Count images by split, label and reason of being left out."""
+
+
+class Task(Record, frozen=True):
+    """The payload of a step."""
+
+    body: TrainTask | EvaluateTask | SurveyTask
+
+
+AnyTask = TrainTask | EvaluateTask | SurveyTask
+#: The name of each task's step in a plan.
+STEP_OF: dict[type, Literal["train", "evaluate", "survey"]] = {
+    TrainTask: "train",
+    EvaluateTask: "evaluate",
+    SurveyTask: "survey",
+}
+PAYLOAD_LABEL = "konsil/payload/v1"
+
+
+def payload_digest(payload: bytes | memoryview) -> bytes:
+    """The 32 bytes by which a plan names what came with it."""
+    return digest(PAYLOAD_LABEL, payload)
+
+
+class Spent(Record, frozen=True):
+    """What the ledger says after this round, for the patient who spent most; `steps` charged in this run."""
+
+    steps: int
+    epsilon_run: float
+    epsilon_total: float
+    delta: float
+    noise_multiplier: float
+
+
+class OwnFigures(Record, frozen=True):
+    """One hospital's own AUC with its 95 % interval; only by its policy's leave."""
+
+    auc: float
+    low: float
+    high: float
+    n: int
+    positives: int
+
+
+class Joined(Record, frozen=True, tag="joined"):
+    """The site takes part: its signed run key, and the Konsil it runs."""
+
+    record: JoinRecord
+    software: str
+
+
+class Contributed(Record, frozen=True, tag="contributed"):
+    """The masked vector with what others need if this site vanishes, and what the site chooses to show."""
+
+    contribution: memoryview
+    seconds: float
+    spent: Spent | None = None
+    figures: OwnFigures | None = None
+    counts: dict[str, int] | None = None
+
+
+class Answered(Record, frozen=True, tag="answered"):
+    """An encoded UnmaskAnswer."""
+
+    answer: bytes
+
+
+class Refused(Record, frozen=True, tag="refused"):
+    """The site does not do it, and says why to the person who must act. `rule` is set if its policy says no."""
+
+    what: str
+    expected: str
+    got: str
+    do: str
+    rule: str = ""
+    site: str = ""
+
+    @classmethod
+    def of(cls, error: KonsilError, site: str) -> "Refused":
+        """The refusal that tells what `error` says."""
+        rule = error.rule if isinstance(error, RefusalError) else ""
+        return cls(what=error.what, expected=error.expected, got=error.got, do=error.do, rule=rule, site=site)
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the report."""
+        return str(KonsilError(self.what, expected=self.expected, got=self.got)).rstrip(".")
+
+
+class Request(Record, frozen=True):
+    """Coordinator → site."""
+
+    body: Join | Step | Unmask
+    version: int = VERSION
+
+
+class Reply(Record, frozen=True):
+    """Site → coordinator."""
+
+    body: Joined | Contributed | Answered | Refused
+    version: int = VERSION
+
+
+class _Version(Record, frozen=True, forbid_unknown_fields=False):
+    version: int
+
+
+def read_request(data: bytes) -> Join | Step | Unmask:
+    """The request in `data`; raises PeerError if it is of another version or malformed."""
+    _check_version(data)
+    return unpack(Request, data).body
+
+
+def read_reply(data: bytes) -> Joined | Contributed | Answered | Refused:
+    """The reply in `data`; raises PeerError if it is of another version or malformed."""
+    _check_version(data)
+    return unpack(Reply, data).body
+
+
+def _check_version(data: bytes) -> None:
+    found = unpack(_Version, data).version
+    if found != VERSION:
+        raise PeerError(
+            "message version", expected=str(VERSION), got=str(found), do="Run the same Konsil at both ends."
+        )
+
+
+def request(body: Join | Step | Unmask) -> bytes:
+    """`body` as it travels."""
+    return pack(Request(body=body))
+
+
+def reply(body: Joined | Contributed | Answered | Refused) -> bytes:
+    """`body` as it travels."""
+    return pack(Reply(body=body))

@@ -1,0 +1,77 @@
+"""A small convolutional net: blocks of convolution, GroupNorm, activation and max-pool, then a dense head.
+
+With `pooling = "average"` or `"max"` the head sees one number per channel, which keeps the parameters few (the
+noise of private training grows with the square root of their number); `"flatten"` keeps positions.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from torch import Tensor, nn
+
+from shared.models.layers import ACTIVATIONS, Activation, Scale, StandardisedConv2d, group_norm
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`width` channels in the first of `blocks`, doubled in each next one; `hidden` = 0 leaves the hidden dense
+    layer out; `stride` of the first convolution; `standardise` = 1 standardises the filters."""
+
+    blocks: Annotated[int, Meta(ge=1, le=5)] = 3
+    width: Annotated[int, Meta(ge=1, le=256)] = 16
+    hidden: Annotated[int, Meta(ge=0, le=4096)] = 64
+    pooling: Literal["average", "max", "flatten"] = "average"
+    activation: Activation = "relu"
+    groups: Annotated[int, Meta(ge=1, le=64)] = 4
+    stride: Literal[1, 2] = 1
+    standardise: Literal[0, 1] = 0
+
+
+class CNN(nn.Module):
+    """[n, channels, H, W] in [0, 1] → logits [n, classes]."""
+
+    def __init__(self, options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.scale = Scale()
+        blocks = []
+        for index in range(options.blocks):
+            width, stride = options.width << index, options.stride if index == 0 else 1
+            blocks.append(_block(options, channels, width, stride))
+            channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.pool: nn.Module = {
+            "average": nn.AdaptiveAvgPool2d(1),
+            "max": nn.AdaptiveMaxPool2d(1),
+            "flatten": nn.Identity(),
+        }[options.pooling]
+        features = channels * (_side(size[0], options) * _side(size[1], options) if options.pooling == "flatten" else 1)
+        layers: list[nn.Module] = [nn.Flatten()]
+        if options.hidden:
+            layers += [nn.Linear(features, options.hidden), ACTIVATIONS[options.activation]()]
+        self.head = nn.Sequential(*layers, nn.Linear(options.hidden or features, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, channels, H, W] → [n, classes]."""
+        maps: Tensor = self.blocks(self.scale(images))  # [n, 4·width, H/8, W/8] with 3 blocks, stride 1
+        logits: Tensor = self.head(self.pool(maps))
+        return logits
+
+
+def create(options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """The net of `options`; weights from the current random state."""
+    return CNN(options, channels=channels, classes=classes, size=size)
+
+
+def _block(options: Options, channels: int, width: int, stride: int) -> nn.Module:
+    convolution = StandardisedConv2d if options.standardise else nn.Conv2d
+    return nn.Sequential(
+        convolution(channels, width, kernel_size=3, stride=stride, padding=1),
+        group_norm(width, options.groups),
+        ACTIVATIONS[options.activation](),
+        nn.MaxPool2d(2, ceil_mode=True),
+    )
+
+
+def _side(pixels: int, options: Options) -> int:
+    """Rows or columns left after the stride and the poolings, each rounding up."""
+    return -(-pixels // (options.stride << options.blocks))

@@ -1,0 +1,55 @@
+"""DenseNet121 (Huang et al. 2017) as MONAI builds it, made fit for private training.
+
+GroupNorm takes the place of BatchNorm, and no ReLU works in place, so per-sample gradients are right and
+Opacus's `ModuleValidator` passes.
+"""
+
+from typing import Literal
+
+import msgspec
+from monai.networks.nets.densenet import DenseNet121
+from torch import Tensor, nn
+
+from shared.errors import InputError
+from shared.models.layers import Scale
+
+#: Five halvings: below this the last maps would be empty.
+LEAST_SIDE = 32
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`groups` of every GroupNorm; all channel counts of the net are multiples of 32."""
+
+    groups: Literal[4, 8, 16, 32] = 8
+
+
+class Dense(nn.Module):
+    """[n, channels, H, W] in [0, 1] → logits [n, classes]."""
+
+    def __init__(self, options: Options, *, channels: int, classes: int) -> None:
+        super().__init__()
+        self.scale = Scale()
+        self.net = DenseNet121(
+            spatial_dims=2,
+            in_channels=channels,
+            out_channels=classes,
+            norm=("group", {"num_groups": options.groups}),
+            act=("relu", {"inplace": False}),
+        )
+        for part in self.net.modules():  # MONAI's transitions and head take no `act`
+            if isinstance(part, nn.ReLU):
+                part.inplace = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, channels, H, W] → [n, classes]."""
+        logits: Tensor = self.net(self.scale(images))
+        return logits
+
+
+def create(options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """The net of `options`; weights from the current random state. Raises InputError for small images."""
+    if min(size) < LEAST_SIDE:
+        raise InputError(
+            "input.size", expected=f"sides of at least {LEAST_SIDE} for densenet121", got=f"{size[0]} × {size[1]}"
+        )
+    return Dense(options, channels=channels, classes=classes)

@@ -1,0 +1,42 @@
+"""Pieces that models share: the fixed input scale, group normalisation, weight-standardised convolution.
+
+All of them treat each image on its own, so one patient's gradient never depends on another's images.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["relu", "tanh", "silu"]
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
+
+#: Public constants, not statistics of any hospital's data: [0, 1] becomes [-2, 2].
+CENTRE, SPREAD = 0.5, 0.25
+
+
+class Scale(nn.Module):
+    """[0, 1] → (x − 0.5) / 0.25, any shape."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Same shape as `images`."""
+        return (images - CENTRE) / SPREAD
+
+
+class StandardisedConv2d(nn.Conv2d):
+    """Convolution whose filters are shifted and scaled to mean 0 and variance 1 / fan-in before use (Qiao et al.
+    2019, arXiv 1903.10520; for private training De et al. 2022, §3.2)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, in, H, W] → [n, out, H, W]."""
+        fan_in = self.weight[0].numel()
+        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
+        weight = (self.weight - mean) * torch.rsqrt(variance * fan_in + 1e-4)
+        return F.conv2d(images, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """GroupNorm over `channels` with the largest group count ≤ `groups` that divides them."""
+    return nn.GroupNorm(max(g for g in range(1, groups + 1) if channels % g == 0), channels)

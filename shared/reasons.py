@@ -1,0 +1,55 @@
+"""Why a file is left out: one reason from a closed list.
+
+The order is wire format: counts travel as a masked vector with one place per reason, so the list only ever
+grows at its end and no reason changes its meaning.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One per file that is not used; `explain` says it in words for tables and reports."""
+
+    NOT_DICOM = "not_dicom"
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    NO_PIXELS = "no_pixels"
+    LOCALIZER = "localizer"
+    DUPLICATE = "duplicate"
+    MULTI_FRAME = "multi_frame"
+    WRONG_MODALITY = "wrong_modality"
+    UNSUPPORTED_SYNTAX = "unsupported_syntax"
+    UNSUPPORTED_PIXELS = "unsupported_pixels"
+    DECODE_FAILED = "decode_failed"
+    BURNED_IN = "burned_in"
+    NO_LABEL = "no_label"
+    LABEL_CONFLICT = "label_conflict"
+    LABEL_NOT_IN_STUDY = "label_not_in_study"
+    SPECIAL_FILE = "special_file"
+    CHANGED = "changed"
+
+    @property
+    def explain(self) -> str:
+        """The reason as a person would say it."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Reason.NOT_DICOM: "not a DICOM file",
+    Reason.UNREADABLE: "DICOM header damaged or file not readable",
+    Reason.TRUNCATED: "file ends before its pixels do",
+    Reason.NO_PIXELS: "a DICOM object without an image",
+    Reason.LOCALIZER: "a localizer, not a diagnostic image",
+    Reason.DUPLICATE: "the same object as another file",
+    Reason.MULTI_FRAME: "several frames in one object",
+    Reason.WRONG_MODALITY: "not a modality of this study",
+    Reason.UNSUPPORTED_SYNTAX: "transfer syntax Konsil does not decode",
+    Reason.UNSUPPORTED_PIXELS: "pixel format Konsil does not read",
+    Reason.DECODE_FAILED: "the pixels could not be decoded",
+    Reason.BURNED_IN: "says that annotations are burned into the image",
+    Reason.NO_LABEL: "no row of the label file matches it",
+    Reason.LABEL_CONFLICT: "rows of the label file contradict each other",
+    Reason.LABEL_NOT_IN_STUDY: "its label is none of the study's",
+    Reason.SPECIAL_FILE: "not a regular file, or a broken link",
+    Reason.CHANGED: "changed while it was being read",
+}

@@ -1,0 +1,214 @@
+"""The site's role: mask a vector once, help to unmask a sum once (PROTOCOL.md, step 1 and 3).
+
+Guarantees: what leaves in `contribute` is, to the coordinator and fewer than t other members, uniform noise;
+`unmask` gives for each member either what removes its self mask or what removes its pair masks, never both,
+and only for a survivor set that has this site in it, the plan's threshold and the site's own minimum.
+
+Pure functions: state in, state out. The caller
+
+1. takes the seat from `check_plan`, and has never contributed to that plan or a newer one of the run,
+2. stores the `RoundState` (mode 0600) and the contribution on disk *before* sending, and sends the same
+   stored bytes again if asked again: a vector is never masked twice,
+3. calls `unmask` once per plan, ever: it replaces the state by a tombstone and stores the answer before
+   sending it.
+
+Python cannot wipe memory: secrets end with the process or its garbage, not sooner.
+"""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from shared.crypto.identity import Identity
+from shared.crypto.sealing import agree, derive, seal, unseal
+from shared.crypto.secret import SecretRecord
+from shared.errors import MisuseError, PeerError
+from shared.secagg.joining import RunKey
+from shared.secagg.keystream import SEED_BYTES
+from shared.secagg.masks import Sign, add_masks, check_vector
+from shared.secagg.messages import (
+    ANSWER_LABEL,
+    CONTRIBUTION_LABEL,
+    Contribution,
+    UnmaskAnswer,
+    UnmaskRequest,
+    answer_parts,
+    commitment,
+    contribution_parts,
+    piece,
+    share_commitment,
+    survivors_digest,
+)
+from shared.secagg.plan import Seat, SiteRules, check_rules
+from shared.secagg.sharing import SHARE_BYTES, split
+from shared.wire import pack, unpack
+
+PAIR_LABEL = "konsil/pair/v1"
+SEAL_LABEL = "konsil/seal/v1"
+
+
+class RoundState(SecretRecord, frozen=True):
+    """What a site keeps between step 1 and 3. Not b_i: once shared, only t members can rebuild it.
+
+    `seeds` and `openers` go by cohort number and are empty at the site's own: s_ik, and the key of the bundle
+    from k. `own_shares`: the site's shares of its own n secrets, 33 n bytes.
+    """
+
+    plan: bytes
+    site: str
+    cohort: tuple[str, ...]
+    threshold: int
+    seeds: tuple[bytes, ...]
+    openers: tuple[bytes, ...]
+    own_shares: bytes
+
+
+class _Links(NamedTuple):
+    """What a site shares with each member, by cohort number: pair seed, key i→k, key k→i (own: empty)."""
+
+    seeds: tuple[bytes, ...]
+    sealers: tuple[bytes, ...]
+    openers: tuple[bytes, ...]
+
+
+class _Dealing(NamedTuple):
+    """The shares of a site's n secrets: bundle content per member, and the commitments to all of it."""
+
+    bundles: tuple[bytes, ...]
+    commitments: bytes
+    share_commitments: bytes
+
+
+def contribute(
+    seat: Seat, vector: NDArray[np.uint32], *, run_key: RunKey, identity: Identity
+) -> tuple[RoundState, bytes]:
+    """The state to store and the encoded `Contribution` to send, from `vector` uint32 [plan.length].
+
+    `vector` is masked **in place**: afterwards it holds y_i, and q_i is gone. The encoded bytes are the one
+    further copy made.
+    """
+    plan, own, number = seat.plan, seat.own, seat.number
+    check_vector(vector, plan.length)
+    if run_key.public != own.public_key:
+        raise MisuseError("run key", expected="the one joined by", got="another")
+    sites = plan.sites()
+    links = _links(seat, run_key)
+    self_seed = os.urandom(SEED_BYTES)
+    secrets = tuple(self_seed if k == number else seed for k, seed in enumerate(links.seeds))
+    dealing = _deal(seat, secrets)
+    # y_i = q_i + PRG(b_i) + Σ_{j>i} PRG(s_ij) - Σ_{j<i} PRG(s_ij)
+    add_masks(vector, [(secret, _sign(number, k)) for k, secret in enumerate(secrets)])
+    unsigned = Contribution(
+        plan=seat.digest,
+        site=own.site,
+        vector=vector.data.cast("B"),
+        bundles=tuple(
+            seal(links.sealers[k], bundle, seat.digest) for k, bundle in enumerate(dealing.bundles) if k != number
+        ),
+        commitments=dealing.commitments,
+        share_commitments=dealing.share_commitments,
+        signature=b"",
+    )
+    state = RoundState(
+        plan=seat.digest,
+        site=own.site,
+        cohort=sites,
+        threshold=plan.threshold,
+        seeds=links.seeds,
+        openers=links.openers,
+        own_shares=dealing.bundles[number],
+    )
+    signature = identity.sign(CONTRIBUTION_LABEL, *contribution_parts(unsigned))
+    return state, pack(replace(unsigned, signature=signature))
+
+
+def unmask(state: RoundState, request: bytes, *, identity: Identity, rules: SiteRules) -> bytes:
+    """The encoded `UnmaskAnswer` to `request`. Raises PeerError, and then the state stays good for another.
+
+    Once an answer was given, `state` must never be used again (module docstring, 3).
+    """
+    message = unpack(UnmaskRequest, request)
+    survivors = _check_request(state, message, rules)
+    number = state.cohort.index(state.site)
+    dropped = [k for k in range(len(state.cohort)) if k not in survivors]
+    shares = _open_bundles(state, message, survivors) | {number: state.own_shares}
+    answer = UnmaskAnswer(
+        plan=state.plan,
+        site=state.site,
+        survivors=survivors_digest(state.plan, message.survivors),
+        self_shares=b"".join(piece(shares[j], j, SHARE_BYTES) for j in survivors),
+        pair_seeds=b"".join(state.seeds[d] for d in dropped),
+        pair_shares=b"".join(piece(shares[j], d, SHARE_BYTES) for j in survivors if j != number for d in dropped),
+        signature=b"",
+    )
+    return pack(replace(answer, signature=identity.sign(ANSWER_LABEL, *answer_parts(answer))))
+
+
+def _sign(number: int, other: int) -> Sign:
+    """+ for the self mask and for pairs with later members, - for pairs with earlier ones."""
+    return 1 if other >= number else -1
+
+
+def _links(seat: Seat, run_key: RunKey) -> _Links:
+    """Step 1: s_ij and the sealing keys, from X25519 of the two run keys, salted with the plan."""
+    own = seat.own.site
+    rows = []
+    for record in seat.plan.cohort:
+        if record.site == own:
+            rows.append((b"", b"", b""))
+            continue
+        secret = agree(run_key.private, record.public_key, owner=record.site)
+        first, second = sorted((own, record.site))
+        rows.append(
+            (
+                derive(secret, salt=seat.digest, label=PAIR_LABEL, parts=(first, second)),
+                derive(secret, salt=seat.digest, label=SEAL_LABEL, parts=(own, record.site)),
+                derive(secret, salt=seat.digest, label=SEAL_LABEL, parts=(record.site, own)),
+            )
+        )
+    return _Links(*(tuple(column) for column in zip(*rows, strict=True)))
+
+
+def _deal(seat: Seat, secrets: tuple[bytes, ...]) -> _Dealing:
+    """Step 1: Shamir shares, t of n, of each secret, with the commitments."""
+    sites, number = seat.plan.sites(), seat.number
+    members = range(len(sites))
+    by_slot = [split(secret, threshold=seat.plan.threshold, count=len(sites)) for secret in secrets]
+    return _Dealing(
+        bundles=tuple(b"".join(shares[k] for shares in by_slot) for k in members),
+        commitments=b"".join(commitment(seat.digest, sites, number, slot, secrets[slot]) for slot in members),
+        share_commitments=b"".join(
+            share_commitment(seat.digest, number, slot, k, by_slot[slot][k]) for k in members for slot in members
+        ),
+    )
+
+
+def _check_request(state: RoundState, message: UnmaskRequest, rules: SiteRules) -> list[int]:
+    """U as cohort numbers, or PeerError: step 3 and "Refusals"."""
+    if (message.plan, message.site) != (state.plan, state.site):
+        raise PeerError("unmask request", expected=f"the stored plan and {state.site}", got="another")
+    sites = message.survivors
+    if list(sites) != sorted(set(sites)) or not set(sites) <= set(state.cohort):
+        raise PeerError("survivors", expected="members of the cohort, once, sorted", got=", ".join(sites))
+    if state.site not in sites:
+        raise PeerError("survivors", expected=f"{state.site} in them", got=", ".join(sites))
+    check_rules(rules, sites, max(state.threshold, rules.min_survivors), "survivors")
+    if len(message.bundles) != len(sites) - 1:
+        raise PeerError("unmask request", expected=f"{len(sites) - 1} bundles", got=f"{len(message.bundles)}")
+    return [state.cohort.index(site) for site in sites]
+
+
+def _open_bundles(state: RoundState, message: UnmaskRequest, survivors: list[int]) -> dict[int, bytes]:
+    """The shares that every other survivor dealt to this site, by cohort number."""
+    number = state.cohort.index(state.site)
+    shares = {}
+    others = [j for j in survivors if j != number]
+    for j, bundle in zip(others, message.bundles, strict=True):
+        what = f"bundle from {state.cohort[j]} to {state.site}"
+        shares[j] = unseal(state.openers[j], bundle, state.plan, what=what)
+        if len(shares[j]) != len(state.own_shares):
+            raise PeerError(what, expected=f"{len(state.own_shares)} bytes", got=f"{len(shares[j])} bytes")
+    return shares

@@ -1,0 +1,93 @@
+"""konsil-simulate: a study on simulated hospitals, or on folders of real DICOM, before any hospital is asked."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from server.report.result import Result
+from server.text import number, span
+from shared.console import run as run_app
+from shared.errors import InputError, OperatorError
+from shared.study import parse_study, read_study
+from simulations.demo import write_archives
+from simulations.federation import Wish, simulate
+from simulations.hospital import PROFILES, write_hospital
+
+app = typer.Typer(
+    name="konsil-simulate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+
+Out = Annotated[Path, typer.Option(help="Folder for everything the run leaves.")]
+Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint in OUT.")]
+
+
+@app.command()
+def demo(out: Out = Path("demo-out"), resume: Resume = False) -> None:
+    """Four synthetic hospitals, private and masked, with baselines and a report at the end."""
+    console = Console()
+    archives = write_archives(out / "archives", console)
+    text = resources.files("simulations").joinpath("demo.toml").read_text("utf-8")
+    study = parse_study(text, "demo.toml")
+    _finish(simulate(Wish(study, text, archives, out, resume=resume, baselines=True), console), out, console)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="The study file.")],
+    site: Annotated[list[str], typer.Option(help="NAME=ARCHIVE, once per hospital; labels in ARCHIVE/labels.csv.")],
+    out: Out = Path("run-out"),
+    resume: Resume = False,
+    baselines: Annotated[bool, typer.Option(help="Also train each hospital alone, and all pooled.")] = False,
+) -> None:
+    """Run STUDY over the given DICOM archives."""
+    console = Console()
+    read = read_study(study)
+    wish = Wish(read, study.read_text("utf-8"), _archives(site), out, resume=resume, baselines=baselines)
+    _finish(simulate(wish, console), out, console)
+
+
+@app.command()
+def hospital(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must not exist or be empty.")],
+    patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    profile: Annotated[str, typer.Option(help=f"Scanner and population: {', '.join(PROFILES)}.")] = next(
+        iter(PROFILES)
+    ),
+) -> None:
+    """Write a synthetic DICOM archive of chest radiographs, some with nodules, and its labels.csv."""
+    if profile not in PROFILES:
+        raise InputError("--profile", expected=f"one of {', '.join(PROFILES)}", got=profile, do="Name one of them.")
+    write_hospital(out, patients=patients, seed=seed, profile=PROFILES[profile])
+    Console().print(f"wrote {out}")
+
+
+def _archives(options: list[str]) -> dict[str, Path]:
+    archives: dict[str, Path] = {}
+    for option in options:
+        name, separator, path = option.partition("=")
+        if not separator or not name or not path:
+            raise InputError("--site", expected="NAME=ARCHIVE", got=option, do="Give a name and a folder.")
+        if name in archives:
+            raise InputError("--site", expected="each name once", got=f"{name} twice", do="Rename one.")
+        archives[name] = Path(path)
+    return archives
+
+
+def _finish(result: Result, out: Path, console: Console) -> None:
+    """One line of what came out and where it is; a run that did not finish fails the command."""
+    if result.metrics is not None:
+        found = result.metrics
+        interval = span(found.stratified_low, found.stratified_high)
+        console.print(f"site-stratified AUC {number(found.stratified_auc)} ({interval}) on {found.n} held-out images")
+    console.print(f"report: {out / 'report.html'}   figures: {out / 'result.json'}")
+    if result.status != "finished":
+        raise OperatorError(f"run {result.run} {result.status}: {result.because}", do="The report has the details.")
+
+
+def main() -> NoReturn:
+    """The console script."""
+    run_app(app)

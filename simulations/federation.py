@@ -1,0 +1,131 @@
+"""A whole federation on this machine, under Flower's own simulation engine, from archives to the report.
+
+Every line but this file's is the one that runs at a coordinator and in a hospital.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from flwr.simulation import run_simulation
+from msgspec.structs import replace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from client.app import SITES
+from client.app import app as client_app
+from server.app import make_app
+from server.collect import GridLink
+from server.federation import create
+from server.progress import Progress as RunProgress
+from server.report.result import Baselines, Result
+from server.run import Start, conduct, open_run, publish
+from shared.accounting import noise_multiplier
+from shared.errors import OperatorError
+from shared.files import write_atomically
+from shared.network import network_of
+from shared.study import Study
+from simulations.baselines import baselines
+from simulations.sites import SimulatedSite, check_archives, open_site
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person at the command line asked for. `source` is the text of the study file."""
+
+    study: Study
+    source: str
+    archives: Mapping[str, Path]
+    out: Path
+    resume: bool = False
+    baselines: bool = False
+
+
+def simulate(wish: Wish, console: Console) -> Result:
+    """Run the study; result.json, report.html and model.safetensors are in `wish.out` when this returns.
+
+    Everything that can be wrong with study, archives and checkpoints is found before the first process starts.
+    """
+    study = wish.study
+    network_of(study)
+    noise_multiplier(study)
+    check_archives(wish.archives, study)
+    start = open_run(wish.out, study, resume=wish.resume)
+    write_atomically(wish.out / "study.toml", wish.source.encode())
+    sites = _open_sites(wish, console)
+    result = _run(start, sites, console)
+    if wish.baselines and result.metrics is not None:
+        result = replace(result, baselines=_baselines(study, sites, console))
+        publish(result, wish.out)
+    return result
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def _open_sites(wish: Wish, console: Console) -> list[SimulatedSite]:
+    federation = create(wish.out / "federation")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sites = []
+    with _bar(console) as bar:
+        tasks = {name: bar.add_task(f"reading {name}", total=None) for name in wish.archives}
+        for name, archive in wish.archives.items():
+            sites.append(
+                open_site(
+                    wish.out / "sites" / name,
+                    name,
+                    archive,
+                    federation,
+                    wish.study,
+                    device=device,
+                    progress=lambda site, done, of: bar.update(tasks[site], completed=done, total=of),
+                )
+            )
+            count = len(sites[-1].images.label)
+            bar.update(tasks[name], completed=count, total=count)
+    federation.enroll({site.name: site.home.identity.public for site in sites})
+    return sites
+
+
+def _run(start: Start, sites: list[SimulatedSite], console: Console) -> Result:
+    """The ServerApp in this process, the ClientApps in Ray's."""
+    found: list[Result] = []
+    federation = create(start.folder / "federation")
+
+    with RunProgress(console) as observer:
+        server_app = make_app(lambda grid, _: found.append(conduct(start, GridLink(grid), federation, observer)))
+        os.environ[SITES] = os.pathsep.join(str(site.home.path.resolve()) for site in sites)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        logging.getLogger("flwr").setLevel(logging.CRITICAL)
+        run_simulation(server_app, client_app, len(sites), backend_config=_backend(len(sites)))
+    if not found:
+        raise OperatorError("simulation", expected="a result", got="none", do="See the messages above.")
+    return found[0]
+
+
+def _backend(sites: int) -> dict[str, dict[str, int | float | str | bool]]:
+    """Ray on this machine alone: one process per core at most, no dashboard, a small object store."""
+    gpus = torch.cuda.device_count()
+    return {
+        "init_args": {
+            "num_cpus": os.cpu_count() or 1,
+            "num_gpus": gpus,
+            "include_dashboard": False,
+            "log_to_driver": False,
+            "logging_level": logging.CRITICAL,
+            "object_store_memory": 256 * 1024 * 1024,
+        },
+        "client_resources": {"num_cpus": 1, "num_gpus": min(gpus, 1) / max(1, min(sites, os.cpu_count() or 1))},
+    }
+
+
+def _baselines(study: Study, sites: list[SimulatedSite], console: Console) -> Baselines:
+    images = {site.name: site.images for site in sites}
+    with _bar(console) as bar:
+        task = bar.add_task("baselines", total=len(sites) + 1)
+        return baselines(study, images, workers=os.cpu_count() or 1, progress=lambda _: bar.advance(task))

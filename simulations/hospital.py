@@ -1,0 +1,295 @@
+"""A simulated hospital: a folder of DICOM radiographs as an archive really holds them, and labels.csv.
+
+Guarantees: the same patients, seed and profile give the same bytes of every file; the folder appears whole
+or not at all. Besides the labelled images it holds what every archive has: a localizer, a byte-for-byte copy, an
+object sent twice with a changed header, a truncated file, a text file and an image that nobody labelled.
+
+    >>> write_hospital(Path("alder"), patients=10, seed=1, profile=PROFILES["alder"])
+"""
+
+import csv
+import hashlib
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from client.dicom.writing import derived_uid, whole_folder, write_object
+from simulations.radiograph import Anatomy, Image, Nodule, draw, draw_anatomy, draw_nodules
+
+LABELS = ("clear", "nodule")
+COLUMNS = ("sop_instance_uid", "label", "sex", "age")
+
+#: Fewer patients than this are written by this process alone: starting others takes longer.
+ALONE = 40
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One hospital's scanner and its patients. `black` and `white` are the shares of the stored range that air
+    and the densest bone reach; the window in the header tells exactly that range."""
+
+    name: str
+    manufacturer: str
+    model: str
+    modality: Literal["CR", "DX"]
+    bits_stored: int
+    photometric: Literal["MONOCHROME1", "MONOCHROME2"]
+    #: rows, columns; and their distances in mm
+    matrix: tuple[int, int]
+    spacing_mm: tuple[float, float]
+    syntax: str
+    black: float
+    white: float
+    #: attenuation shown as white by the header's window; brighter is clipped
+    window_top: float
+    voi_function: Literal["LINEAR", "LINEAR_EXACT"]
+    rescale: tuple[float, float] | None
+    #: standard deviation of the detector's noise, in attenuation
+    noise: float
+    women: float
+    age: tuple[int, int]
+    prevalence: float
+    studies: tuple[int, int]
+    images: tuple[int, int]
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "alder", "Alder Medical", "Ray 12", "DX", 12, "MONOCHROME2", (256, 256), (1.56, 1.56),
+            ExplicitVRLittleEndian, 0.05, 0.95, 0.85, "LINEAR", None, 0.010, 0.50, (35, 80), 0.42, (1, 2), (1, 2),
+        ),
+        Profile(
+            "birch", "Birch Imaging", "Plate 10", "CR", 10, "MONOCHROME1", (256, 320), (1.60, 1.28),
+            RLELossless, 0.10, 0.90, 0.80, "LINEAR", None, 0.018, 0.42, (45, 90), 0.50, (1, 2), (1, 2),
+        ),
+        Profile(
+            "cedar", "Cedar Systems", "Flat 14", "DX", 14, "MONOCHROME2", (288, 264), (1.40, 1.40),
+            JPEGLSLossless, 0.02, 0.60, 0.90, "LINEAR_EXACT", (0.5, -512.0), 0.008, 0.55, (20, 70), 0.35, (1, 3), (1, 2),
+        ),
+        Profile(
+            "dogwood", "Dogwood & Sons", "Beam 16", "CR", 16, "MONOCHROME1", (224, 224), (1.80, 1.80),
+            JPEG2000Lossless, 0.15, 0.85, 0.82, "LINEAR", None, 0.014, 0.60, (50, 90), 0.45, (1, 1), (1, 4),
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One image's place in the archive, and what labels.csv says of it."""
+
+    path: Path
+    sop_uid: str
+    label: str
+    sex: Literal["F", "M"]
+    age: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One study of one patient: who, when, and with which nodules."""
+
+    patient: int
+    study: int
+    date: str
+    sex: Literal["F", "M"]
+    age: int
+    anatomy: Anatomy
+    nodules: tuple[Nodule, ...]
+    images: int
+
+
+def write_hospital(
+    out: Path,
+    *,
+    patients: int,
+    seed: int,
+    profile: Profile,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the archive of `patients` patients and its labels.csv into the new folder `out`.
+
+    `progress(done, patients)` is called as patients are finished. Raises InputError if `out` is not empty.
+    """
+    with whole_folder(out) as draft:
+        exposures: list[Exposure] = []
+        for done, written in enumerate(_write_all(draft, patients, seed, profile), start=1):
+            exposures += written
+            if progress:
+                progress(done, patients)
+        _clutter(draft, seed, profile, exposures[0])
+        with (draft / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            table.writerows((e.sop_uid, e.label, e.sex, e.age) for e in exposures)
+            table.writerow((_uid(profile, seed, "truncated"), LABELS[0], exposures[0].sex, exposures[0].age))
+
+
+def _write_all(draft: Path, patients: int, seed: int, profile: Profile) -> Iterator[tuple[Exposure, ...]]:
+    write = partial(_write_patient, draft, seed, profile)
+    if patients < ALONE:
+        yield from map(write, range(patients))
+        return
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(write, range(patients), chunksize=8)
+
+
+def _write_patient(draft: Path, seed: int, profile: Profile, patient: int) -> tuple[Exposure, ...]:
+    """All studies of one patient; depends on nothing but its arguments, so any process may do it."""
+    rng = np.random.default_rng([seed, *profile.name.encode(), patient])
+    exposures: list[Exposure] = []
+    for visit in _visits(rng, profile, patient):
+        folder = draft / "DICOM" / visit.date[:4] / f"{visit.date}-{patient:05d}{visit.study}" / "SE000001"
+        folder.mkdir(parents=True)
+        for number in range(1, visit.images + 1):
+            path = folder / f"IM{number:06d}.dcm"
+            uid = _uid(profile, seed, str(patient), str(visit.study), str(number))
+            dataset = _image_object(profile, seed, visit, number, uid, _expose(rng, profile, visit))
+            write_object(path, dataset, profile.syntax)
+            exposures.append(Exposure(path, uid, LABELS[bool(visit.nodules)], visit.sex, visit.age))
+    return tuple(exposures)
+
+
+def _visits(rng: np.random.Generator, profile: Profile, patient: int) -> Iterator[Visit]:
+    """A patient's studies; who has nodules has them in every image of a study, and now and then not yet at first."""
+    sex: Literal["F", "M"] = "F" if rng.random() < profile.women else "M"
+    age = int(rng.integers(profile.age[0], profile.age[1] + 1))
+    anatomy = draw_anatomy(rng, sex, age)
+    count = int(rng.integers(1, 4)) if rng.random() < profile.prevalence else 0
+    nodules = draw_nodules(rng, anatomy, count)
+    studies = int(rng.integers(profile.studies[0], profile.studies[1] + 1))
+    year, day = int(rng.integers(2019, 2025)), int(rng.integers(28)) + 1
+    for study in range(1, studies + 1):
+        early = study == 1 and studies > 1 and rng.random() < 0.15
+        date = f"{year + study - 1}{int(rng.integers(12)) + 1:02d}{day:02d}"
+        images = int(rng.integers(profile.images[0], profile.images[1] + 1))
+        found = () if early else nodules
+        yield Visit(patient, study, date, sex, age + study - 1, anatomy, found, images)
+
+
+def _expose(rng: np.random.Generator, profile: Profile, visit: Visit) -> Image:
+    """Attenuation as this detector sees it: float32 [rows, columns], noise included."""
+    rows, columns = profile.matrix
+    aspect = rows * profile.spacing_mm[0] / (columns * profile.spacing_mm[1])
+    image = draw(rng, visit.anatomy, visit.nodules, profile.matrix, aspect=aspect)
+    image += np.float32(profile.noise) * rng.standard_normal(profile.matrix, dtype=np.float32)
+    return image
+
+
+def _stored(profile: Profile, image: Image) -> NDArray[np.uint16]:
+    """Attenuation → stored values [rows, columns], inverted for MONOCHROME1 (PS3.3 C.7.6.3.1.2)."""
+    top = 2**profile.bits_stored - 1
+    share = profile.black + (profile.white - profile.black) * image
+    if profile.photometric == "MONOCHROME1":
+        share = 1 - share
+    return np.clip(np.rint(share * top), 0, top).astype(np.uint16)
+
+
+def _window(profile: Profile) -> tuple[float, float]:
+    """Centre and width, after rescale, that show attenuation 0 to `window_top` (PS3.3 C.11.2.1.2)."""
+    top = 2**profile.bits_stored - 1
+    slope, intercept = profile.rescale or (1.0, 0.0)
+    ends = profile.black, profile.black + (profile.white - profile.black) * profile.window_top
+    if profile.photometric == "MONOCHROME1":
+        ends = 1 - ends[1], 1 - ends[0]
+    low, high = (round(end * top) * slope + intercept for end in ends)
+    return (low + high) / 2, high - low
+
+
+def _image_object(profile: Profile, seed: int, visit: Visit, number: int, uid: str, image: Image) -> Dataset:
+    """A CR or DX object (PS3.3 A.2, A.26), pixels native."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    dx = profile.modality == "DX"
+    dataset.SOPClassUID = DigitalXRayImageStorageForPresentation if dx else ComputedRadiographyImageStorage
+    dataset.SOPInstanceUID = uid
+    dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = visit.date
+    dataset.StudyTime = dataset.ContentTime = f"{8 + visit.patient % 10:02d}{number:02d}00"
+    dataset.AccessionNumber = f"{profile.name[0].upper()}{seed % 1000:03d}{visit.patient:06d}{visit.study}"
+    dataset.Modality = profile.modality
+    if dx:
+        dataset.PresentationIntentType = "FOR PRESENTATION"
+    dataset.Manufacturer, dataset.ManufacturerModelName = profile.manufacturer, profile.model
+    dataset.InstitutionName = f"{profile.name.capitalize()} Hospital"
+    dataset.ReferringPhysicianName = "Simulated^Referrer"
+    dataset.StudyDescription, dataset.SeriesDescription = "CHEST", "CHEST PA"
+    dataset.PatientName = f"Simulated^Patient {visit.patient}"
+    dataset.PatientID = f"{profile.name[:3].upper()}-{visit.patient:06d}"
+    dataset.IssuerOfPatientID = f"{profile.name}.example"
+    dataset.PatientBirthDate = f"{int(visit.date[:4]) - visit.age}0101"
+    dataset.PatientSex, dataset.PatientAge = visit.sex, f"{visit.age:03d}Y"
+    dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", "PA"
+    dataset.StudyInstanceUID = _uid(profile, seed, str(visit.patient), str(visit.study))
+    dataset.SeriesInstanceUID = _uid(profile, seed, str(visit.patient), str(visit.study), "series")
+    dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = str(visit.study), 1, number
+    dataset.PatientOrientation = ["L", "F"]
+    dataset.BurnedInAnnotation = "NO"
+    _set_pixels(dataset, profile, image)
+    return dataset
+
+
+def _set_pixels(dataset: Dataset, profile: Profile, image: Image) -> None:
+    stored = _stored(profile, image)
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, profile.photometric
+    dataset.Rows, dataset.Columns = stored.shape
+    # row distance first (PS3.3 10.7.1.3)
+    spacing = [f"{mm:.2f}" for mm in profile.spacing_mm]
+    dataset.ImagerPixelSpacing = dataset.PixelSpacing = spacing
+    dataset.BitsAllocated, dataset.BitsStored = 16, profile.bits_stored
+    dataset.HighBit, dataset.PixelRepresentation = profile.bits_stored - 1, 0
+    if profile.rescale:
+        dataset.RescaleSlope, dataset.RescaleIntercept = profile.rescale
+        dataset.RescaleType = "US"
+    dataset.WindowCenter, dataset.WindowWidth = (f"{value:.1f}" for value in _window(profile))
+    dataset.VOILUTFunction = profile.voi_function
+    inverse = profile.photometric == "MONOCHROME1"
+    dataset.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+
+
+def _clutter(draft: Path, seed: int, profile: Profile, first: Exposure) -> None:
+    """What archives really hold, beside the first image's series: six files that must not be used."""
+    rng = np.random.default_rng([seed, *hashlib.sha256(profile.name.encode()).digest()])
+    visit = next(_visits(rng, profile, 99_999))
+    folder = draft / "DICOM" / "unsorted"
+    folder.mkdir()
+
+    def extra(name: str, uid: str, **changes: object) -> Path:
+        dataset = _image_object(profile, seed, visit, 1, uid, _expose(rng, profile, visit))
+        for keyword, value in changes.items():
+            setattr(dataset, keyword, value)
+        write_object(folder / name, dataset, profile.syntax)
+        return folder / name
+
+    extra("scout.dcm", _uid(profile, seed, "localizer"), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    extra("unlabelled.dcm", _uid(profile, seed, "unlabelled"))
+    extra("sent again.dcm", first.sop_uid, InstitutionName="Another department")
+    shutil.copyfile(first.path, folder / "Kopie von IM000001.dcm")
+    whole = extra("broken.dcm", _uid(profile, seed, "truncated")).read_bytes()
+    (folder / "broken.dcm").write_bytes(whole[: len(whole) * 6 // 10])
+    (folder / "read me.txt").write_text("Moved here from the old server. Ask radiology before deleting.\n")
+
+
+def _uid(profile: Profile, seed: int, *parts: str) -> str:
+    return derived_uid("konsil/simulated/v1", profile.name, str(seed), *parts)

@@ -1,0 +1,89 @@
+"""Hospitals on one machine: a Konsil home for each archive, as a hospital's own people would set one up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.dicom.archive import prepare
+from client.home import Home, make_keys
+from client.images import Images
+from server.federation import Federation
+from shared.errors import InputError
+from shared.files import write_atomically
+from shared.study import Study
+
+#: What a simulated hospital allows unless its home holds a policy.toml already.
+POLICY = """\
+# This hospital's rules; a study never overrides them.
+[privacy]
+epsilon_total = 8.0
+epsilon_per_study = 8.0
+delta = 1e-5
+allow_off = true            # simulated or public images only
+[aggregation]
+min_cohort = 2
+[evaluation]
+per_site_figures = true
+per_site_counts = true
+"""
+
+#: hospital, images done, images in all
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class SimulatedSite:
+    """One hospital: its name, its home, and its images in the study's tensor."""
+
+    name: str
+    home: Home
+    images: Images
+
+
+def check_archives(archives: Mapping[str, Path], study: Study) -> None:
+    """Raise InputError for too few hospitals or an archive without its labels."""
+    least = study.federation.min_sites
+    if len(archives) < least:
+        raise InputError(
+            "sites", expected=f"at least federation.min_sites = {least}", got=str(len(archives)), do="Add --site."
+        )
+    for name, archive in archives.items():
+        if not archive.is_dir():
+            raise InputError(f"site {name}", expected="a folder", got=str(archive), do="Check the path.")
+        if not (archive / "labels.csv").is_file():
+            raise InputError(
+                f"site {name}", expected=f"{archive / 'labels.csv'}", got="no such file", do="Put the labels there."
+            )
+
+
+def open_site(
+    folder: Path, name: str, archive: Path, federation: Federation, study: Study, *, device: str, progress: Progress
+) -> SimulatedSite:
+    """The hospital `name` in `folder`, made if it is new: keys and policy are never replaced."""
+    home = Home(folder)
+    make_keys(folder)
+    config = (
+        f'name = "{name}"\narchive = {_quoted(archive.resolve())}\n'
+        f'labels = {_quoted((archive / "labels.csv").resolve())}\ndevice = "{device}"\n'
+    )
+    write_atomically(folder / "site.toml", config.encode())
+    if not (folder / "policy.toml").exists():
+        write_atomically(folder / "policy.toml", POLICY.encode())
+    write_atomically(folder / "root.pub", federation.root_public)
+    images, _ = prepare(
+        home.archive,
+        home.labels,
+        folder / "archive",
+        key=home.archive_key,
+        spec=study.input,
+        labels=study.task.labels,
+        test=study.evaluation.test,
+        validation=study.evaluation.validation,
+        progress=lambda done, of: progress(name, done, of),
+    )
+    return SimulatedSite(name, home, images)
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,36 @@
+import numpy as np
+import torch
+from torch import nn
+
+from client.images import Images
+from client.training import evaluate
+from client.training.evaluate import scores
+
+
+class Mean(nn.Module):
+    """Logits (0, mean of the image)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean((1, 2, 3)) * self.gain
+        return torch.stack([torch.zeros_like(mean), mean], dim=1)
+
+
+def test_scores_are_the_last_labels_probability_in_the_order_of_rows(monkeypatch: "object") -> None:
+    pixels = np.linspace(0, 1, 5, dtype=np.float32).reshape(5, 1, 1, 1)
+    images = Images(pixels, np.zeros(5, np.int64), np.arange(5), (b"",) * 5, np.zeros(5, np.int64))
+    made = scores(Mean().train(), images, np.array([4, 0, 2]))
+    np.testing.assert_allclose(made, 1 / (1 + np.exp([-1.0, 0.0, -0.5])), rtol=1e-6)
+    assert made.dtype == np.float32
+    assert evaluate.BATCH > 1
+
+
+def test_no_rows_no_scores_and_the_mode_is_kept() -> None:
+    images = Images(np.zeros((0, 1, 4, 4), np.float32), *(np.zeros(0, np.int64),) * 2, (), np.zeros(0, np.int64))
+    for training in (True, False):
+        net = Mean().train(training)
+        assert scores(net, images, np.empty(0, np.int64)).shape == (0,)
+        assert net.training is training

@@ -1,0 +1,150 @@
+import math
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from client.images import Images, Split
+from client.training import loop
+from client.training.loop import Diagnostics, learning_rate, train
+from shared.errors import InputError, MisuseError, SiteError
+from shared.models.registry import build
+from shared.parameters import load_vector, to_vector
+from shared.study import MINIMAL, Privacy, Study, Training, parse_study
+
+PLAIN = parse_study(MINIMAL)
+PRIVATE = msgspec.structs.replace(
+    PLAIN, privacy=Privacy(mode="local", epsilon=8.0, delta=1e-5, clip=0.5, sampling_rate=0.5)
+)
+
+
+def images(patients: int = 12, split: Split = Split.TRAIN) -> Images:
+    """Two images per patient; label 1 is a bright centre."""
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(patients), 2)
+    label = (patient % 2).astype(np.int64)
+    pixels = rng.random((2 * patients, 1, 16, 16), dtype=np.float32) * 0.5
+    pixels[:, :, 6:10, 6:10] += 0.5 * label[:, None, None, None].astype(np.float32)
+    keys = tuple(bytes([p]) for p in range(patients))
+    return Images(pixels, label, patient, keys, np.full(patients, int(split)))
+
+
+def small(seed: int = 0) -> nn.Module:
+    return build(
+        msgspec.structs.replace(PLAIN.model, options={"width": 4, "hidden": 0}),
+        channels=1,
+        classes=2,
+        size=(16, 16),
+        seed=seed,
+    )
+
+
+def with_training(study: Study, **changes: object) -> Study:
+    return msgspec.structs.replace(study, training=msgspec.structs.replace(study.training, **changes))
+
+
+def one_number(start: float = 0.0) -> nn.Module:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    load_vector(net, np.full(514, start, np.float32))
+    return net
+
+
+class TestPlain:
+    def test_learns(self) -> None:
+        net = small()
+        study = with_training(PLAIN, local_steps=None, local_epochs=30, optimizer="adam", learning_rate=0.01)
+        first = train(small(), images(), PLAIN, round=1, sigma=None).loss
+        last = train(net, images(), study, round=1, sigma=None).loss
+        assert first is not None and last is not None and last < first
+
+    def test_the_seed_and_round_decide_everything(self) -> None:
+        study = with_training(PLAIN, augmentation=("flip", "noise"), momentum=0.9)
+        results = []
+        for seed, round in ((1, 1), (1, 1), (2, 1), (1, 2)):
+            net = small()
+            train(net, images(), study, round=round, sigma=None, seed=seed)
+            results.append(to_vector(net))
+        assert (results[0] == results[1]).all()
+        assert (results[0] != results[2]).any() and (results[0] != results[3]).any()
+
+    def test_epochs_are_passes_over_the_patients(self) -> None:
+        study = with_training(PLAIN, local_steps=None, local_epochs=3, batch=5)
+        assert train(small(), images(12), study, round=1, sigma=None).steps == 9
+
+    def test_a_label_of_weight_zero_teaches_nothing(self) -> None:
+        dark = images()
+        dark = replace(dark, label=np.zeros_like(dark.label))
+        net = small()
+        train(net, dark, PLAIN, round=1, sigma=None, class_weights=(0.0, 1.0))
+        assert (to_vector(net) == to_vector(small())).all()
+
+    def test_without_training_images_the_site_is_told(self) -> None:
+        with pytest.raises(SiteError, match="at least one training image"):
+            train(small(), images(split=Split.TEST), PLAIN, round=1, sigma=None)
+
+
+class TestPrivate:
+    def test_exactly_the_local_steps_and_nothing_told(self) -> None:
+        for count in (1, 12):
+            done = train(small(), images(count), PRIVATE, round=1, sigma=1.0)
+            assert done == Diagnostics(steps=2, seconds=done.seconds, loss=None)
+
+    @pytest.mark.parametrize("empty", ["nobody drawn", "no patients"])
+    def test_an_empty_sample_still_adds_noise(self, empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        if empty == "nobody drawn":
+            monkeypatch.setattr(loop, "poisson_sample", lambda *_: np.empty(0, np.int64))
+        data = images() if empty == "nobody drawn" else images(split=Split.TEST)
+        moved = np.concatenate([self._moved(data) for _ in range(20)])
+        # two SGD steps of learning rate 0.1 with noise 2 · 0.5 over the public batch of 8
+        expected = math.sqrt(2) * 0.1 * 2.0 * 0.5 / 8
+        assert moved.std() == pytest.approx(expected, rel=6 / math.sqrt(2 * moved.size))
+
+    def _moved(self, data: Images) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+        net = one_number()
+        train(net, data, PRIVATE, round=1, sigma=2.0)
+        return to_vector(net)
+
+    def test_without_its_noise_a_step_moves_at_most_clip_over_batch_per_patient(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "add_noise", lambda total, *_: total)
+        monkeypatch.setattr(loop, "poisson_sample", lambda count, *_: np.arange(count))
+        net = one_number()
+        train(net, images(3), with_training(PRIVATE, local_steps=1), round=1, sigma=1.0)
+        assert 0 < np.linalg.norm(to_vector(net)) <= 0.1 * 3 * 0.5 / 8 + 1e-7
+
+    def test_the_seed_has_no_say_in_noise_or_sampling(self) -> None:
+        nets = [small(), small()]
+        for net in nets:
+            train(net, images(), PRIVATE, round=1, sigma=1.0, seed=5)
+        assert (to_vector(nets[0]) != to_vector(nets[1])).any()
+
+    def test_batch_norm_is_refused_before_anything_is_learnt(self) -> None:
+        net = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(256, 2))
+        before = [p.clone() for p in net.parameters()]
+        with pytest.raises(InputError, match="each image on its own.*BatchNorm"):
+            train(net, images(), PRIVATE, round=1, sigma=1.0)
+        assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+    @pytest.mark.parametrize(("study", "sigma"), [(PRIVATE, None), (PLAIN, 1.0)])
+    def test_noise_goes_with_the_mode(self, study: Study, sigma: float | None) -> None:
+        with pytest.raises(MisuseError):
+            train(small(), images(), study, round=1, sigma=sigma)
+
+    def test_learns_when_there_are_many_patients(self) -> None:
+        net, data = small(), images(120)
+        study = with_training(PRIVATE, local_steps=30, batch=60, learning_rate=2.0)
+        train(net, data, study, round=1, sigma=0.5)
+        logits = net(torch.from_numpy(data.pixels))
+        assert (logits.argmax(1).numpy() == data.label).mean() > 0.9
+
+
+def test_the_cosine_goes_from_the_full_rate_to_a_tenth() -> None:
+    training = Training(rounds=11, batch=1, local_steps=1, learning_rate=2.0, schedule="cosine")
+    rates = [learning_rate(training, round) for round in range(1, 12)]
+    assert rates[0] == pytest.approx(2.0) and rates[5] == pytest.approx(1.1) and rates[-1] == pytest.approx(0.2)
+    assert rates == sorted(rates, reverse=True)
+    assert learning_rate(msgspec.structs.replace(training, schedule="constant"), 7) == 2.0

@@ -1,0 +1,84 @@
+import pytest
+import torch
+from opacus.validators import ModuleValidator
+
+from shared.errors import InputError, MisuseError
+from shared.models.registry import MODELS, build
+from shared.parameters import layout_of, to_vector
+from shared.study import Model
+
+SIZE = (33, 48)
+
+
+def make(name: str, seed: int = 0, **options: int | str) -> torch.nn.Module:
+    return build(Model(name=name, options=dict(options)), channels=3, classes=2, size=SIZE, seed=seed)
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestEveryModel:
+    def test_maps_images_to_logits(self, name: str) -> None:
+        assert make(name)(torch.rand(2, 3, *SIZE)).shape == (2, 2)
+
+    def test_same_seed_same_weights_and_global_random_state_untouched(self, name: str) -> None:
+        before = torch.random.get_rng_state()
+        first, second, other = (to_vector(make(name, seed)) for seed in (1, 1, 2))
+        assert (first == second).all()
+        assert (first != other).any()
+        assert torch.equal(before, torch.random.get_rng_state())
+
+    def test_is_fit_for_private_training(self, name: str) -> None:
+        net = make(name)
+        assert ModuleValidator.validate(net, strict=False) == []
+        assert layout_of(net).size == sum(p.numel() for p in net.parameters())
+
+    def test_treats_each_image_on_its_own(self, name: str) -> None:
+        net, images = make(name), torch.rand(3, 3, *SIZE)
+        torch.testing.assert_close(net(images)[:1], net(images[:1]), rtol=1e-4, atol=1e-5)
+
+    def test_refuses_an_unknown_option_by_name(self, name: str) -> None:
+        with pytest.raises(InputError, match="model.options.colour"):
+            make(name, colour=3)
+
+
+def test_an_unknown_model_lists_the_registered_ones_and_the_nearest() -> None:
+    with pytest.raises(InputError, match="densenet121.*got 'densenet'.*Did you mean 'densenet121'"):
+        make("densenet")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widht": 8}, "model.options.widht.*Did you mean 'width'"),
+        ({"width": 0}, "model.options.width: expected `int` >= 1, got 0"),
+        ({"width": "8"}, "model.options.width: expected `int`, got '8'"),
+        ({"pooling": "mean"}, "model.options.pooling: expected one of average, max, flatten, got 'mean'"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, int | str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make("cnn", **options)
+
+
+def test_densenet_refuses_images_that_would_vanish() -> None:
+    with pytest.raises(InputError, match="input.size: expected sides of at least 32"):
+        build(Model(name="densenet121"), channels=1, classes=2, size=(16, 64), seed=0)
+
+
+def test_no_channels_is_a_bug_of_the_caller() -> None:
+    with pytest.raises(MisuseError):
+        build(Model(name="cnn"), channels=0, classes=2, size=(16, 16), seed=0)
+
+
+@pytest.mark.parametrize("pooling", ["average", "max", "flatten"])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2, "hidden": 0, "blocks": 4}, {"standardise": 1, "activation": "tanh"}]
+)
+def test_cnn_options_fit_together(pooling: str, options: dict[str, int | str]) -> None:
+    assert make("cnn", pooling=pooling, **options)(torch.rand(1, 3, *SIZE)).isfinite().all()
+
+
+def test_cnn_of_three_channels_counts_as_on_paper() -> None:
+    net = make("cnn", width=2, hidden=0)
+    convolutions = (3 * 9 + 1) * 2 + (2 * 9 + 1) * 4 + (4 * 9 + 1) * 8
+    norms, head = 2 * (2 + 4 + 8), 8 * 2 + 2
+    assert layout_of(net).size == convolutions + norms + head
