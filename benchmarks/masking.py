@@ -17,6 +17,9 @@ import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from flwr.common.secure_aggregation.ndarrays_arithmetic import (
     factor_combine,
     parameters_addition,
@@ -29,6 +32,7 @@ from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
 from numpy.typing import NDArray
 
 from shared.quantize import Quantizer
+from shared.vectors import train_vector
 from shared.secagg.collector import Collector
 from shared.secagg.keystream import CHUNK, KeyStream
 from shared.secagg.masks import Sign, add_masks
@@ -68,7 +72,8 @@ def seeds(count: int) -> list[bytes]:
 
 def konsil_site(update: FloatVector, sites: int) -> Words:
     """Step 1 without keys and shares: quantise, one self mask, one mask per peer."""
-    vector = Quantizer(bound=CLIPPING, sites=sites).encode_update(update, 0.5)
+    quantizer = Quantizer(bound=CLIPPING, sites=sites)
+    vector = train_vector(quantizer, update, weight=1, most=2, scaled=False)
     signs: list[Sign] = [1 if k % 2 else -1 for k in range(sites)]
     add_masks(vector, list(zip(seeds(sites), signs, strict=True)))
     return vector
@@ -148,39 +153,61 @@ def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
     return results
 
 
+def chunk_sweep(words: int = 5_000_000, masks: int = 10) -> None:
+    """CPU-seconds to add masks in one pass, by the size of the piece: how `CHUNK` was found."""
+    vector = np.zeros(words, np.uint32)
+    for kib in (32, 64, 128, 256, 512, 1024, 2048):
+        size = kib * 256
+        zeros, stream = bytes(4 * size), np.empty(size, np.uint32)
+
+        def one_pass(size: int = size, zeros: bytes = zeros, stream: Words = stream) -> None:
+            ciphers = [Cipher(AES256(seed), CTR(bytes(16))).encryptor() for seed in seeds(masks)]
+            for start in range(0, words - size, size):
+                piece = vector[start : start + size]
+                for cipher in ciphers:
+                    cipher.update_into(zeros, stream.data.cast("B"))
+                    np.add(piece, stream, out=piece)
+
+        print(f"{kib:6} KiB {cpu_seconds(one_pass, 5) / (words // size * size) * words:8.4f} CPU-s")
+
+
+def compare(what: str, ours: Callable[[], object], theirs: Callable[[], object], limit: float, repeat: int) -> None:
+    """Two lines: CPU-seconds against Flower and the limit, and peak extra memory."""
+    mine, flower = cpu_seconds(ours, repeat), cpu_seconds(theirs, repeat)
+    times = f"{mine:10.3f}{flower:10.3f}{flower / mine:7.1f}x{limit:10.3f}{mine / limit - 1:8.0%}"
+    print(f"{what + ', CPU-s':40}{times}")
+    mine, flower = extra_mb(ours), extra_mb(theirs)
+    print(f"{'  peak extra memory, MB':40}{mine:10.1f}{flower:10.1f}{flower / max(mine, 0.1):7.1f}x")
+
+
 def report(parameters: int, sites: int, repeat: int) -> None:
     update = np.random.default_rng(0).standard_normal(parameters, dtype=np.float32) * np.float32(1e-2)
+    vector = np.zeros(parameters, np.uint32)
+    flower_vector = [np.zeros(1, np.int64), np.zeros(parameters, np.int64)]
     draw, add = limit_rates()
-    site_limit = parameters * sites * (draw + add)
-    server_limit = parameters * 2 * (sites - 1) * (draw + add)
-    total = np.zeros(parameters, np.uint32)
-    flower_total = [np.zeros(1, np.int64), np.zeros(parameters, np.int64)]
+    one_mask = parameters * (draw + add)
     print(f"{parameters:,} parameters, {sites} sites; AES-256-CTR {4e-9 / draw:.1f} GB/s, adds {4e-9 / add:.1f} GB/s")
-    print(f"{'':34}{'Konsil':>10}{'Flower':>10}{'ratio':>8}{'limit':>10}{'over':>8}")
-    rows: list[tuple[str, Callable[[], object], Callable[[], object], float]] = [
-        (
-            "site: quantise and mask",
-            lambda: konsil_site(update, sites),
-            lambda: flower_site(update, sites),
-            site_limit,
-        ),
-        (
-            "coordinator: unmask, one drop-out",
-            lambda: konsil_unmask(total, sites),
-            lambda: flower_unmask(flower_total, sites),
-            server_limit,
-        ),
-    ]
-    for what, ours, theirs, limit in rows:
-        mine, flower = cpu_seconds(ours, repeat), cpu_seconds(theirs, repeat)
-        print(
-            f"{what + ', CPU-s':34}{mine:10.3f}{flower:10.3f}{flower / mine:7.1f}x{limit:10.3f}{mine / limit - 1:8.0%}"
-        )
-        mine, flower = extra_mb(ours), extra_mb(theirs)
-        print(f"{'  peak extra memory, MB':34}{mine:10.1f}{flower:10.1f}{flower / max(mine, 0.1):7.1f}x")
-    print("whole steps with keys, shares, signatures and encoding (one run each):")
+    print(f"{'':40}{'Konsil':>10}{'Flower':>10}{'ratio':>8}{'limit':>10}{'over':>8}")
+    compare(
+        "site: quantise and mask",
+        lambda: konsil_site(update, sites),
+        lambda: flower_site(update, sites),
+        one_mask * sites,
+        repeat,
+    )
+    masks: list[tuple[bytes, Sign]] = [(seed, 1) for seed in seeds(sites)]
+    mask_only, limit = cpu_seconds(lambda: add_masks(vector, masks), repeat), one_mask * sites
+    print(f"{'  of which masks, CPU-s':40}{mask_only:10.3f}{limit:28.3f}{mask_only / limit - 1:8.0%}")
+    compare(
+        "coordinator: unmask, one drop-out",
+        lambda: konsil_unmask(vector, sites),
+        lambda: flower_unmask(flower_vector, sites),
+        one_mask * 2 * (sites - 1),
+        repeat,
+    )
+    print("whole steps, with keys, shares, signatures and encoding (one run each):")
     for what, seconds in whole_steps(sites, parameters):
-        print(f"  {what + ', CPU-s':32}{seconds:10.3f}")
+        print(f"{'  ' + what + ', CPU-s':40}{seconds:10.3f}")
 
 
 def main() -> None:
@@ -188,7 +215,11 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=10_000_000)
     parser.add_argument("--sites", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--chunks", action="store_true", help="only find the best size of a piece")
     options = parser.parse_args()
+    if options.chunks:
+        chunk_sweep()
+        return
     report(options.parameters, options.sites, options.repeat)
 
 

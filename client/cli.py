@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from client.audit import Audit
@@ -19,6 +18,7 @@ from client.dicom.scan import ScanReport
 from client.dicom.scan import scan as scan_archive
 from client.home import Home, make_keys
 from client.ledger import Ledger
+from shared.console import bars
 from shared.console import run as run_app
 
 app = typer.Typer(
@@ -31,20 +31,17 @@ HomeOption = Annotated[Path, typer.Option("--home", envvar="KONSIL_HOME", help="
 DEFAULT_HOME = Path("~/.konsil")
 
 
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
-
-
 @app.command()
 def dicomize(
     images: Annotated[Path, typer.Argument(help="Folder, .zip or .npz of PNG or JPEG images.")],
     out: Annotated[Path, typer.Option(help="Archive folder to write.")],
-    labels: Annotated[str | None, typer.Option(help="CSV with image, patient_id, label; or its name in the zip.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="CSV with image, patient_id, label; or its name in the zip.")
+    ] = None,
 ) -> None:
     """Turn images with a table of labels into a DICOM archive with labels.csv."""
     console = Console(stderr=True)
-    with _bar(console) as bar:
+    with bars(console) as bar:
         task = bar.add_task("writing DICOM", total=None)
         write_archive(images, labels, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
     console.print(f"wrote {out}")
@@ -62,11 +59,15 @@ def scan(
     make_keys(folder)
     key = Home(folder).archive_key
     console = Console(stderr=True)
-    with _bar(console) as bar, Catalog.of(archive, folder / "archive") as catalog:
+    with bars(console) as bar, Catalog.of(archive, folder / "archive") as catalog:
         task = bar.add_task("reading headers", total=None)
         found = read_labels(labels, key) if labels is not None else None
         report = scan_archive(
-            archive, catalog, key=key, labels=found, progress=lambda done, of: bar.update(task, completed=done, total=of)
+            archive,
+            catalog,
+            key=key,
+            labels=found,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
         series = list(catalog.series()) if json else []
     for line in series:

@@ -12,6 +12,8 @@ Rules:
 import hashlib
 import time
 
+import torch
+
 from client.agreement import Agreement, agree, reopen, rules_of
 from client.audit import Audit
 from client.dicom.archive import prepare
@@ -33,6 +35,7 @@ from shared.messages import (
     Join,
     Joined,
     Refused,
+    Shown,
     Spent,
     Step,
     SurveyTask,
@@ -62,6 +65,7 @@ class Site:
         self._rounds = Rounds(home.path / "rounds.sqlite")
         self._audit = Audit(home.path / "audit.jsonl")
         self._prepared: dict[bytes, Prepared] = {}
+        torch.set_num_threads(self._config.threads)
 
     def handle(self, data: bytes) -> bytes:
         """The reply to one request from outside: what was asked, or a refusal that says why."""
@@ -111,14 +115,14 @@ class Site:
         secrets, contribution = contribute(
             seat, outcome.vector, run_key=agreement.state.key, identity=self._home.identity
         )
-        reply = Contributed(
-            contribution=memoryview(contribution),
+        shown = Shown(
             seconds=round(time.perf_counter() - started, 3),
             spent=self._spent(study, plan.run) if isinstance(task, TrainTask) else None,
             figures=outcome.figures,
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )
-        return self._rounds.store(key, plan.run, plan.round, plan.attempt, messages.reply(reply), secrets)
+        reply = messages.reply(Contributed.sign(contribution, shown, self._home.identity, key))
+        return self._rounds.store(key, plan.run, plan.round, plan.attempt, reply, secrets)
 
     def _seat(self, agreement: Agreement, plan: Plan, task: AnyTask, payload: memoryview) -> Seat:
         """This site's place in `plan`, or PeerError: every refusal of PROTOCOL.md that needs no memory."""

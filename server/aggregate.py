@@ -19,9 +19,8 @@ from shared.messages import (
     Contributed,
     Join,
     Joined,
-    OwnFigures,
     Refused,
-    Spent,
+    Shown,
     Step,
     Task,
     TrainTask,
@@ -43,16 +42,6 @@ WELCOME_POLL_S = 0.2
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Contribution:
-    """What one hospital showed beside its masked vector."""
-
-    seconds: float
-    spent: Spent | None
-    figures: OwnFigures | None
-    counts: dict[str, int] | None
-
-
 @dataclass
 class Traffic:
     """Bytes of Konsil's messages to and from hospitals."""
@@ -68,7 +57,7 @@ class Sum:
     vector: Vector
     survivors: tuple[str, ...]
     cohort: int
-    shown: Mapping[str, Contribution]
+    shown: Mapping[str, Shown]
     missing: Mapping[str, str]
     #: who is in the sum but did not help to open it, or sent wrong shares
     remarks: tuple[str, ...] = ()
@@ -97,6 +86,8 @@ class Members:
     nodes: dict[str, int] = field(default_factory=dict)
     #: names whose policy refuses parts of this study, with the rule's sentence, by step
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: names (nodes, where no name is known) that take no part in this run, and why
+    declined: dict[str, str] = field(default_factory=dict)
 
     def cohort(self, step: str) -> tuple[str, ...]:
         """The names to ask for `step`, sorted."""
@@ -114,28 +105,35 @@ class Aggregator:
         self.expected = tuple(entry.name for entry in roster.entries)
         self.members = Members()
         self.traffic = Traffic()
-        self._turned_away: dict[int, str] = {}
+        self._turned_away: set[int] = set()
         self._keys: dict[str, JoinRecord] = {}
 
-    def welcome(self, timeout_s: float) -> dict[str, str]:
-        """Wait until every hospital of the roster has joined or refused, `timeout_s` at most.
+    @property
+    def awaited(self) -> bool:
+        """Whether a hospital of the roster is neither in nor has declined."""
+        return len(self.members.records) + len(self.members.declined) < len(self.expected)
 
-        Returns what went wrong, by the hospital's name where it is known.
+    def welcome(self, timeout_s: float) -> dict[str, str]:
+        """Wait until every hospital of the roster has joined or declined, `timeout_s` at most.
+
+        Returns who declined meanwhile and why, by the hospital's name where it is known.
         """
         request = messages.request(self._invitation)
         deadline = time.monotonic() + timeout_s
         problems: dict[str, str] = {}
-        while len(self.members.records) + len(problems) < len(self.expected):
+        while self.awaited:
             known = {*self.members.nodes.values(), *self._turned_away}
             newcomers = [node for node in self._link.nodes() if node not in known]
             for arrival in self._ask(dict.fromkeys(newcomers, request), max(0.0, deadline - time.monotonic())):
                 name, problem = self._joined(arrival)
-                if problem:
-                    self._turned_away[arrival.node] = problem
+                if problem and arrival.data is not None:
+                    self._turned_away.add(arrival.node)
+                    self.members.declined[name] = problem
                     problems[name] = problem
             if time.monotonic() >= deadline:
                 break
-            time.sleep(WELCOME_POLL_S)
+            if self.awaited:
+                time.sleep(WELCOME_POLL_S)
         return problems
 
     def _joined(self, arrival: Arrival) -> tuple[str, str]:
@@ -191,8 +189,8 @@ class Aggregator:
         return Sum(vector, survivors, len(names), shown, missing, (*remarks, *collector.faults))
 
     def _absent(self, step: str) -> dict[str, str]:
-        joined = {name: "has not joined" for name in self.expected if name not in self.members.records}
-        return joined | self._refusals(step)
+        absent = [name for name in self.expected if name not in self.members.records]
+        return {name: self.members.declined.get(name, "has not joined") for name in absent} | self._refusals(step)
 
     def _refusals(self, step: str) -> dict[str, str]:
         return {site: reason for (site, at), reason in self.members.refused.items() if at == step}
@@ -217,23 +215,23 @@ class Aggregator:
 
     def _contributions(
         self, collector: Collector, plan: Plan, payload: bytes, missing: dict[str, str], progress: Progress
-    ) -> dict[str, Contribution]:
+    ) -> dict[str, Shown]:
         """Add the masked vectors up as they come in; `missing` gains whoever is not in the sum."""
         request = messages.request(Step(plan=plan, payload=memoryview(payload)))
         names = {self.members.nodes[name]: name for name in plan.sites()}
-        shown: dict[str, Contribution] = {}
+        shown: dict[str, Shown] = {}
         progress(0, len(names))
         for arrival in self._ask(dict.fromkeys(names, request), self._invitation.study.federation.timeout_s):
             name = names[arrival.node]
             found = self._contribution(collector, name, plan.step, arrival)
-            if isinstance(found, Contribution):
+            if isinstance(found, Shown):
                 shown[name] = found
             else:
                 missing[name] = found
             progress(len(shown), len(names))
         return shown
 
-    def _contribution(self, collector: Collector, name: str, step: str, arrival: Arrival) -> Contribution | str:
+    def _contribution(self, collector: Collector, name: str, step: str, arrival: Arrival) -> Shown | str:
         if arrival.data is None:
             self._lose(name)
             return arrival.problem
@@ -245,12 +243,13 @@ class Aggregator:
                 return body.reason
             if not isinstance(body, Contributed):
                 raise PeerError("reply", expected="a contribution", got=type(body).__name__)
+            body.check(self._roster.identity(name), collector.digest)
             site = collector.add(body.contribution)
             if site != name:
                 raise PeerError("contribution", expected=f"one of {name}", got=f"one of {site}")
         except PeerError as error:
             return str(error)
-        return Contribution(body.seconds, body.spent, body.figures, body.counts)
+        return body.shown
 
     def _answers(self, collector: Collector, survivors: Sequence[str]) -> dict[str, str]:
         """Ask every survivor to help unmask; returns who did not, and why."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from rich.console import Console
 
 from server.collect import GridLink
 from server.federation import Federation
@@ -23,7 +24,7 @@ def make_app(main: Callable[[Grid, Context], None]) -> ServerApp:
 def _main(grid: Grid, context: Context) -> None:
     folder = Path(str(context.run_config["folder"]))
     start = open_run(folder, read_study(folder / "study.toml"), resume=bool(context.run_config.get("resume", False)))
-    with Progress() as observer:
+    with Progress(Console()) as observer:
         conduct(start, GridLink(grid), Federation(folder / "federation"), observer)
 
 

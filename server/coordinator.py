@@ -153,8 +153,7 @@ class Coordinator:
         study, before = self._study, checkpoint.memory
         round_, clock = before.round + 1, _Clock(self._aggregator.traffic)
         self._tell(RoundStarted(round_))
-        if len(self._aggregator.members.records) < len(self._aggregator.expected):
-            self._welcome(REJOIN_S)
+        self._welcome(REJOIN_S)
         weights = memoryview(checkpoint.state.weights.tobytes())
         total = self._sum(TrainTask(weights=weights, class_weights=before.class_weights), round_)
         update = read_train(
@@ -184,6 +183,7 @@ class Coordinator:
         if not memory.best_round:
             return None, None
         validation = BinaryCounts.from_integers(list(memory.best_counts))
+        self._welcome(REJOIN_S)
         try:
             total, test = self._evaluate(checkpoint.best, TEST, memory.round)
         except TooFewError as error:

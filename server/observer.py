@@ -1,10 +1,7 @@
 """What a run tells whoever watches it: small frozen events, one method to receive them.
 
-Guarantees: events carry names and figures only, nothing of a patient; a round's events come in the order of the
-classes below. An observer must not raise and must not keep the loop waiting. `RunStarted` comes first; a resumed
-run goes on with the `RoundStarted` of its next round.
-
-    observer.notice(RoundStarted(round=3))
+Guarantees: events carry names and figures only, nothing of a patient. `RunStarted` comes first; a resumed run goes
+on with the `RoundStarted` of its next round. An observer must not raise and must not keep the loop waiting.
 """
 
 from dataclasses import dataclass
@@ -46,7 +43,7 @@ class RoundStarted:
 
 @dataclass(frozen=True)
 class StepProgress:
-    """`answered` of the `asked` hospitals have answered `step` (train, unmask, evaluate)."""
+    """`answered` of the `asked` hospitals have answered `step`."""
 
     round: int
     step: str
@@ -56,8 +53,7 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class RoundFinished:
-    """A round's sum is in the model. `auc` on validation patients, None where none was formed; ε per hospital so
-    far in this run; `trained` are the hospitals in the sum."""
+    """A round's sum, over `trained`, is in the model. `auc`: validation patients; ε per hospital in this run so far."""
 
     round: int
     auc: float | None

@@ -1,12 +1,12 @@
 """Live progress of a run in the terminal: round, who is in, who dropped out and why, AUC, ε per hospital, time left.
 
-Guarantees: a hospital that ever dropped out stays marked to the end; names and reasons from outside are shown as
-plain text (no terminal codes, no markup). Where output is no terminal, one plain line per event instead.
+Guarantees: a hospital that ever dropped out stays marked to the end; words from outside are shown as plain text, no
+terminal codes, no markup. Where output is no terminal, one plain line per event. Draws in the caller's thread only.
 
-    with Progress(Console(stderr=True)) as progress:
-        coordinate(..., observer=progress)
+    with Progress(Console(stderr=True)) as progress: ...   # progress.notice(event)
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -16,16 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from server.observer import (
-    Event,
-    RoundFinished,
-    RoundStarted,
-    RunFinished,
-    RunStarted,
-    SiteJoined,
-    SiteLeft,
-    StepProgress,
-)
+from server import observer as seen
 from server.text import NONE, duration, number, plural, printable
 
 
@@ -38,19 +29,15 @@ class _Site:
 
 
 class Progress:
-    """An observer that draws. A context manager: the display lives inside the `with`."""
+    """An observer that draws. The display lives inside its `with`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, get_renderable=self.__rich__, refresh_per_second=4)
-        self._run = RunStarted("", "", 0, 0)
-        self._sites: dict[str, _Site] = {}
-        self._round = 0
-        self._step = ""
-        self._done = 0
-        self._seconds: list[float] = []
-        self._auc: float | None = None
-        self._best: tuple[float, int] | None = None
+        self._live = Live(self, console=console, auto_refresh=False)
+        self._run = seen.RunStarted("", "", 0, 0)
+        self._sites: dict[str, _Site] = defaultdict(_Site)
+        self._round, self._done, self._step = 0, 0, ""
+        self._finished: list[seen.RoundFinished] = []
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -58,98 +45,84 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live.is_started:
-            self._live.stop()
+        self._live.stop()
 
-    def notice(self, event: Event) -> None:
+    def notice(self, event: seen.Event) -> None:
         """Take one event into the display, and print its line where it has one."""
         line = self._take(event)
-        lasting = isinstance(event, SiteLeft | RunFinished)  # stays above the display when that moves on
+        lasting = isinstance(event, seen.SiteLeft | seen.RunFinished)  # stays above the display as that moves on
         if line and (lasting or not self._console.is_terminal):
-            style = "bold red" if isinstance(event, SiteLeft) or line.startswith(("stopped", "failed")) else ""
-            self._console.print(Text(printable(line), style=style), soft_wrap=True)
+            bad = isinstance(event, seen.SiteLeft) or (lasting and not line.startswith("finished"))
+            self._console.print(Text(printable(line), style="bold red" if bad else ""), soft_wrap=True)
+        if self._live.is_started:
+            self._live.refresh()
 
-    def _take(self, event: Event) -> str:
+    def _take(self, event: seen.Event) -> str:
+        line = ""
         match event:
-            case RunStarted():
+            case seen.RunStarted(run, study, expected, rounds):
                 self._run = event
-                expected = plural(event.sites_expected, "hospital")
-                return f"{event.study}: run {event.run}, {expected} expected, {plural(event.rounds, 'round')}"
-            case SiteJoined(site):
-                self._site(site).is_in = True
-                return f"in: {site}"
-            case SiteLeft(site, step, reason):
-                self._site(site).is_in = False
+                line = f"{study}: run {run}, {plural(expected, 'hospital')} expected, {plural(rounds, 'round')}"
+            case seen.SiteJoined(site):
+                self._sites[site].is_in = True
+                line = f"in: {site}"
+            case seen.SiteLeft(site, step, reason):
                 when = f"round {self._round}, {step}" if self._round else step
-                self._site(site).missed.append(f"{when}: {reason}")
-                return f"out: {site} ({when}): {reason}"
-            case RoundStarted(round_):
+                self._sites[site].is_in = False
+                self._sites[site].missed.append(f"{when}: {reason}")
+                line = f"out: {site} ({when}): {reason}"
+            case seen.RoundStarted(round_):
                 self._round, self._done, self._step = round_, round_ - 1, ""
-                return ""
-            case StepProgress(_, step, answered, asked):
+            case seen.StepProgress(_, step, answered, asked):
                 self._step = f"{step} {answered}/{asked}"
-                return ""
-            case RoundFinished():
-                return self._finish_round(event)
-            case RunFinished(status, because):
-                return self._finish(status, because)
+            case seen.RoundFinished():
+                line = self._finish_round(event)
+            case seen.RunFinished(status, because):
+                why = f": {because}" if because else ""
+                line = f"{status} after {plural(self._done, 'round')}{why}{self._absent()}"
+        return line
 
-    def _site(self, name: str) -> _Site:
-        return self._sites.setdefault(name, _Site())
-
-    def _finish_round(self, event: RoundFinished) -> str:
-        self._round = self._done = event.round
-        self._seconds.append(event.seconds)
-        self._step = ""
+    def _finish_round(self, event: seen.RoundFinished) -> str:
+        self._round, self._done, self._step = event.round, event.round, ""
+        self._finished.append(event)
         for site in event.trained:
-            self._site(site).is_in = True
-            self._site(site).trained += 1
+            self._sites[site].is_in = True
+            self._sites[site].trained += 1
         for site, epsilon in event.epsilon.items():
-            self._site(site).epsilon = epsilon
-        if event.auc is not None:
-            self._auc = event.auc
-            self._best = max(self._best or (event.auc, event.round), (event.auc, event.round), key=lambda pair: pair[0])
-        worst = max(event.epsilon.values(), default=None)
-        sites = f"{len(event.trained)} of {plural(self._run.sites_expected, 'hospital')} trained"
-        left = f", {self._left()} left" if self._left() else ""
-        figures = f"AUC {number(event.auc)}, ε at most {number(worst, 2)}"
-        return f"round {event.round}/{self._run.rounds}: {figures}, {sites}, {duration(event.seconds)}{left}"
+            self._sites[site].epsilon = epsilon
+        figures = f"{self._auc()}, ε at most {number(max(event.epsilon.values(), default=None), 2)}"
+        trained = f"{len(event.trained)} of {plural(self._run.sites_expected, 'hospital')} trained"
+        return f"round {event.round}/{self._run.rounds}: {figures}, {trained}, {duration(event.seconds)}{self._left()}"
 
-    def _finish(self, status: str, because: str) -> str:
-        gone = [name for name, site in self._sites.items() if site.missed]
-        absent = max(0, self._run.sites_expected - len(self._sites))
-        never = f"; {plural(absent, 'hospital')} never came" if absent else ""
-        missing = f"; left out at times: {', '.join(gone)}" if gone else ""
-        why = f": {because.rstrip('.')}" if because else ""
-        return f"{status} after {plural(self._done, 'round')}{why}{missing}{never}"
+    def _auc(self) -> str:
+        known = [(event.auc, event.round) for event in self._finished if event.auc is not None]
+        best = max(known, key=lambda pair: pair[0], default=None)
+        now = number(self._finished[-1].auc if self._finished else None)
+        return f"AUC {now} (best {number(best[0])} in round {best[1]})" if best else f"AUC {now}"
 
     def _left(self) -> str:
-        rest = self._run.rounds - self._done
-        return duration(rest * sum(self._seconds) / len(self._seconds)) if self._seconds and rest > 0 else ""
+        rest = (self._run.rounds - self._done) * sum(event.seconds for event in self._finished)
+        return f", about {duration(rest / len(self._finished))} left" if self._finished and rest > 0 else ""
+
+    def _absent(self) -> str:
+        gone = [name for name, site in self._sites.items() if site.missed]
+        never = max(0, self._run.sites_expected - len(self._sites))
+        return f"; left out at times: {', '.join(gone)}" * bool(gone) + f"; never came: {never}" * bool(never)
 
     def __rich__(self) -> RenderableType:
-        """The display as it stands."""
+        """The display as it stands. Hospitals that are out come first: a low terminal cuts the end off."""
         head = Text(printable(f"{self._run.study}  run {self._run.run}"), style="bold")
-        bar = Table.grid(padding=(0, 2))
-        left = f"about {self._left()} left" if self._left() else ""
-        count = f"round {self._round}/{self._run.rounds}"
-        moving = ProgressBar(total=max(1, self._run.rounds), completed=self._done, width=30)
-        bar.add_row(count, moving, left, Text(printable(self._step), style="dim"))
-        best = f"   best {number(self._best[0])} in round {self._best[1]}" if self._best else ""
-        return Group(head, bar, Text(f"AUC {number(self._auc)}{best}"), self._table())
-
-    def _table(self) -> Table:
-        """Hospitals, those that are out or were first: a low terminal cuts the end off."""
+        line = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=max(1, self._run.rounds), completed=self._done, width=30)
+        step = f"{printable(self._step)}{self._left()}".strip(", ")
+        line.add_row(f"round {self._round}/{self._run.rounds}", bar, step)
         here = sum(site.is_in for site in self._sites.values())
         table = Table(title=f"{here} of {plural(self._run.sites_expected, 'hospital')} in", title_justify="left")
-        table.add_column("hospital", overflow="fold")
-        table.add_column("now")
-        table.add_column("trained", justify="right")
-        table.add_column("ε", justify="right")
-        table.add_column("left out", overflow="fold")
+        for column in ("hospital", "now", "trained", "ε", "left out"):
+            table.add_column(column, overflow="fold", justify="right" if column in ("trained", "ε") else "left")
         for name, site in sorted(self._sites.items(), key=lambda pair: (pair[1].is_in, not pair[1].missed)):
             now = Text("in", style="green") if site.is_in else Text("OUT", style="bold red")
-            missed = f"{site.missed[-1]}{f' (and {len(site.missed) - 1} before)' if site.missed[1:] else ''}"
-            why = Text(printable(missed if site.missed else NONE), style="red" if site.missed else "dim")
-            table.add_row(Text(printable(name)), now, str(site.trained), number(site.epsilon, 2), why)
-        return table
+            why = "; ".join(site.missed[-1:]) + f" ({len(site.missed)} times)" * (len(site.missed) > 1)
+            missed = Text(printable(why) or NONE, style="red" if why else "dim")
+            table.add_row(Text(printable(name)), now, str(site.trained), number(site.epsilon, 2), missed)
+        return Group(head, line, Text(self._auc()), table)

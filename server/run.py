@@ -61,7 +61,10 @@ def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
     else:
         if not checkpoints.empty:
             raise InputError(
-                str(folder), expected="a folder without a run", got="one with a run", do="Use --resume or another --out."
+                str(folder),
+                expected="a folder without a run",
+                got="one with a run",
+                do="Use --resume or another --out.",
             )
         identity = RunId(run=f"{study.name}-{secrets.token_hex(8)}", starts=1)
         begin = _fresh(study, identity.run)

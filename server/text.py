@@ -14,14 +14,12 @@ NONE = "–"
 #: no line ends between a figure and its unit
 GAP = "\u00a0"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-#: unprintable for Python, harmless for a reader: line feed, tab, no-break space
-_SPACES = "\n\t\u00a0"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """`text` without control, direction and private characters, its middle cut out beyond `most` characters."""
-    clean = "".join(c if c.isprintable() or c in _SPACES else "\ufffd" for c in text)
+    """`text` in one line, without control, direction and private characters, its middle cut out beyond `most`."""
+    clean = "".join(c if c.isprintable() or c == GAP else " " if c in "\n\r\t" else "\ufffd" for c in text)
     if most is None or len(clean) <= most:
         return clean
     tail = (most - 1) // 2

@@ -1,9 +1,12 @@
-"""The last step of every command line: an error becomes one clear message and an exit status."""
+"""What every command line shares: bars with time left for long work, and errors that become an exit status."""
 
 import sys
 from typing import NoReturn
 
 import typer
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from shared.errors import KonsilError
 
@@ -19,3 +22,9 @@ def run(app: typer.Typer) -> NoReturn:
         sys.stderr.write(f"{app.info.name}: interrupted; what was finished is kept\n")
         sys.exit(130)
     sys.exit(0)
+
+
+def bars(console: Console) -> Progress:
+    """Progress bars with counts and time left, one per task added."""
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)

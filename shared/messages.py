@@ -7,6 +7,7 @@ patients travel masked, inside `Contributed.contribution`; the plain fields are 
 
 from typing import Literal
 
+from shared.crypto.identity import Identity, verify
 from shared.crypto.roster import SignedRoster
 from shared.errors import KonsilError, PeerError, RefusalError
 from shared.secagg.joining import JoinRecord
@@ -106,14 +107,34 @@ class Joined(Record, frozen=True, tag="joined"):
     software: str
 
 
-class Contributed(Record, frozen=True, tag="contributed"):
-    """The masked vector with what others need if this site vanishes, and what the site chooses to show."""
+class Shown(Record, frozen=True):
+    """What a site shows in the clear beside its masked vector, by its own choice."""
 
-    contribution: memoryview
     seconds: float
     spent: Spent | None = None
     figures: OwnFigures | None = None
     counts: dict[str, int] | None = None
+
+
+SHOWN_LABEL = "konsil/shown/v1"
+
+
+class Contributed(Record, frozen=True, tag="contributed"):
+    """An encoded Contribution (it carries its own signature), and what is shown, signed for the same plan."""
+
+    contribution: memoryview
+    shown: Shown
+    signature: bytes
+
+    @classmethod
+    def sign(cls, contribution: bytes, shown: Shown, identity: Identity, plan: bytes) -> "Contributed":
+        """The reply of the site `identity` to the plan whose digest is `plan`."""
+        signature = identity.sign(SHOWN_LABEL, plan, shown)
+        return cls(contribution=memoryview(contribution), shown=shown, signature=signature)
+
+    def check(self, public: bytes, plan: bytes) -> None:
+        """Raise PeerError unless `shown` was signed for `plan` by the owner of `public`."""
+        verify(public, self.signature, SHOWN_LABEL, plan, self.shown)
 
 
 class Answered(Record, frozen=True, tag="answered"):

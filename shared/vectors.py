@@ -44,16 +44,23 @@ class Update:
 
 def train_vector(quantize: Quantizer, update: NDArray[np.float32], weight: int, most: int, *, scaled: bool) -> Vector:
     """One site's training vector; `weight` ≤ `most` images."""
-    header = np.array([1, int(scaled), weight], np.uint32)
-    return np.concatenate([header, quantize.encode(update, weight / most)])
+    vector = np.empty(TRAIN_HEADER + update.size, np.uint32)
+    vector[:TRAIN_HEADER] = (1, int(scaled), weight)
+    quantize.encode(update, weight / most, out=vector[TRAIN_HEADER:])
+    return vector
 
 
 def read_train(quantize: Quantizer, total: Vector, survivors: int, most: int) -> Update:
     """The weighted mean update in the unmasked sum `total`."""
     _check_sites(total, survivors)
     weight = int(total[2])
-    if weight == 0:
-        raise OperatorError("unmasked sum", expected="a weight above 0", got="0", do="No site had images to train on.")
+    if not 0 < weight <= survivors * most:
+        raise OperatorError(
+            "unmasked sum",
+            expected=f"a weight from 1 to {survivors * most}",
+            got=str(weight),
+            do="Discard the round: a site sent a weight over the study's maximum.",
+        )
     mean = quantize.decode(total[TRAIN_HEADER:]) * (most / weight)
     return Update(survivors, int(total[1]), weight, mean.astype(np.float32))
 

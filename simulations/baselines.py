@@ -59,9 +59,7 @@ def pool(sites: Mapping[str, Images]) -> Images:
     )
 
 
-def baselines(
-    study: Study, sites: Mapping[str, Images], *, workers: int, progress: Callable[[str], None]
-) -> Baselines:
+def baselines(study: Study, sites: Mapping[str, Images], *, workers: int, progress: Callable[[str], None]) -> Baselines:
     """Train every baseline, in `workers` processes; `progress` is told the name of each that is done."""
     jobs = [_Job(name, study, images, sites) for name, images in sites.items()]
     jobs.append(_Job(POOLED, pooled_study(study, len(sites)), pool(sites), sites))

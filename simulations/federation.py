@@ -5,15 +5,16 @@ Every line but this file's is the one that runs at a coordinator and in a hospit
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from flwr.server.superlink.fleet.vce.backend.backend import BackendConfig
 from flwr.simulation import run_simulation
 from msgspec.structs import replace
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from client.app import SITES
 from client.app import app as client_app
@@ -24,6 +25,7 @@ from server.progress import Progress as RunProgress
 from server.report.result import Baselines, Result
 from server.run import Start, conduct, open_run, publish
 from shared.accounting import noise_multiplier
+from shared.console import bars
 from shared.errors import OperatorError
 from shared.files import write_atomically
 from shared.network import network_of
@@ -63,31 +65,22 @@ def simulate(wish: Wish, console: Console) -> Result:
     return result
 
 
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
+def _shown(bar: Progress, task: TaskID, name: str) -> Callable[[str, int, int], None]:
+    def show(stage: str, done: int, of: int) -> None:
+        bar.update(task, description=f"{name}: {stage}", completed=done, total=of)
+
+    return show
 
 
 def _open_sites(wish: Wish, console: Console) -> list[SimulatedSite]:
     federation = create(wish.out / "federation")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     sites = []
-    with _bar(console) as bar:
-        tasks = {name: bar.add_task(f"reading {name}", total=None) for name in wish.archives}
+    with bars(console) as bar:
         for name, archive in wish.archives.items():
-            sites.append(
-                open_site(
-                    wish.out / "sites" / name,
-                    name,
-                    archive,
-                    federation,
-                    wish.study,
-                    device=device,
-                    progress=lambda site, done, of: bar.update(tasks[site], completed=done, total=of),
-                )
-            )
-            count = len(sites[-1].images.label)
-            bar.update(tasks[name], completed=count, total=count)
+            task = bar.add_task(f"{name}: scan", total=None)
+            folder, show = wish.out / "sites" / name, _shown(bar, task, name)
+            sites.append(open_site(folder, name, archive, federation, wish.study, device=device, progress=show))
     federation.enroll({site.name: site.home.identity.public for site in sites})
     return sites
 
@@ -108,7 +101,7 @@ def _run(start: Start, sites: list[SimulatedSite], console: Console) -> Result:
     return found[0]
 
 
-def _backend(sites: int) -> dict[str, dict[str, int | float | str | bool]]:
+def _backend(sites: int) -> BackendConfig:
     """Ray on this machine alone: one process per core at most, no dashboard, a small object store."""
     gpus = torch.cuda.device_count()
     return {
@@ -126,6 +119,6 @@ def _backend(sites: int) -> dict[str, dict[str, int | float | str | bool]]:
 
 def _baselines(study: Study, sites: list[SimulatedSite], console: Console) -> Baselines:
     images = {site.name: site.images for site in sites}
-    with _bar(console) as bar:
+    with bars(console) as bar:
         task = bar.add_task("baselines", total=len(sites) + 1)
         return baselines(study, images, workers=os.cpu_count() or 1, progress=lambda _: bar.advance(task))

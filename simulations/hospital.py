@@ -21,76 +21,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    ExplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLSLossless,
-    RLELossless,
-)
+from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
 
 from client.dicom.writing import derived_uid, whole_folder, write_object
+from simulations.profiles import PROFILES, Profile
 from simulations.radiograph import Anatomy, Image, Nodule, draw, draw_anatomy, draw_nodules
+
+__all__ = ["COLUMNS", "LABELS", "PROFILES", "Profile", "write_hospital"]
 
 LABELS = ("clear", "nodule")
 COLUMNS = ("sop_instance_uid", "label", "sex", "age")
 
 #: Fewer patients than this are written by this process alone: starting others takes longer.
 ALONE = 40
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One hospital's scanner and its patients. `black` and `white` are the shares of the stored range that air
-    and the densest bone reach; the window in the header tells exactly that range."""
-
-    name: str
-    manufacturer: str
-    model: str
-    modality: Literal["CR", "DX"]
-    bits_stored: int
-    photometric: Literal["MONOCHROME1", "MONOCHROME2"]
-    #: rows, columns; and their distances in mm
-    matrix: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    syntax: str
-    black: float
-    white: float
-    #: attenuation shown as white by the header's window; brighter is clipped
-    window_top: float
-    voi_function: Literal["LINEAR", "LINEAR_EXACT"]
-    rescale: tuple[float, float] | None
-    #: standard deviation of the detector's noise, in attenuation
-    noise: float
-    women: float
-    age: tuple[int, int]
-    prevalence: float
-    studies: tuple[int, int]
-    images: tuple[int, int]
-
-
-PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            "alder", "Alder Medical", "Ray 12", "DX", 12, "MONOCHROME2", (256, 256), (1.56, 1.56),
-            ExplicitVRLittleEndian, 0.05, 0.95, 0.85, "LINEAR", None, 0.010, 0.50, (35, 80), 0.42, (1, 2), (1, 2),
-        ),
-        Profile(
-            "birch", "Birch Imaging", "Plate 10", "CR", 10, "MONOCHROME1", (256, 320), (1.60, 1.28),
-            RLELossless, 0.10, 0.90, 0.80, "LINEAR", None, 0.018, 0.42, (45, 90), 0.50, (1, 2), (1, 2),
-        ),
-        Profile(
-            "cedar", "Cedar Systems", "Flat 14", "DX", 14, "MONOCHROME2", (288, 264), (1.40, 1.40),
-            JPEGLSLossless, 0.02, 0.60, 0.90, "LINEAR_EXACT", (0.5, -512.0), 0.008, 0.55, (20, 70), 0.35, (1, 3), (1, 2),
-        ),
-        Profile(
-            "dogwood", "Dogwood & Sons", "Beam 16", "CR", 16, "MONOCHROME1", (224, 224), (1.80, 1.80),
-            JPEG2000Lossless, 0.15, 0.85, 0.82, "LINEAR", None, 0.014, 0.60, (50, 90), 0.45, (1, 1), (1, 4),
-        ),
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,7 +106,7 @@ def _write_patient(draft: Path, seed: int, profile: Profile, patient: int) -> tu
         for number in range(1, visit.images + 1):
             path = folder / f"IM{number:06d}.dcm"
             uid = _uid(profile, seed, str(patient), str(visit.study), str(number))
-            dataset = _image_object(profile, seed, visit, number, uid, _expose(rng, profile, visit))
+            dataset = _image_object(profile, seed, visit, _expose(rng, profile, visit), number=number, uid=uid)
             write_object(path, dataset, profile.syntax)
             exposures.append(Exposure(path, uid, LABELS[bool(visit.nodules)], visit.sex, visit.age))
     return tuple(exposures)
@@ -198,24 +141,27 @@ def _expose(rng: np.random.Generator, profile: Profile, visit: Visit) -> Image:
 def _stored(profile: Profile, image: Image) -> NDArray[np.uint16]:
     """Attenuation → stored values [rows, columns], inverted for MONOCHROME1 (PS3.3 C.7.6.3.1.2)."""
     top = 2**profile.bits_stored - 1
-    share = profile.black + (profile.white - profile.black) * image
+    black, white = profile.stored_range
+    share = black + (white - black) * image
     if profile.photometric == "MONOCHROME1":
         share = 1 - share
-    return np.clip(np.rint(share * top), 0, top).astype(np.uint16)
+    stored: NDArray[np.uint16] = np.clip(np.rint(share * top), 0, top).astype(np.uint16)
+    return stored
 
 
 def _window(profile: Profile) -> tuple[float, float]:
     """Centre and width, after rescale, that show attenuation 0 to `window_top` (PS3.3 C.11.2.1.2)."""
     top = 2**profile.bits_stored - 1
     slope, intercept = profile.rescale or (1.0, 0.0)
-    ends = profile.black, profile.black + (profile.white - profile.black) * profile.window_top
+    black, white = profile.stored_range
+    ends = black, black + (white - black) * profile.window_top
     if profile.photometric == "MONOCHROME1":
         ends = 1 - ends[1], 1 - ends[0]
     low, high = (round(end * top) * slope + intercept for end in ends)
     return (low + high) / 2, high - low
 
 
-def _image_object(profile: Profile, seed: int, visit: Visit, number: int, uid: str, image: Image) -> Dataset:
+def _image_object(profile: Profile, seed: int, visit: Visit, image: Image, *, number: int, uid: str) -> Dataset:
     """A CR or DX object (PS3.3 A.2, A.26), pixels native."""
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -261,7 +207,7 @@ def _set_pixels(dataset: Dataset, profile: Profile, image: Image) -> None:
         dataset.RescaleSlope, dataset.RescaleIntercept = profile.rescale
         dataset.RescaleType = "US"
     dataset.WindowCenter, dataset.WindowWidth = (f"{value:.1f}" for value in _window(profile))
-    dataset.VOILUTFunction = profile.voi_function
+    dataset.VOILUTFunction = profile.window_function
     inverse = profile.photometric == "MONOCHROME1"
     dataset.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
     dataset.PixelData = stored.astype("<u2").tobytes()
@@ -276,7 +222,7 @@ def _clutter(draft: Path, seed: int, profile: Profile, first: Exposure) -> None:
     folder.mkdir()
 
     def extra(name: str, uid: str, **changes: object) -> Path:
-        dataset = _image_object(profile, seed, visit, 1, uid, _expose(rng, profile, visit))
+        dataset = _image_object(profile, seed, visit, _expose(rng, profile, visit), number=1, uid=uid)
         for keyword, value in changes.items():
             setattr(dataset, keyword, value)
         write_object(folder / name, dataset, profile.syntax)

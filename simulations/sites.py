@@ -27,7 +27,7 @@ per_site_figures = true
 per_site_counts = true
 """
 
-#: hospital, images done, images in all
+#: stage ("scan" or "decode"), done, in all
 Progress = Callable[[str, int, int], None]
 
 
@@ -79,7 +79,7 @@ def open_site(
         labels=study.task.labels,
         test=study.evaluation.test,
         validation=study.evaluation.validation,
-        progress=lambda done, of: progress(name, done, of),
+        progress=progress,
     )
     return SimulatedSite(name, home, images)
 

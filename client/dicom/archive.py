@@ -20,7 +20,7 @@ from client.dicom.labels import read_labels
 from client.dicom.reasons import Reason
 from client.dicom.scan import Found, examine
 from client.images import Images, Split
-from shared.errors import InputError, SiteError
+from shared.errors import InputError
 from shared.study import Input, spec_hash
 from shared.wire import digest
 
@@ -58,18 +58,17 @@ def prepare(
     """The images of `archive` that a study can use, as tensors `spec`, and what became of all files.
 
     `key` is the site's secret; `labels` are the study's, in its order; `test` and `validation` are shares of patients.
-    The catalog and the cache live in `home`. Raises InputError (nothing to use, wrong label file), SiteError (disk).
+    The catalog and the cache live under `home`. Raises InputError (nothing to use, wrong label file), SiteError (disk).
     """
     known = read_labels(labels_csv, key)
-    _make(home)
-    with Catalog(home / "catalog.sqlite") as catalog:
+    with Catalog.of(archive, home) as catalog:
         found, _ = examine(
             archive, catalog, key=key, labels=known, modalities=spec.modalities, progress=_stage(progress, "scan")
         )
         decided = _decide(found, labels, catalog.failures(spec_hash(spec)))
         usable = sorted((item for item, reason in decided if reason is None), key=lambda item: item.entry.sop)
         sources = [Source(_object(item.entry), item.path, item.entry.stamp) for item in usable]
-        cache = Cache(home / "cache" / spec_hash(spec).hex()[:16], spec)
+        cache = Cache(catalog.path.parent / "cache" / spec_hash(spec).hex()[:16], spec)
         cached = cache.build(sources, _stage(progress, "decode"))
         failures = {
             item.entry.file: cached.failures[source.object]
@@ -127,13 +126,6 @@ def _object(entry: Entry) -> bytes:
     """Names the content of a file wherever it lies: identity, size and time of change."""
     stamp = f"{entry.size} {entry.mtime_ns}".encode()
     return digest("konsil/cached-object/v1", entry.sop, stamp)[:16]
-
-
-def _make(home: Path) -> None:
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise SiteError(f"home folder {home}", got=error.strerror or str(error), do="Check the path.") from None
 
 
 def _refuse(archive: Path, counts: Counts) -> None:

@@ -7,7 +7,11 @@ the next scan reads those files again; nothing is promised on the strength of a 
 """
 
 import contextlib
+import hashlib
+import itertools
+import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -71,8 +75,32 @@ CREATE TABLE IF NOT EXISTS failure (
 _PUT = "INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
+@dataclass(frozen=True)
+class Series:
+    """One series of an archive: `series` is its keyed hash, `usable` its files without a fault of their own,
+    `faults` the others by reason."""
+
+    series: str
+    modality: str
+    manufacturer: str
+    files: int
+    usable: int
+    faults: Mapping[str, int]
+
+
 class Catalog:
     """The database at `path`, made if it is not there. A context manager. Raises SiteError if it cannot be used."""
+
+    @classmethod
+    def of(cls, archive: Path, home: Path) -> Self:
+        """The catalog of `archive` in a folder of its own under `home`; both are made if they are not there."""
+        name = hashlib.sha256(os.fsencode(archive.resolve())).hexdigest()[:16]
+        folder = home / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SiteError(f"folder {folder}", got=error.strerror or str(error), do="Check the path.") from None
+        return cls(folder / "catalog.sqlite")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -94,6 +122,19 @@ class Catalog:
         with self._telling():
             found = (Entry(*row) for row in self._connection.execute("SELECT * FROM entry"))
             return {entry.file: entry for entry in found}
+
+    def series(self) -> Iterator[Series]:
+        """The series of the archive, in an order that only the site's key determines."""
+        for series, group in itertools.groupby(
+            sorted((entry for entry in self.entries().values() if entry.series), key=lambda entry: entry.series),
+            key=lambda entry: entry.series,
+        ):
+            files = list(group)
+            faults = Counter(entry.fault for entry in files if entry.fault)
+            usable = len(files) - faults.total()
+            yield Series(
+                series.hex(), files[0].modality, files[0].manufacturer, len(files), usable, dict(sorted(faults.items()))
+            )
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Write `entries` in one transaction; what was known of the same files, failures too, is replaced."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.dicom.pixels import read_image
-from client.dicom.reasons import LeftOut, Reason
+from client.dicom.reasons import LeftOutError, Reason
 from shared.study import Input
 
 PROCESSES = 2
@@ -108,7 +108,7 @@ def decode_some(file: Path, spec: Input, tasks: Sequence[Task]) -> dict[int, int
         for task in tasks:
             try:
                 pixels = _decode(task, spec)
-            except LeftOut as left_out:
+            except LeftOutError as left_out:
                 results[task.row] = left_out.reason
                 continue
             data = pixels.tobytes()
@@ -120,11 +120,11 @@ def decode_some(file: Path, spec: Input, tasks: Sequence[Task]) -> dict[int, int
 
 
 def _decode(task: Task, spec: Input) -> NDArray[np.float32]:
-    """float32 [C, H, W], contiguous. Raises LeftOut."""
+    """float32 [C, H, W], contiguous. Raises LeftOutError."""
     try:
         status = task.path.stat()
     except OSError:
-        raise LeftOut(Reason.UNREADABLE) from None
+        raise LeftOutError(Reason.UNREADABLE) from None
     if (status.st_size, status.st_mtime_ns, status.st_ino) != task.stamp:
-        raise LeftOut(Reason.CHANGED)
+        raise LeftOutError(Reason.CHANGED)
     return read_image(task.path, spec)

@@ -2,7 +2,7 @@
 
 Guarantees: reads explicit and implicit little endian with a preamble, and deflated files up to `INFLATED_LIMIT`
 (more is refused, so a bomb cannot fill the memory). Anything unusual (big endian, no preamble, a VR it does not
-know) raises `Unusual`: the caller then asks pydicom, which is slower and knows more.
+know) raises `UnusualError`: the caller then asks pydicom, which is slower and knows more.
 """
 
 import os
@@ -10,7 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from client.dicom.reasons import LeftOut, Reason
+from client.dicom.reasons import LeftOutError, Reason
 
 #: The first read: most headers end within it.
 FIRST_READ = 1 << 14
@@ -61,11 +61,11 @@ _implicit = struct.Struct("<HHI").unpack_from
 _long = struct.Struct("<I").unpack_from
 
 
-class Unusual(Exception):  # noqa: N818
+class UnusualError(Exception):
     """These bytes need a reader that knows more than the common case."""
 
 
-class Ended(Exception):  # noqa: N818
+class EndedError(Exception):
     """The bytes end in the middle of a value: read more, or the file is truncated."""
 
 
@@ -82,19 +82,19 @@ class Elements:
 
 
 def read_elements(descriptor: int, size: int, wanted: frozenset[int]) -> Elements:
-    """The `wanted` elements of an open file of `size` bytes. Raises Unusual, Ended or OSError."""
+    """The `wanted` elements of an open file of `size` bytes. Raises UnusualError, EndedError or OSError."""
     data = os.pread(descriptor, min(size, FIRST_READ), 0)
     if data[128:132] != b"DICM":
-        raise Unusual
+        raise UnusualError
     while True:
         try:
             return scan_file(data, wanted)
-        except Ended:
+        except EndedError:
             if len(data) >= min(size, HEADER_LIMIT):
                 raise
         more = os.pread(descriptor, min(size, len(data) * 8, HEADER_LIMIT) - len(data), len(data))
         if not more:
-            raise Ended
+            raise EndedError
         data += more
 
 
@@ -102,35 +102,35 @@ def scan_file(data: bytes, wanted: frozenset[int]) -> Elements:
     """As `read_elements`, from the beginning of a file, preamble included."""
     # PS3.10 7.1: group 2 is explicit little endian whatever follows; its first element tells its length
     if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00" or len(data) < 144:
-        raise Unusual
+        raise UnusualError
     start = 144 + _long(data, 140)[0]
     if start > len(data):
-        raise Ended
+        raise EndedError
     meta = _scan(data, 144, start, explicit=True, wanted=wanted | {TRANSFER_SYNTAX}).values
     syntax = meta.get(TRANSFER_SYNTAX, b"").rstrip(b"\0 ")
     if syntax == BIG_ENDIAN or not syntax:
-        raise Unusual
+        raise UnusualError
     if syntax == DEFLATED:
         found = _scan(inflate(data[start:]), 0, None, explicit=True, wanted=wanted)
         return Elements(meta | found.values, found.pixels, -1, found.length)
     explicit = syntax != IMPLICIT
     if (data[start + 4 : start + 6] in _LONG | _SHORT) != explicit and len(data) > start:
-        raise Unusual  # the meta header and the data disagree
+        raise UnusualError  # the meta header and the data disagree
     found = _scan(data, start, None, explicit=explicit, wanted=wanted)
     return Elements(meta | found.values, found.pixels, found.offset, found.length)
 
 
 def inflate(data: bytes) -> bytes:
-    """A deflated data set (PS3.5 A.5). Raises LeftOut for a bomb, Ended if there is more to come."""
+    """A deflated data set (PS3.5 A.5). Raises LeftOutError for a bomb, EndedError if there is more to come."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         inflated = inflater.decompress(data, INFLATED_LIMIT)
     except zlib.error:
-        raise LeftOut(Reason.UNREADABLE) from None
+        raise LeftOutError(Reason.UNREADABLE) from None
     if inflater.unconsumed_tail:
-        raise LeftOut(Reason.UNREADABLE)
+        raise LeftOutError(Reason.UNREADABLE)
     if not inflater.eof:
-        raise Ended
+        raise EndedError
     return inflated
 
 
@@ -144,11 +144,11 @@ def _scan(data: bytes, position: int, end: int | None, *, explicit: bool, wanted
             position += 8
             if vr in _LONG:
                 if position + 4 > last:
-                    raise Ended
+                    raise EndedError
                 length = _long(data, position)[0]
                 position += 4
             elif vr not in _SHORT:
-                raise Unusual
+                raise UnusualError
         else:
             group, element, length = _implicit(data, position)
             vr = b"SQ"
@@ -158,33 +158,33 @@ def _scan(data: bytes, position: int, end: int | None, *, explicit: bool, wanted
             return Elements(values, tag, position, length)
         if length == UNDEFINED:
             if vr != b"SQ":
-                raise Unusual
+                raise UnusualError
             position = _skip_sequence(data, position, explicit, 0)
             continue
         if position + length > last:
-            raise Ended
+            raise EndedError
         if tag in wanted:
             values[tag] = data[position : position + length]
         position += length
     if position != last:
-        raise Ended
+        raise EndedError
     return Elements(values, 0, -1, 0)
 
 
 def _skip_sequence(data: bytes, position: int, explicit: bool, depth: int) -> int:
     """The position after a sequence of undefined length whose first item starts at `position` (PS3.5 7.5)."""
     if depth > _DEPTH_LIMIT:
-        raise Unusual
+        raise UnusualError
     while True:
         if position + 8 > len(data):
-            raise Ended
+            raise EndedError
         group, element, length = _implicit(data, position)
         position += 8
         tag = group << 16 | element
         if tag == _SEQUENCE_END:
             return position
         if tag != _ITEM:
-            raise Unusual
+            raise UnusualError
         position = _skip_item(data, position, explicit, depth) if length == UNDEFINED else position + length
 
 
@@ -192,7 +192,7 @@ def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
     """The position after an item of undefined length whose first element starts at `position`."""
     while True:
         if position + 8 > len(data):
-            raise Ended
+            raise EndedError
         group, element, length = _implicit(data, position)
         tag = group << 16 | element
         if tag == _ITEM_END:
@@ -203,16 +203,16 @@ def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
             vr, short = data[position - 4 : position - 2], length >> 16
             if vr in _LONG:
                 if position + 4 > len(data):
-                    raise Ended
+                    raise EndedError
                 length = _long(data, position)[0]
                 position += 4
             elif vr in _SHORT:
                 length = short
             else:
-                raise Unusual
+                raise UnusualError
         if length == UNDEFINED:
             if vr != b"SQ":
-                raise Unusual
+                raise UnusualError
             position = _skip_sequence(data, position, explicit, depth + 1)
         else:
             position += length

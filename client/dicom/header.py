@@ -1,6 +1,6 @@
 """What the catalog needs to know of one file, without decoding its pixels.
 
-Guarantees: `read_header` returns a Header or raises LeftOut with the reason, whatever the bytes are; the values
+Guarantees: `read_header` returns a Header or raises LeftOutError with the reason, whatever the bytes are; the values
 equal pydicom's. A file in the common encodings costs about a tenth of a millisecond; anything unusual is given
 to pydicom. Identifying values are bytes as they stand in the file (character sets are often wrong) and are
 kept out of `repr`.
@@ -27,11 +27,11 @@ from client.dicom.elements import (
     TRANSFER_SYNTAX,
     UNDEFINED,
     Elements,
-    Ended,
-    Unusual,
+    EndedError,
+    UnusualError,
     read_elements,
 )
-from client.dicom.reasons import LeftOut, Reason
+from client.dicom.reasons import LeftOutError, Reason
 
 #: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end.
 MALFORMED = (
@@ -106,24 +106,24 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of the regular file at `path`. Raises LeftOut (not_dicom, unreadable, truncated)."""
+    """The header of the regular file at `path`. Raises LeftOutError (not_dicom, unreadable, truncated)."""
     try:
         # O_NONBLOCK: a pipe that took the file's place must not hang the scan
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        raise LeftOut(Reason.UNREADABLE) from None
+        raise LeftOutError(Reason.UNREADABLE) from None
     try:
         size = os.fstat(descriptor).st_size
         try:
             found = read_elements(descriptor, size, WANTED)
-        except Unusual:
+        except UnusualError:
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 found = _ask_pydicom(file)
         return _header(found, size, _complete(descriptor, found, size))
-    except Ended:
-        raise LeftOut(Reason.TRUNCATED) from None
+    except EndedError:
+        raise LeftOutError(Reason.TRUNCATED) from None
     except OSError:
-        raise LeftOut(Reason.UNREADABLE) from None
+        raise LeftOutError(Reason.UNREADABLE) from None
     finally:
         os.close(descriptor)
 
@@ -146,12 +146,14 @@ def _complete(descriptor: int, found: Elements, size: int) -> bool:
 
 
 def _header(found: Elements, size: int, complete: bool) -> Header:
-    """Raw values → Header. Raises LeftOut(unreadable) where a number is none or the object has no UID."""
+    """Raw values → Header. Raises LeftOutError(unreadable) where a number is none or the object has no UID."""
     order: Literal["little", "big"] = "little" if found.little_endian else "big"
     raw = {name: found.values.get(tag, b"") for name, tag in _TAGS.items()}
     clean = {name: value.strip(b"\0 ") for name, value in raw.items()}
+    if not (clean["transfer_syntax"] or clean["sop_class"] or found.pixels):
+        raise LeftOutError(Reason.NOT_DICOM)
     if found.pixels and not _UID.fullmatch(clean["sop_uid"]):
-        raise LeftOut(Reason.UNREADABLE)
+        raise LeftOutError(Reason.UNREADABLE)
 
     def text(name: str) -> str:
         value = clean[name]
@@ -163,7 +165,7 @@ def _header(found: Elements, size: int, complete: bool) -> Header:
     try:
         frames = int(clean["frames"] or 1)
     except ValueError:
-        raise LeftOut(Reason.UNREADABLE) from None
+        raise LeftOutError(Reason.UNREADABLE) from None
     return Header(
         transfer_syntax=text("transfer_syntax"),
         image_type=tuple(part.strip() for part in text("image_type").split("\\")),
@@ -197,12 +199,12 @@ def _header(found: Elements, size: int, complete: bool) -> Header:
 
 
 def _ask_pydicom(file: BinaryIO) -> Elements:
-    """The same elements by pydicom, from the beginning of `file`. Raises LeftOut(not_dicom, unreadable)."""
+    """The same elements by pydicom, from the beginning of `file`. Raises LeftOutError(not_dicom, unreadable)."""
     start = file.read(1024)
     if DEFLATED in start:  # elements.py reads these within a limit; pydicom would inflate whatever comes
-        raise LeftOut(Reason.UNREADABLE)
+        raise LeftOutError(Reason.UNREADABLE)
     if start[128:132] != b"DICM" and not _plausible(start):
-        raise LeftOut(Reason.NOT_DICOM)
+        raise LeftOutError(Reason.NOT_DICOM)
     file.seek(0)
     try:
         with warnings.catch_warnings():
@@ -216,7 +218,7 @@ def _ask_pydicom(file: BinaryIO) -> Elements:
                 if tag in source
             }
     except MALFORMED:
-        raise LeftOut(Reason.UNREADABLE) from None
+        raise LeftOutError(Reason.UNREADABLE) from None
     # pydicom stops in front of the pixel element (PS3.5 7.1)
     return _pixel_element(values, file.read(12), file.tell(), bool(implicit), little is not False)
 

@@ -1,7 +1,7 @@
 """One DICOM image → the canonical tensor of the study, `canonical/v1` (DICOM.md §8).
 
 Guarantees: the same object gives the same float32 values at every hospital, whatever else is installed there (decoders
-are pinned in syntaxes.py); bright means bright, whatever the scanner's polarity; nothing but LeftOut is raised
+are pinned in syntaxes.py); bright means bright, whatever the scanner's polarity; nothing but LeftOutError is raised
 for an image that cannot be used.
 """
 
@@ -19,7 +19,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
 from client.dicom.header import MALFORMED
 from client.dicom.intensity import Stored, brightness, padding_mask
-from client.dicom.reasons import LeftOut, Reason
+from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.resample import resample
 from client.dicom.syntaxes import DECODERS
 from shared.study import Input
@@ -35,18 +35,18 @@ _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
 
 
 def read_image(path: Path, spec: Input) -> NDArray[np.float32]:
-    """The image of the file at `path` as `canonical_image` gives it. Raises LeftOut."""
+    """The image of the file at `path` as `canonical_image` gives it. Raises LeftOutError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = dcmread(path, force=True)
     except (OSError, *MALFORMED):
-        raise LeftOut(Reason.UNREADABLE) from None
+        raise LeftOutError(Reason.UNREADABLE) from None
     return canonical_image(dataset, spec)
 
 
 def canonical_image(dataset: Dataset, spec: Input) -> NDArray[np.float32]:
-    """The single-frame image in `dataset`: float32 [1 or 3, *spec.size] in [0, 1]. Raises LeftOut."""
+    """The single-frame image in `dataset`: float32 [1 or 3, *spec.size] in [0, 1]. Raises LeftOutError."""
     try:
         # what pydicom warns of is either harmless here or ends in an exception
         with warnings.catch_warnings():
@@ -55,18 +55,18 @@ def canonical_image(dataset: Dataset, spec: Input) -> NDArray[np.float32]:
             channels = _channels(dataset, array, photometric, spec)
             return resample(channels, spec.size, _spacing(dataset))
     except (OSError, *MALFORMED):
-        raise LeftOut(Reason.DECODE_FAILED) from None
+        raise LeftOutError(Reason.DECODE_FAILED) from None
 
 
 def _decode(dataset: Dataset) -> tuple[NDArray[np.generic], str]:
     """The decoded frame, [rows, columns] or [rows, columns, 3], and its photometric interpretation by now."""
     syntax = UID(dataset.file_meta.get("TransferSyntaxUID", ""))
     if syntax not in DECODERS:
-        raise LeftOut(Reason.UNSUPPORTED_SYNTAX)
+        raise LeftOutError(Reason.UNSUPPORTED_SYNTAX)
     if int(dataset.get("NumberOfFrames") or 1) != 1:
-        raise LeftOut(Reason.MULTI_FRAME)
+        raise LeftOutError(Reason.MULTI_FRAME)
     if "PixelData" not in dataset:
-        raise LeftOut(Reason.NO_PIXELS)
+        raise LeftOutError(Reason.NO_PIXELS)
     decoder = get_decoder(syntax)
     array, properties = decoder.as_array(dataset, index=0, decoding_plugin=DECODERS[syntax], **_AS_STORED)
     photometric = str(properties["photometric_interpretation"])
@@ -86,7 +86,7 @@ def _channels(dataset: Dataset, array: NDArray[np.generic], photometric: str, sp
     elif photometric == "RGB" and array.ndim == 3:
         rgb = array.astype(np.float32) / np.float32((1 << int(dataset.BitsStored)) - 1)
     else:
-        raise LeftOut(Reason.UNSUPPORTED_PIXELS)
+        raise LeftOutError(Reason.UNSUPPORTED_PIXELS)
     if not spec.color:
         red, green, blue = (rgb[..., channel] * LUMA[channel] for channel in range(3))
         return np.asarray(red + green + blue, dtype=np.float32)[None]

@@ -2,10 +2,10 @@
 
 from shared.reasons import Reason
 
-__all__ = ["LeftOut", "Reason"]
+__all__ = ["LeftOutError", "Reason"]
 
 
-class LeftOut(Exception):  # noqa: N818
+class LeftOutError(Exception):
     """Raised inside this room only: this image cannot be used, for `reason`. Never leaves client/dicom."""
 
     def __init__(self, reason: Reason) -> None:

@@ -16,7 +16,7 @@ from client.dicom.catalog import Catalog, Entry
 from client.dicom.header import Header, read_header
 from client.dicom.keys import file_key, orphan_key, patient_key, short_key
 from client.dicom.labels import Labels
-from client.dicom.reasons import LeftOut, Reason
+from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.rules import fault
 from client.dicom.walk import File, walk
 from shared.errors import InputError
@@ -39,14 +39,14 @@ class Found:
 
 @dataclass(frozen=True)
 class ScanReport:
-    """Counts of one scan. `reasons` holds those that occur, in the order of Reason; the `by_` counts are of usable
-    images; `labels_unmatched`: rows' identifiers in the label file that match no usable image."""
+    """Counts of one scan. `skipped` holds the reasons that occur, in the order of Reason; the `by_` counts are of
+    usable images; `labels_unmatched`: rows' identifiers in the label file that match no usable image."""
 
     files: int
     usable: int
     patients: int
     orphans: int
-    reasons: Mapping[Reason, int]
+    skipped: Mapping[Reason, int]
     by_modality: Mapping[str, int]
     by_manufacturer: Mapping[str, int]
     by_label: Mapping[str, int]
@@ -133,7 +133,7 @@ def _read(archive: Path, key: bytes, file: File, name: bytes) -> Entry:
         return Entry(name, file.size, file.mtime_ns, file.inode, Reason.SPECIAL_FILE.value)
     try:
         header = read_header(archive / file.path)
-    except LeftOut as left_out:
+    except LeftOutError as left_out:
         return Entry(name, file.size, file.mtime_ns, file.inode, left_out.reason.value)
     return _entry(file, name, header, key)
 
@@ -206,7 +206,7 @@ def _report(
         usable=len(usable),
         patients=len({item.entry.patient for item in usable}),
         orphans=sum(item.entry.orphan for item in usable),
-        reasons={reason: reasons[reason] for reason in Reason if reasons[reason]},
+        skipped={reason: reasons[reason] for reason in Reason if reasons[reason]},
         by_modality=_count(item.entry.modality for item in usable),
         by_manufacturer=_count(item.entry.manufacturer for item in usable),
         by_label=_count(item.label for item in usable) if labels else {},

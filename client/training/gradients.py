@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from client.training.batches import Batch
+from shared.models.layers import Output
 
-#: Logits [n, classes] and labels [n] → one loss per image, [n].
-Loss = Callable[[Tensor, Tensor], Tensor]
+#: What the model returns in training mode and labels [n] → one loss per image, [n].
+Loss = Callable[[Tensor | Output, Tensor], Tensor]
 
 #: Most numbers held as per-patient gradients at a time (256 MiB), and most patients.
 MOST_NUMBERS = 1 << 26
@@ -34,8 +35,8 @@ def clipped_sum(module: nn.Module, loss: Loss, batch: Batch, clip: float) -> Ten
 
     def mean_loss(weights: dict[str, Tensor], images: Tensor, label: Tensor, share: Tensor) -> Tensor:
         # images [m, C, H, W], label [m], share [m]: 1 / (the patient's image count), 0 where padded
-        logits: Tensor = functional_call(module, weights, (images,))
-        return (loss(logits, label) * share).sum()
+        output: Tensor | Output = functional_call(module, weights, (images,))
+        return (loss(output, label) * share).sum()
 
     per_patient = vmap(grad(mean_loss), in_dims=(None, 0, 0, 0))
     total = torch.zeros(size, dtype=torch.float64, device=batch.images.device)

@@ -26,6 +26,7 @@ from client.training.batches import Batch, Rows, gather, shuffled
 from client.training.gradients import Loss, clipped_sum
 from client.training.noise import SecureStream, add_noise, poisson_sample
 from shared.errors import InputError, MisuseError, SiteError
+from shared.models.layers import Output
 from shared.study import Privacy, Study, Training
 
 
@@ -173,9 +174,10 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _loss(class_weights: Sequence[float] | None) -> Loss:
-    def loss(logits: Tensor, label: Tensor) -> Tensor:
+    def loss(output: Tensor | Output, label: Tensor) -> Tensor:
+        logits, penalty = output if isinstance(output, Output) else (output, 0.0)
         weight = None if class_weights is None else logits.new_tensor(list(class_weights))
-        return F.cross_entropy(logits, label, weight=weight, reduction="none")
+        return F.cross_entropy(logits, label, weight=weight, reduction="none") + penalty
 
     return loss
 

@@ -3,7 +3,7 @@
 All of them treat each image on its own, so one patient's gradient never depends on another's images.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,14 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Ta
 
 #: Public constants, not statistics of any hospital's data: [0, 1] becomes [-2, 2].
 CENTRE, SPREAD = 0.5, 0.25
+
+
+class Output(NamedTuple):
+    """What a model may return in training mode instead of its logits [n, classes]: those, and a `penalty` [n]
+    for each image to be added to its loss."""
+
+    logits: Tensor
+    penalty: Tensor
 
 
 class Scale(nn.Module):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from msgspec import Meta
 from torch import Tensor, nn
 
-from shared.models.layers import ACTIVATIONS, Activation
+from shared.models.layers import ACTIVATIONS, Activation, Output
 
 #: Side of the Gabor and round filters, and their shapes in pixels of their scale.
 GABOR, ROUND = 7, 11
@@ -37,6 +37,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order: Literal[1, 2] = 1
     hidden: Annotated[int, Meta(ge=0, le=1024)] = 0
     activation: Activation = "tanh"
+    pull: float = 0.25
+    gain: float = 2.0
 
 
 class Wavelets(nn.Module):
@@ -75,8 +77,8 @@ class Wavelets(nn.Module):
     def _strengths(self, images: Tensor) -> Tensor:
         """Modulus of the Gabor responses, [n, c, h, w] → [n, c · angles, h, w]."""
         responses = _filter(images, self.gabor)  # [n, c · angles · 2, h, w]: real and imaginary parts alternate
-        parts = responses.unflatten(1, (-1, 2))
-        return (parts.square().sum(dim=2) + 1e-8).sqrt()
+        parts = responses.reshape(len(images), -1, 2, *images.shape[2:])
+        return torch.sqrt(parts.square().sum(dim=2) + 1e-8)
 
     def _rounds(self, images: Tensor) -> Tensor:
         """Bright and dark spots apart, [n, c, h, w] → [n, c · 4, h, w]."""
@@ -89,25 +91,36 @@ class Wavelets(nn.Module):
 
 
 class Scattering(nn.Module):
-    """[n, channels, H, W] in [0, 1] → logits [n, classes]."""
+    """[n, channels, H, W] in [0, 1] → logits [n, classes]; in training an `Output` with the centre's penalty.
+
+    The statistics of one kind of image vary little around their mean, and a gradient that carries the mean is
+    clipped for the mean's sake. So the mean is learnt too, as `centre`, by the same private steps: its penalty is
+    half the squared distance to the statistics, and the head, which sees the difference only, does not move it.
+    """
 
     def __init__(self, options: Options, *, channels: int, classes: int) -> None:
         super().__init__()
         self.wavelets = Wavelets(options, channels)
+        features = self.wavelets.features
+        self.pull, self.gain = options.pull, options.gain
+        self.centre = nn.Parameter(torch.zeros(features))
         layers: list[nn.Module] = []
         if options.hidden:
-            layers += [nn.Linear(self.wavelets.features, options.hidden), ACTIVATIONS[options.activation]()]
-        last = nn.Linear(options.hidden or self.wavelets.features, classes)
+            layers += [nn.Linear(features, options.hidden), ACTIVATIONS[options.activation]()]
+        last = nn.Linear(options.hidden or features, classes)
         nn.init.zeros_(last.weight)  # no image is judged before something is learnt
         nn.init.zeros_(last.bias)
         self.head = nn.Sequential(*layers, last)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | Output:
         """[n, channels, H, W] → [n, classes]."""
         with torch.no_grad():
             statistics = self.wavelets(images)
-        logits: Tensor = self.head(statistics)
-        return logits
+        away = statistics - self.gain * self.centre  # [n, features]
+        logits: Tensor = self.head(away.detach())
+        if not self.training:
+            return logits
+        return Output(logits, penalty=0.5 * self.pull * away.square().sum(dim=1))
 
 
 def create(options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:

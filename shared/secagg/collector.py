@@ -168,7 +168,7 @@ class Collector:
         if plan != self.digest:
             raise PeerError("message", expected=f"plan {self.digest.hex()[:16]}", got=plan.hex()[:16])
         if site not in self.sites:
-            raise PeerError("message", expected="a member of the cohort", got=repr(site[:63]))
+            raise PeerError("message", expected="a member of the cohort", got=site)
         if seen:
             raise PeerError(f"message of {site}", expected="one", got="a second")
         return self.sites.index(site)

@@ -7,6 +7,9 @@ The caller (a site) checks the study and its policy before `join`, stores the `R
 the run ends and deletes it then: whoever has it can rebuild the pair seeds of every round of the run.
 """
 
+from typing import Annotated
+
+from msgspec import Meta
 from msgspec.structs import replace
 
 from shared.crypto.identity import Identity, verify
@@ -19,6 +22,10 @@ from shared.wire import Record
 JOIN_LABEL = "konsil/join/v1"
 
 
+#: Konsil's own id of a run, which outlives Flower's runs.
+RunName = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
 class RunKey(SecretRecord, frozen=True):
     """A site's X25519 key for one run, 32 bytes each half."""
 
@@ -29,7 +36,7 @@ class RunKey(SecretRecord, frozen=True):
 class JoinRecord(Record, frozen=True):
     """A site's public run key (32 bytes) and its identity's signature over every field before it (64 bytes)."""
 
-    run: str
+    run: RunName
     study_hash: Key
     roster_hash: Key
     site: SiteName

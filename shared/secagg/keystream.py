@@ -5,10 +5,11 @@ digest of the seed under its label, so masks and dither never share a stream. Wo
 the stream, little-endian.
 
 Pre-conditions: the seed is 32 uniform secret bytes; one stream gives at most 2^32 words (16 GiB), where AES
-is still 2^-64 from random.
+is still within 2^-64 of random.
 
-`CHUNK` words of vector, of key stream and of zeros stay in a core's L2 together: 256 KiB each was the fastest
-of 32 KiB to 1 MiB in benchmarks/masking.py, and the cost of a call is lost in it.
+`CHUNK` words of vector, of key stream and of zeros stay in a core's L2 together, and the cost of a call is lost
+in them: 256 KiB each, by `benchmarks/masking.py --chunks` (32 KiB to 2 MiB tried;
+flat from 128 to 512 KiB).
 """
 
 import numpy as np

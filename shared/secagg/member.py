@@ -94,7 +94,6 @@ def contribute(
     check_vector(vector, plan.length)
     if run_key.public != own.public_key:
         raise MisuseError("run key", expected="the one joined by", got="another")
-    sites = plan.sites()
     links = _links(seat, run_key)
     self_seed = os.urandom(SEED_BYTES)
     secrets = tuple(self_seed if k == number else seed for k, seed in enumerate(links.seeds))
@@ -115,7 +114,7 @@ def contribute(
     state = RoundState(
         plan=seat.digest,
         site=own.site,
-        cohort=sites,
+        cohort=plan.sites(),
         threshold=plan.threshold,
         seeds=links.seeds,
         openers=links.openers,
@@ -192,9 +191,9 @@ def _check_request(state: RoundState, message: UnmaskRequest, rules: SiteRules) 
         raise PeerError("unmask request", expected=f"the stored plan and {state.site}", got="another")
     sites = message.survivors
     if list(sites) != sorted(set(sites)) or not set(sites) <= set(state.cohort):
-        raise PeerError("survivors", expected="members of the cohort, once, sorted", got=", ".join(sites))
+        raise PeerError("survivors", expected="members of the cohort, once, sorted", got=f"{len(sites)} others")
     if state.site not in sites:
-        raise PeerError("survivors", expected=f"{state.site} in them", got=", ".join(sites))
+        raise PeerError("survivors", expected=f"{state.site} in them", got=f"{len(sites)} others")
     check_rules(rules, sites, max(state.threshold, rules.min_survivors), "survivors")
     if len(message.bundles) != len(sites) - 1:
         raise PeerError("unmask request", expected=f"{len(sites) - 1} bundles", got=f"{len(message.bundles)}")

@@ -15,6 +15,7 @@ digests of uniform values of 256 bits or more, so they tell nothing about them.
 
 from hashlib import sha256
 
+from shared.crypto.roster import SiteName
 from shared.wire import Record, digest
 
 CONTRIBUTION_LABEL = "konsil/contribution/v1"
@@ -34,7 +35,7 @@ class Contribution(Record, frozen=True):
     """Step 1, site → coordinator. `vector`: y_i, little-endian uint32; `bundles`: one per peer, in order."""
 
     plan: bytes
-    site: str
+    site: SiteName
     vector: memoryview
     bundles: tuple[bytes, ...]
     commitments: bytes
@@ -49,8 +50,8 @@ class UnmaskRequest(Record, frozen=True):
     """
 
     plan: bytes
-    site: str
-    survivors: tuple[str, ...]
+    site: SiteName
+    survivors: tuple[SiteName, ...]
     bundles: tuple[bytes, ...]
 
 
@@ -62,7 +63,7 @@ class UnmaskAnswer(Record, frozen=True):
     """
 
     plan: bytes
-    site: str
+    site: SiteName
     survivors: bytes
     self_shares: bytes
     pair_seeds: bytes

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from shared.crypto.roster import Key, Roster
 from shared.errors import PeerError
-from shared.secagg.joining import JoinRecord, check_join
+from shared.secagg.joining import JoinRecord, RunName, check_join
 from shared.wire import Record, digest
 
 PLAN_LABEL = "konsil/plan/v1"
@@ -34,7 +34,7 @@ class Plan(Record, frozen=True):
     `threshold`: t, how many must answer to unmask. `length`: uint32 words of the vector.
     """
 
-    run: str
+    run: RunName
     study_hash: Key
     roster_hash: Key
     round: Natural
@@ -89,7 +89,7 @@ def check_cohort(plan: Plan, roster: Roster) -> None:
     """Raise PeerError unless any party may use `plan`: signed, distinct, sorted members and a majority t."""
     sites = plan.sites()
     if list(sites) != sorted(set(sites)):
-        raise PeerError("cohort", expected="each site once, sorted by name", got=", ".join(sites))
+        raise PeerError("cohort", expected="each site once, sorted by name", got=f"{len(sites)} in disorder")
     # Below a majority, a coordinator could unmask two disjoint survivor sets of one plan.
     if not (2 <= plan.threshold <= len(sites) < 2 * plan.threshold):
         raise PeerError(

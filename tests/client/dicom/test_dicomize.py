@@ -1,0 +1,159 @@
+import csv
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+
+from client.dicom.archive import prepare
+from client.dicom.dicomize import dicomize
+from shared.errors import InputError
+from shared.study import Input
+
+ROOT = Path(__file__).parents[3]
+SKIN = ROOT.parent / "shared" / "data" / "skin" / "rosendahl.zip"
+
+TABLE = """image,patient_id,label,age,sex,colour
+images/a.png,P1,yes,75.0,male,x
+images/b.jpg,P1,no,,f,y
+g.png,Ü2,no,5,,z
+"""
+
+
+def png(array: np.ndarray, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, kind)
+    return buffer.getvalue()
+
+
+FILES = {
+    "images/a.png": png(np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)),
+    "images/b.jpg": png(np.full((4, 4, 3), 200, dtype=np.uint8), "JPEG"),
+    "g.png": png(np.arange(15, dtype=np.uint16).reshape(3, 5) * 4000),
+    "labels.csv": TABLE.encode(),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, data in FILES.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as file:
+        for name, data in FILES.items():
+            file.writestr(name, data)
+    return tmp_path / "in.zip"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_pixels_and_header(folder: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    assert dicomize(folder, folder / "labels.csv", tmp_path / "out", progress=lambda *done: seen.append(done)) == 3
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    color = dcmread(tmp_path / "out" / "DICOM" / "P000001" / "IM000001.dcm")
+    assert np.array_equal(color.pixel_array, np.arange(105, dtype=np.uint8).reshape(5, 7, 3))
+    assert (color.Modality, color.PatientID, color.PatientAge, color.PatientSex) == ("XC", "P1", "075Y", "M")
+    grey = dcmread(tmp_path / "out" / "DICOM" / "P000002" / "IM000001.dcm")
+    assert np.array_equal(grey.pixel_array, np.arange(15, dtype=np.uint16).reshape(3, 5) * 4000)
+    assert (grey.Modality, grey.PatientID, "PixelSpacing" in grey) == ("OT", "Ü2", False)
+    with (tmp_path / "out" / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["yes", "no", "no"]
+    assert rows[0]["sop_instance_uid"] == color.SOPInstanceUID
+
+
+def test_folder_and_zip_give_the_same_bytes(folder: Path, packed: Path, tmp_path: Path) -> None:
+    dicomize(folder, None, tmp_path / "a")
+    dicomize(packed, None, tmp_path / "b")
+    dicomize(packed, "labels.csv", tmp_path / "c")
+    dicomize(packed, folder / "labels.csv", tmp_path / "d")
+    assert digests(tmp_path / "a") == digests(tmp_path / "b") == digests(tmp_path / "c") == digests(tmp_path / "d")
+
+
+def test_arrays_without_and_with_a_table(tmp_path: Path) -> None:
+    images = np.arange(4 * 3 * 3, dtype=np.uint8).reshape(4, 3, 3)
+    np.savez(
+        tmp_path / "x.npz", train_images=images[:3], train_labels=[[0], [1], [0]], val_images=images[3:], val_labels=[1]
+    )
+    assert dicomize(tmp_path / "x.npz", None, tmp_path / "a") == 4
+    assert len(list((tmp_path / "a" / "DICOM").iterdir())) == 4
+    (tmp_path / "t.csv").write_text("image,patient_id\n0,P\n3,P\n")
+    assert dicomize(tmp_path / "x.npz", tmp_path / "t.csv", tmp_path / "b") == 2
+    second = dcmread(tmp_path / "b" / "DICOM" / "P000001" / "IM000002.dcm")
+    assert np.array_equal(second.pixel_array, images[3])
+    assert (tmp_path / "b" / "labels.csv").read_text().splitlines()[2].endswith(",1")
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.array([{"evil": 1}], dtype=object), labels=[0])
+    with pytest.raises(InputError, match="plain arrays"):
+        dicomize(tmp_path / "x.npz", None, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("image,label\n../secret.png,yes\n", "row 1: expected a picture, got no such"),
+        ("image,label\nimages/a.png,yes\nlabels.csv,no\n", "row 2: expected a picture, got a file that Pillow"),
+        ("image,label\ng.png,yes\ng.png,no\n", "row 2: expected a picture once"),
+        ("image,label\ng.png,\n", "row 1: expected an image and a label"),
+        ("picture,label\ng.png,yes\n", "image is missing"),
+        ("image,label\n", "at least one row"),
+    ],
+)
+def test_what_is_wrong_names_the_row_and_leaves_nothing(folder: Path, tmp_path: Path, table: str, said: str) -> None:
+    (tmp_path / "secret.png").write_bytes(FILES["g.png"])
+    (folder / "labels.csv").write_text(table)
+    with pytest.raises(InputError) as caught:
+        dicomize(folder, None, tmp_path / "out")
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "secret.png"}
+
+
+def test_what_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="got none"):
+        dicomize(tmp_path / "none", None, tmp_path / "out")
+    (tmp_path / "x.zip").write_text("no zip")
+    with pytest.raises(InputError, match="expected a zip file"):
+        dicomize(tmp_path / "x.zip", None, tmp_path / "out")
+
+
+def test_grey_comes_back_as_it_was(tmp_path: Path) -> None:
+    pixels = np.arange(64, dtype=np.uint8).reshape(1, 8, 8) * 4
+    np.savez(tmp_path / "x.npz", images=pixels, labels=[1])
+    dicomize(tmp_path / "x.npz", None, tmp_path / "out")
+    images, _ = prepare(
+        tmp_path / "out", tmp_path / "out" / "labels.csv", tmp_path / "home", key=b"k" * 32,
+        spec=Input(modalities=("OT",), size=(8, 8)), labels=("0", "1"), test=0.3, validation=0.3,
+    )  # fmt: skip
+    assert np.allclose(images.pixels[0, 0] * 255, pixels[0], atol=0.01)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not SKIN.exists(), reason="../shared/data/skin is not here")
+def test_real_skin(tmp_path: Path) -> None:
+    with zipfile.ZipFile(SKIN) as file:
+        lines = file.read("labels.csv").decode().splitlines()
+    (tmp_path / "some.csv").write_text("\n".join(lines[:21]) + "\n")
+    assert dicomize(SKIN, tmp_path / "some.csv", tmp_path / "out") == 20
+    images, counts = prepare(
+        tmp_path / "out", tmp_path / "out" / "labels.csv", tmp_path / "home", key=b"k" * 32,
+        spec=Input(modalities=("XC",), size=(32, 32), color=True), labels=("benign", "malignant"),
+        test=0.3, validation=0.3,
+    )  # fmt: skip
+    assert (images.pixels.shape, counts.usable) == ((20, 3, 32, 32), 20)

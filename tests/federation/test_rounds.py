@@ -1,0 +1,205 @@
+"""Whole runs of the real coordinator with real sites on real DICOM, with hospitals lost at every step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from msgspec.structs import replace
+
+from client.audit import Audit
+from client.ledger import Ledger
+from shared.accounting import noise_multiplier, rdp_epsilon, round_event
+from shared.errors import InputError
+from shared.study import Study
+from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
+from simulations.local import LocalFederation, Recorder
+
+
+def set_policy(local: LocalFederation, name: str, text: str) -> None:
+    (local.home(name).path / "policy.toml").write_text(text)
+
+
+STEPS = ("survey", "train", "evaluate")
+
+
+def test_a_quiet_run_finishes_with_every_hospital_in_every_round(local: LocalFederation, study: Study) -> None:
+    _, result = local.run(LocalLink(local.sites()), study)
+    assert (result.status, result.because) == ("finished", "")
+    assert result.sites.contributed == (("alder", "birch", "cedar"),) * 2
+    assert result.sites.left_out == ()
+    assert result.metrics is not None
+    assert set(result.metrics.sites) == {"alder", "birch", "cedar"}
+    assert sum(result.sites.images.splits.values()) == result.sites.images.used
+    assert result.sites.images.skipped["truncated"] == 3
+    assert all(name in result.versions for name in ("torch", "flwr"))
+
+
+def test_masks_change_no_sum(local: LocalFederation, study: Study) -> None:
+    """Two runs of the same study under fresh keys and masks differ by the quantiser's rounding only."""
+    first, _ = local.run(LocalLink(local.sites()), study)
+    second, _ = local.run(LocalLink(local.sites()), study, out="again")
+    step = study.aggregation.update_norm * 3 / 2**31  # of one site's weighted update
+    weight = min(row for row in (study.federation.max_images / 100,))
+    np.testing.assert_allclose(
+        second.checkpoint.state.weights, first.checkpoint.state.weights, atol=20 * step * weight, rtol=0
+    )
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("fault", [lost, reply_lost, altered(1), altered(100)])
+def test_a_hospital_lost_at_any_step_is_named_and_stops_nobody(
+    local: LocalFederation, study: Study, step: str, fault: Fault
+) -> None:
+    link = LocalLink(local.sites(), {Moment(1, step, 0 if step == "survey" else 1): fault})
+    _, result = local.run(link, study)
+    assert result.status == "finished"
+    assert {(out.site, out.step) for out in result.sites.left_out} == {("birch", step)}
+    trained = result.sites.contributed
+    assert trained[0] == (("alder", "cedar") if step == "train" else ("alder", "birch", "cedar"))
+    assert trained[1] == ("alder", "birch", "cedar"), "it is back in the next round"
+
+
+def test_a_hospital_lost_at_unmask_is_still_in_the_sum(local: LocalFederation, study: Study) -> None:
+    link = LocalLink(local.sites(), {Moment(2, "unmask"): lost})
+    outcome, _ = local.run(link, study)
+    assert outcome.status == "finished"
+    assert all(row.trained == ("alder", "birch", "cedar") for row in outcome.checkpoint.memory.rows)
+
+
+def test_too_few_hospitals_end_the_run_with_reasons_and_no_success(local: LocalFederation, study: Study) -> None:
+    link = LocalLink(local.sites(), {Moment(0, "train", 2): lost, Moment(1, "train", 2): lost})
+    recorder = Recorder()
+    _, result = local.run(link, study, recorder=recorder)
+    assert result.status == "stopped"
+    assert "alder: no answer within 5 s" in result.because
+    assert "--resume" not in result.because or result.rounds.count == 1
+    assert {out.site for out in result.sites.left_out if out.round == 2} == {"alder", "birch"}
+
+
+def test_sums_over_fewer_than_min_sites_are_never_opened(
+    local: LocalFederation, changed: Callable[[str, str], Study]
+) -> None:
+    three = changed("min_sites = 2", "min_sites = 3")
+    link = LocalLink(local.sites(), {Moment(0, "train"): lost})
+    outcome, _ = local.run(link, three)
+    assert outcome.status in ("stopped", "failed")
+    assert outcome.checkpoint.memory.rows == ()
+
+
+def test_an_exhausted_hospital_stops_and_the_run_goes_on_without_it(local: LocalFederation, private: Study) -> None:
+    set_policy(local, "birch", "[privacy]\nepsilon_total = 7.5\n[aggregation]\nmin_cohort = 2\n")
+    _, result = local.run(LocalLink(local.sites()), private)
+    assert result.sites.contributed == (("alder", "birch", "cedar"), ("alder", "cedar"))
+    (out,) = result.sites.left_out
+    assert (out.site, out.round, out.step) == ("birch", 2, "train")
+    assert "privacy budget in all studies" in out.reason
+    assert result.privacy["birch"].epsilon_run is not None
+    assert result.privacy["birch"].epsilon_run <= 7.5
+    assert result.privacy["alder"].epsilon_run == pytest.approx(8.0, abs=0.1)
+    assert result.metrics is not None
+    assert "birch" not in result.metrics.sites, "its policy shows no figures"
+
+
+def test_every_budget_exhausted_ends_the_run_and_says_so(local: LocalFederation, private: Study) -> None:
+    for name in ("alder", "birch", "cedar"):
+        set_policy(local, name, "[privacy]\nepsilon_total = 7.5\n[aggregation]\nmin_cohort = 2\n")
+    outcome, _ = local.run(LocalLink(local.sites()), private)
+    assert outcome.status == "stopped"
+    assert outcome.because.count("privacy budget") == 3
+    assert outcome.checkpoint.memory.round == 1
+
+
+def test_a_policy_that_forbids_the_study_keeps_the_hospital_out_by_name(local: LocalFederation, study: Study) -> None:
+    set_policy(local, "cedar", "[privacy]\nallow_off = false\n[aggregation]\nmin_cohort = 2\n")
+    _, result = local.run(LocalLink(local.sites()), study)
+    assert result.status == "finished"
+    assert result.sites.contributed == (("alder", "birch"),) * 2
+    assert ("cedar", "join") in {(out.site, out.step) for out in result.sites.left_out}
+
+
+def test_the_ledger_says_what_the_run_spent_and_reservation_comes_first(local: LocalFederation, private: Study) -> None:
+    sites = local.sites()
+    seen: list[int] = []
+
+    def count(request: bytes, serve: Callable[[bytes], bytes]) -> bytes | None:
+        reply = serve(request)
+        seen.append(len(Ledger(local.home("alder").path / "ledger.sqlite").events(run)))
+        return reply
+
+    link = LocalLink(sites, {Moment(0, "train"): count})
+    run = ""
+    outcome, _ = local.run(link, private)
+    run = outcome.checkpoint.memory.run
+    sigma = noise_multiplier(private)
+    assert sigma is not None
+    ledger = Ledger(local.home("alder").path / "ledger.sqlite")
+    assert ledger.events(run) == (round_event(private, sigma),) * 2
+    assert ledger.epsilon(1e-5) == rdp_epsilon(ledger.events(run), 1e-5)
+
+
+def test_a_lost_reply_is_charged_and_a_lost_request_is_not(local: LocalFederation, private: Study) -> None:
+    link = LocalLink(local.sites(), {Moment(0, "train", 1): reply_lost, Moment(1, "train", 1): lost})
+    three = replace(private, federation=replace(private.federation, min_sites=2))
+    outcome, _ = local.run(link, three)
+    run = outcome.checkpoint.memory.run
+    charges = {n: len(Ledger(local.home(n).path / "ledger.sqlite").events(run)) for n in ("alder", "birch", "cedar")}
+    assert charges["alder"] >= charges["birch"]
+    assert charges["cedar"] >= len(outcome.checkpoint.memory.rows)
+
+
+def test_resume_goes_on_where_the_run_stopped(local: LocalFederation, changed: Callable[[str, str], Study]) -> None:
+    study = changed("rounds = 2", "rounds = 4")
+    broken = LocalLink(local.sites(), {Moment(node, "train", 3): lost for node in (0, 1, 2)})
+    first, _ = local.run(broken, study)
+    assert (first.status, first.checkpoint.memory.round) == ("stopped", 2)
+    second, _ = local.run(LocalLink(local.sites()), study, resume=True)
+    assert (second.status, second.checkpoint.memory.round) == ("finished", 4)
+    assert [row.round for row in second.checkpoint.memory.rows] == [1, 2, 3, 4]
+    attempts = [row.attempt for row in second.checkpoint.memory.rows]
+    assert attempts == sorted(attempts)
+    assert attempts[2] > 2_000_000, "a new start never uses an old attempt"
+
+
+def test_a_folder_with_a_run_is_not_overwritten(local: LocalFederation, study: Study) -> None:
+    local.run(LocalLink(local.sites()), study)
+    with pytest.raises(InputError, match="--resume"):
+        local.run(LocalLink(local.sites()), study)
+
+
+def test_early_stopping_says_so(local: LocalFederation, changed: Callable[[str, str], Study]) -> None:
+    study = changed("rounds = 2", "rounds = 30\nearly_stopping = 1")
+    outcome, _ = local.run(LocalLink(local.sites()), study)
+    assert outcome.status == "finished"
+    assert outcome.checkpoint.memory.round < 30
+    assert outcome.because.startswith("early stopping")
+
+
+def test_nothing_that_leaves_holds_an_identity_and_the_audit_log_has_every_byte(
+    local: LocalFederation, study: Study
+) -> None:
+    link = LocalLink(local.sites())
+    local.run(link, study)
+    replies = [(node, reply) for node, _, reply in link.traffic if reply is not None]
+    secrets = _identities(Path(local.home("alder").config.archive))
+    assert secrets
+    for _, reply in replies:
+        assert not any(secret in reply for secret in secrets)
+    log = (local.home("alder").path / "audit.jsonl").read_text()
+    assert not any(secret.decode() in log for secret in secrets)
+    assert Audit(local.home("alder").path / "audit.jsonl").verify() > 0
+    sent = sum('"event": "sent"' in line for line in log.splitlines())
+    joined = sum('"event": "joined"' in line for line in log.splitlines())
+    assert sent + joined == sum(node == 0 for node, _ in replies)
+
+
+def _identities(archive: Path) -> set[bytes]:
+    found = set()
+    for path in sorted(archive.rglob("*.dcm"))[:6]:
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        for name in ("PatientID", "PatientName", "SOPInstanceUID", "StudyInstanceUID"):
+            value = str(header.get(name, ""))
+            if len(value) > 4:
+                found.add(value.encode())
+    return found

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from server.checkpoints import Checkpoint, Checkpoints, Memory
+from server.strategies.fedavg import State
+from shared.errors import InputError, OperatorError
+
+HASH = "ab" * 32
+
+
+def checkpoint(round_: int) -> Checkpoint:
+    weights = np.arange(5, dtype=np.float32) + round_
+    memory = Memory(run="r", study_hash=HASH, round=round_, mass=1.5, best_counts=(1, 2))
+    return Checkpoint(memory, State(weights, weights * 2, 1.5), weights * 3)
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path)
+    for round_ in (1, 2, 3):
+        store.save(checkpoint(round_))
+    found = store.resume(HASH)
+    assert found.memory == checkpoint(3).memory
+    np.testing.assert_array_equal(found.state.result, checkpoint(3).state.result)
+    np.testing.assert_array_equal(found.best, checkpoint(3).best)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("position", [3, 200, -1])
+def test_a_damaged_file_is_found_and_says_what_to_do(tmp_path: Path, position: int) -> None:
+    store = Checkpoints(tmp_path)
+    store.save(checkpoint(1))
+    store.save(checkpoint(2))
+    path = tmp_path / "round-00002.safetensors"
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(OperatorError, match="Delete it: the run then goes on from the round before") as caught:
+        store.resume(HASH)
+    assert caught.value.exit_status == 1
+    path.unlink()
+    assert store.resume(HASH).memory.round == 1
+
+
+def test_a_torn_file_is_found(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path)
+    store.save(checkpoint(1))
+    path = tmp_path / "round-00001.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(OperatorError, match="damaged"):
+        store.resume(HASH)
+
+
+def test_nothing_to_resume_and_another_study_are_bad_input(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path)
+    with pytest.raises(InputError, match="without --resume"):
+        store.resume(HASH)
+    store.save(replace(checkpoint(1)))
+    with pytest.raises(InputError, match="Restore the study file"):
+        store.resume("cd" * 32)

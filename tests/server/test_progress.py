@@ -1,0 +1,149 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from server.observer import (
+    Event,
+    Observer,
+    RoundFinished,
+    RoundStarted,
+    RunFinished,
+    RunStarted,
+    Silent,
+    SiteJoined,
+    SiteLeft,
+    StepProgress,
+)
+from server.progress import Progress
+from server.text import duration, plural, power, printable, ranges, size
+
+EVENTS: tuple[Event, ...] = (
+    RunStarted("r-1", "chest", 4, 3),
+    SiteJoined("city"),
+    SiteJoined("north"),
+    SiteJoined("east"),
+    SiteLeft("university", "join", "policy.toml allows no such study"),
+    RoundStarted(1),
+    StepProgress(1, "train", 2, 3),
+    RoundFinished(1, 0.81, {"city": 1.5, "north": 1.25}, ("city", "north", "east"), 10.0),
+    RoundStarted(2),
+    SiteLeft("east", "train", "no answer within 600 s"),
+    RoundFinished(2, 0.79, {"city": 2.5, "north": 2.25}, ("city", "north"), 20.0),
+)
+
+HOSTILE = ["\x1b[2J\x1b[31mred", "[bold red]x[/nonsense]", "a\nround 9/9: AUC 1.000", "\u202eabc"]
+
+
+def plain(*events: Event) -> list[str]:
+    """What a log file would hold."""
+    out = io.StringIO()
+    with Progress(Console(file=out, width=40)) as progress:
+        for event in events:
+            progress.notice(event)
+    return out.getvalue().replace("\u00a0", " ").splitlines()
+
+
+def screen(*events: Event, height: int = 40) -> str:
+    """The display after `events`, without colours."""
+    progress = Progress(Console(file=io.StringIO(), width=100))
+    for event in events:
+        progress.notice(event)
+    out = io.StringIO()
+    Console(file=out, width=100, height=height).print(progress)
+    return out.getvalue().replace("\u00a0", " ")
+
+
+def test_a_log_has_one_line_per_event() -> None:
+    assert plain(*EVENTS, RunFinished("stopped", "2 hospitals are left")) == [
+        "chest: run r-1, 4 hospitals expected, 3 rounds",
+        "in: city",
+        "in: north",
+        "in: east",
+        "out: university (join): policy.toml allows no such study",
+        "round 1/3: AUC 0.810 (best 0.810 in round 1), ε at most 1.50, 3 of 4 hospitals trained, 10 s, about 20 s left",
+        "out: east (round 2, train): no answer within 600 s",
+        "round 2/3: AUC 0.790 (best 0.810 in round 1), ε at most 2.50, 2 of 4 hospitals trained, 20 s, about 15 s left",
+        "stopped after 2 rounds: 2 hospitals are left; left out at times: east, university",
+    ]
+
+
+def test_the_display_shows_who_is_out_and_why_first() -> None:
+    rows = [line for line in screen(*EVENTS).splitlines() if line.startswith("│")]
+    assert [row.split("│")[1].strip() for row in rows] == ["east", "university", "city", "north"]
+    assert "OUT" in rows[0] and "round 2, train: no answer within 600 s" in rows[0]
+    assert "2.50" in rows[2] and "in" in rows[2]
+
+
+def test_the_display_shows_round_step_best_auc_and_time_left() -> None:
+    shown = screen(*EVENTS, RoundStarted(3), StepProgress(3, "unmask", 1, 2))
+    assert "round 3/3" in shown and "unmask 1/2, about 15 s left" in shown
+    assert "AUC 0.790 (best 0.810 in round 1)" in shown
+    assert "2 of 4 hospitals in" in shown
+
+
+def test_a_hospital_that_came_back_stays_marked() -> None:
+    row = next(line for line in screen(*EVENTS, SiteJoined("east")).splitlines() if "east" in line)
+    assert "OUT" not in row and "no answer within 600 s" in row
+
+
+def test_a_figure_that_does_not_exist_is_a_dash() -> None:
+    line = plain(RunStarted("r", "s", 2, 9), RoundFinished(1, None, {}, ("a", "b"), 1.0))[-1]
+    assert "AUC –," in line and "ε at most –" in line and "0.000" not in line
+
+
+def test_a_resumed_run_goes_on_at_its_round() -> None:
+    first = RunStarted("r", "s", 2, 10), RoundStarted(8)
+    assert "round 8/10" in screen(*first)
+    assert "about 4.0 s left" in plain(*first, RoundFinished(8, 0.9, {}, ("a", "b"), 2.0))[-1]
+
+
+def test_a_hospital_that_never_came_is_counted() -> None:
+    ending = plain(RunStarted("r", "s", 3, 1), SiteJoined("a"), RunFinished("finished", ""))[-1]
+    assert ending == "finished after 0 rounds; never came: 2"
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_hostile_words_stay_words_in_one_line(words: str) -> None:
+    lines = plain(RunStarted("r", "s", 1, 1), SiteLeft(words, words, words))
+    assert len(lines) == 2
+    assert "\x1b" not in lines[1] and "\u202e" not in lines[1]
+    assert "\x1b[2J" not in screen(SiteJoined(words), SiteLeft(words, words, words))
+
+
+def test_on_a_terminal_drop_outs_stay_above_the_display() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100, height=30, force_terminal=True, color_system=None, _environ={})
+    with Progress(console) as progress:
+        for event in (*EVENTS, RunFinished("finished", "")):
+            progress.notice(event)
+    shown = out.getvalue()
+    assert shown.count("out: east (round 2, train): no answer within 600 s") == 1
+    assert "in: city" not in shown and "finished after 2 rounds" in shown
+    assert shown.rstrip().endswith("\x1b[?25h")  # the cursor is back
+
+
+def test_the_cursor_comes_back_after_an_error() -> None:
+    out = io.StringIO()
+    with pytest.raises(RuntimeError), Progress(Console(file=out, force_terminal=True, _environ={})):
+        raise RuntimeError
+    assert out.getvalue().rstrip().endswith("\x1b[?25h")
+
+
+@pytest.mark.parametrize("observer", [Silent(), Progress(Console(file=io.StringIO()))])
+def test_every_observer_takes_every_event_in_any_order(observer: Observer) -> None:
+    for event in (*EVENTS, RunFinished("failed", "disk full")):
+        observer.notice(event)
+    for event in reversed(EVENTS):
+        observer.notice(event)
+
+
+def test_figures_as_words() -> None:
+    times = [duration(seconds).replace("\u00a0", " ") for seconds in (0.44, 12, 185, 7800)]
+    assert times == ["0.4 s", "12 s", "3 min 05 s", "2 h 10 min"]
+    sizes = [size(count).replace("\u00a0", " ") for count in (0, 999, 1_420_000, 4_200_000_000)]
+    assert sizes == ["0 B", "999 B", "1.42 MB", "4.2 GB"]
+    assert [power(value) for value in (None, 1e-5, 2.5e-6, 0.02)] == ["–", "10⁻⁵", "2.5·10⁻⁶", "0.02"]
+    assert [ranges([3, 9, 8, 7]), ranges([])] == ["3, 7–9", ""]
+    assert [plural(1, "round"), plural(2000, "round")] == ["1 round", "2,000 rounds"]
+    assert printable("a-very-long-name-of-one", 9) == "a-ve…-one"

@@ -1,0 +1,66 @@
+import pytest
+
+from shared.errors import InputError
+from shared.study import MINIMAL, Input, parse_study, spec_hash, study_hash
+from shared.wire import pack, unpack
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "hint"),
+    [
+        ("rounds = 2", "round = 2", "training.round", "Did you mean 'rounds'?"),
+        ("rounds = 2", "", "training.rounds", "Add training.rounds"),
+        ("rounds = 2", "rounds = 0", "training.rounds", ">= 1"),
+        ("batch = 8", 'batch = "8"', "training.batch", "got '8'"),
+        ("learning_rate = 0.1", "learning_rate = nan", "training.learning_rate", "> 0"),
+        ("[federation]", "[federations]", "federations", "Did you mean 'federation'?"),
+        ('"minimal"', '"Not a name"', "name", "matching"),
+        ('["clear", "nodule"]', '["a", "a"]', "task", "two different labels"),
+        ("local_steps = 2", "", "training", "exactly one of local_steps and local_epochs"),
+        ('mode = "off"', 'mode = "local"', "privacy", "epsilon, delta, clip and sampling_rate"),
+        ('mode = "off"', 'mode = "off"\nepsilon = 1', "privacy", 'mode = "off"'),
+        ("min_sites = 2", "min_sites = 1", "federation.min_sites", ">= 2"),
+        ("[task]", "[task", "study.toml", "valid TOML"),
+    ],
+)
+def test_an_error_names_the_key(old: str, new: str, key: str, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_study(MINIMAL.replace(old, new))
+    assert key in str(caught.value)
+    assert hint in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
+def test_private_studies_do_not_tell_patient_counts() -> None:
+    private = MINIMAL.replace(
+        'mode = "off"', 'mode = "local"\nepsilon = 8\ndelta = 1e-5\nclip = 1\nsampling_rate = 0.1'
+    )
+    parse_study(private)
+    with pytest.raises(InputError, match="local_steps"):
+        parse_study(private.replace("local_steps = 2", "local_epochs = 2"))
+    with pytest.raises(InputError, match="counts are private"):
+        parse_study(private.replace("batch = 8", 'batch = 8\nclass_weights = "balanced"'))
+
+
+def test_hash_ignores_comments_and_order_but_no_value() -> None:
+    study = parse_study(MINIMAL)
+    same = parse_study("# a comment\n" + MINIMAL.replace("rounds = 2\nbatch = 8", "batch = 8\nrounds = 2"))
+    assert study_hash(study) == study_hash(same)
+    assert study_hash(study) != study_hash(parse_study(MINIMAL.replace("batch = 8", "batch = 9")))
+
+
+def test_study_survives_the_wire() -> None:
+    study = parse_study(MINIMAL)
+    assert unpack(type(study), pack(study)) == study
+
+
+def test_spec_hash_names_every_parameter_of_the_tensor() -> None:
+    spec = Input(modalities=("DX",), size=(32, 32))
+    others = [
+        Input(modalities=("CR",), size=(32, 32)),
+        Input(modalities=("DX",), size=(32, 64)),
+        Input(modalities=("DX",), size=(32, 32), color=True),
+        Input(modalities=("DX",), size=(32, 32), window="percentile"),
+        Input(modalities=("DX",), size=(32, 32), window=(40.0, 400.0)),
+    ]
+    assert len({spec_hash(s) for s in [spec, *others]}) == 6
