@@ -43,8 +43,8 @@ def dicomize(
     console = Console(stderr=True)
     with bars(console) as bar:
         task = bar.add_task("writing DICOM", total=None)
-        write_archive(images, labels, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
-    console.print(f"wrote {out}")
+        count = write_archive(images, labels, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
+    console.print(f"wrote {count} images to {out}")
 
 
 @app.command()
@@ -78,10 +78,22 @@ def scan(
 
 def _print_scan(report: ScanReport, console: Console) -> None:
     table = Table("files", "what became of them", title="Scan")
-    table.add_row(str(report.usable), "usable")
+    table.add_row(str(report.usable), f"usable, of {report.patients} patients")
     for reason, count in report.skipped.items():
         table.add_row(str(count), f"left out: {reason.explain}")
     console.print(table)
+    for title, counts in (
+        ("modality", report.by_modality),
+        ("manufacturer", report.by_manufacturer),
+        ("label", report.by_label),
+    ):
+        shown = ", ".join(f"{name or 'none given'} {count}" for name, count in counts.items())
+        console.print(f"usable by {title}: {shown or 'none'}", highlight=False)
+    if report.orphans:
+        console.print(f"{report.orphans} images name no patient: each study of theirs counts as one")
+    if report.labels_unmatched:
+        console.print(f"{report.labels_unmatched} identifiers of the label file match no usable image")
+    console.print(f"{report.read} files read, {report.unchanged} unchanged, {report.removed} gone since the last scan")
 
 
 @app.command()

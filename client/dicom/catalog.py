@@ -106,12 +106,18 @@ class Catalog:
         self.path = path
         with self._telling():
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+        try:
+            self._prepare()
+        except SiteError:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
         with self._telling():
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, VERSION):
-                self._connection.close()
                 do = "Delete it; the next scan makes a new one."
-                raise SiteError(f"catalog {path}", expected=f"version {VERSION}", got=f"version {version}", do=do)
+                raise SiteError(f"catalog {self.path}", expected=f"version {VERSION}", got=f"version {version}", do=do)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)

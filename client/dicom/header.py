@@ -146,44 +146,31 @@ def _complete(descriptor: int, found: Elements, size: int) -> bool:
 
 
 def _header(found: Elements, size: int, complete: bool) -> Header:
-    """Raw values → Header. Raises LeftOutError(unreadable) where a number is none or the object has no UID."""
+    """Raw values → Header. Raises LeftOutError as `_check` does."""
     order: Literal["little", "big"] = "little" if found.little_endian else "big"
     raw = {name: found.values.get(tag, b"") for name, tag in _TAGS.items()}
     clean = {name: value.strip(b"\0 ") for name, value in raw.items()}
-    if not (clean["transfer_syntax"] or clean["sop_class"] or found.pixels):
-        raise LeftOutError(Reason.NOT_DICOM)
-    if found.pixels and not _UID.fullmatch(clean["sop_uid"]):
-        raise LeftOutError(Reason.UNREADABLE)
-
-    def text(name: str) -> str:
-        value = clean[name]
-        return value.decode("ascii") if value.isascii() else value.decode("utf-8", "replace")
-
-    def number(name: str) -> int:  # US: two bytes in the order of the data set (PS3.5 6.2)
-        return int.from_bytes(raw[name][:2], order)
-
-    try:
-        frames = int(clean["frames"] or 1)
-    except ValueError:
-        raise LeftOutError(Reason.UNREADABLE) from None
+    _check(clean, found)
+    text = {name: _text(value) for name, value in clean.items()}
+    number = {name: int.from_bytes(value[:2], order) for name, value in raw.items()}  # US (PS3.5 6.2)
     return Header(
-        transfer_syntax=text("transfer_syntax"),
-        image_type=tuple(part.strip() for part in text("image_type").split("\\")),
-        sop_class=text("sop_class"),
-        modality=text("modality"),
-        intent=text("intent"),
-        manufacturer=text("manufacturer"),
-        sex=text("sex"),
-        age=text("age"),
-        series_number=text("series_number"),
-        samples=number("samples"),
-        photometric=text("photometric"),
-        frames=frames,
-        rows=number("rows"),
-        columns=number("columns"),
-        bits_allocated=number("bits_allocated"),
-        bits_stored=number("bits_stored"),
-        burned_in=text("burned_in"),
+        transfer_syntax=text["transfer_syntax"],
+        image_type=tuple(part.strip() for part in text["image_type"].split("\\")),
+        sop_class=text["sop_class"],
+        modality=text["modality"],
+        intent=text["intent"],
+        manufacturer=text["manufacturer"],
+        sex=text["sex"],
+        age=text["age"],
+        series_number=text["series_number"],
+        samples=number["samples"],
+        photometric=text["photometric"],
+        frames=int(clean["frames"] or 1),
+        rows=number["rows"],
+        columns=number["columns"],
+        bits_allocated=number["bits_allocated"],
+        bits_stored=number["bits_stored"],
+        burned_in=text["burned_in"],
         pixels=found.pixels,
         offset=found.offset,
         length=found.length,
@@ -196,6 +183,19 @@ def _header(found: Elements, size: int, complete: bool) -> Header:
         patient_id=clean["patient_id"],
         issuer=clean["issuer"],
     )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("ascii") if value.isascii() else value.decode("utf-8", "replace")
+
+
+def _check(clean: dict[str, bytes], found: Elements) -> None:
+    """Raises LeftOutError: not_dicom where nothing is as DICOM has it, unreadable where a UID or a count is none."""
+    if not (clean["transfer_syntax"] or clean["sop_class"] or found.pixels):
+        raise LeftOutError(Reason.NOT_DICOM)
+    counted = clean["frames"].isdigit() or not clean["frames"]
+    if not counted or (found.pixels and not _UID.fullmatch(clean["sop_uid"])):
+        raise LeftOutError(Reason.UNREADABLE)
 
 
 def _ask_pydicom(file: BinaryIO) -> Elements:

@@ -40,7 +40,7 @@ class Found:
 @dataclass(frozen=True)
 class ScanReport:
     """Counts of one scan. `skipped` holds the reasons that occur, in the order of Reason; the `by_` counts are of
-    usable images; `labels_unmatched`: rows' identifiers in the label file that match no usable image."""
+    usable images; `labels_unmatched`: identifiers in the label file that match no object of the archive."""
 
     files: int
     usable: int

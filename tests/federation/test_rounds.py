@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from msgspec.structs import replace
 
+import client.site
 from client.audit import Audit
 from client.ledger import Ledger
+from client.steps import Outcome
 from shared.accounting import noise_multiplier, rdp_epsilon, round_event
-from shared.errors import InputError
+from shared.errors import InputError, SiteError
 from shared.study import Study
 from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
@@ -119,34 +120,48 @@ def test_a_policy_that_forbids_the_study_keeps_the_hospital_out_by_name(local: L
     assert ("cedar", "join") in {(out.site, out.step) for out in result.sites.left_out}
 
 
-def test_the_ledger_says_what_the_run_spent_and_reservation_comes_first(local: LocalFederation, private: Study) -> None:
-    sites = local.sites()
-    seen: list[int] = []
+def generous(local: LocalFederation) -> None:
+    """Budgets that no repeated attempt exhausts."""
+    for name in local.names:
+        set_policy(
+            local, name, "[privacy]\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[aggregation]\nmin_cohort = 2\n"
+        )
 
-    def count(request: bytes, serve: Callable[[bytes], bytes]) -> bytes | None:
-        reply = serve(request)
-        seen.append(len(Ledger(local.home("alder").path / "ledger.sqlite").events(run)))
-        return reply
 
-    link = LocalLink(sites, {Moment(0, "train"): count})
-    run = ""
-    outcome, _ = local.run(link, private)
-    run = outcome.checkpoint.memory.run
+def charges(local: LocalFederation, name: str, run: str) -> int:
+    return len(Ledger(local.home(name).path / "ledger.sqlite").events(run))
+
+
+def test_the_ledger_says_what_the_run_spent(local: LocalFederation, private: Study) -> None:
+    outcome, result = local.run(LocalLink(local.sites()), private)
     sigma = noise_multiplier(private)
     assert sigma is not None
     ledger = Ledger(local.home("alder").path / "ledger.sqlite")
-    assert ledger.events(run) == (round_event(private, sigma),) * 2
-    assert ledger.epsilon(1e-5) == rdp_epsilon(ledger.events(run), 1e-5)
+    assert ledger.events(outcome.checkpoint.memory.run) == (round_event(private, sigma),) * 2
+    assert ledger.epsilon(1e-5) == rdp_epsilon([round_event(private, sigma)] * 2, 1e-5)
+    assert result.privacy["alder"].epsilon_run == ledger.epsilon(1e-5) <= 8.0
 
 
-def test_a_lost_reply_is_charged_and_a_lost_request_is_not(local: LocalFederation, private: Study) -> None:
-    link = LocalLink(local.sites(), {Moment(0, "train", 1): reply_lost, Moment(1, "train", 1): lost})
-    three = replace(private, federation=replace(private.federation, min_sites=2))
-    outcome, _ = local.run(link, three)
+def test_training_that_fails_was_charged_before_it_began(
+    local: LocalFederation, private: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Outcome:
+        raise SiteError("local training", expected="a GPU", got="none")
+
+    monkeypatch.setattr(client.site, "train_round", fail)
+    generous(local)
+    outcome, result = local.run(LocalLink(local.sites()), private)
     run = outcome.checkpoint.memory.run
-    charges = {n: len(Ledger(local.home(n).path / "ledger.sqlite").events(run)) for n in ("alder", "birch", "cedar")}
-    assert charges["alder"] >= charges["birch"]
-    assert charges["cedar"] >= len(outcome.checkpoint.memory.rows)
+    assert (result.status, result.metrics) == ("failed", None)
+    assert [charges(local, name, run) for name in local.names] == [3, 3, 3], "one charge for each attempt"
+
+
+def test_a_lost_reply_stays_charged_and_a_lost_request_never_was(local: LocalFederation, private: Study) -> None:
+    generous(local)
+    link = LocalLink(local.sites(), {Moment(0, "train", 1): reply_lost, Moment(1, "train", 1): lost})
+    outcome, _ = local.run(link, private)
+    run = outcome.checkpoint.memory.run
+    assert [charges(local, name, run) for name in local.names] == [3, 0, 3]
 
 
 def test_resume_goes_on_where_the_run_stopped(local: LocalFederation, changed: Callable[[str, str], Study]) -> None:

@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,14 @@ SPEC = Input(modalities=("DX",), size=(8, 8))
 
 
 def ready(tmp_path: Path, **changes: object) -> tuple[Images, Counts]:
-    arguments = {"key": KEY, "spec": SPEC, "labels": ("clear", "nodule"), "test": 0.25, "validation": 0.25} | changes
-    return prepare(tmp_path / "archive", tmp_path / "labels.csv", tmp_path / "home", **arguments)  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {
+        "key": KEY,
+        "spec": SPEC,
+        "labels": ("clear", "nodule"),
+        "test": 0.25,
+        "validation": 0.25,
+    } | changes
+    return prepare(tmp_path / "archive", tmp_path / "labels.csv", tmp_path / "home", **arguments)
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
-import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from client.dicom.catalog import Catalog, Entry
 from client.dicom.reasons import Reason
 from client.dicom.scan import scan
-from client.dicom.walk import walk
-from shared.errors import InputError, SiteError
+from shared.errors import SiteError
 
 Write = Callable[..., Path]
 
@@ -43,9 +42,10 @@ def test_a_changed_file_may_be_decoded_again(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_whole_or_absent(tmp_path: Path) -> None:
+    nothing: Any = None
     with Catalog(tmp_path / "c.sqlite") as catalog:
         with pytest.raises(SiteError):
-            catalog.put([ENTRY, replace(ENTRY, file=b"g", modality=None)])  # type: ignore[arg-type]
+            catalog.put([ENTRY, replace(ENTRY, file=b"g", modality=nothing)])
         assert catalog.entries() == {}
 
 
@@ -87,28 +87,3 @@ def test_no_identity_in_any_byte(write: Write, tmp_path: Path) -> None:
             data = path.read_bytes()
             for secret in (b"4711", b"Muster", b"Erika", b"2.25."):
                 assert secret not in data, path
-
-
-def test_walk_ends_whatever_links_point_where(tmp_path: Path) -> None:
-    archive = tmp_path / "archive"
-    (archive / "b" / "c").mkdir(parents=True)
-    (archive / "b" / "c" / "ü.dcm").write_bytes(b"x")
-    (archive / "b" / "up").symlink_to(archive, target_is_directory=True)
-    (archive / "self").symlink_to(archive / "self")
-    (archive / "nowhere").symlink_to(tmp_path / "none")
-    os.mkfifo(archive / "pipe")
-    (archive / os.fsdecode(b"bad\xff.dcm")).write_bytes(b"y")
-    files = {file.path: file.regular for file in walk(archive)}
-    assert files == {
-        "b/c/ü.dcm": True,
-        os.fsdecode(b"bad\xff.dcm"): True,
-        "nowhere": False,
-        "pipe": False,
-        "self": False,
-    }
-    assert [file.path for file in walk(archive)] == sorted(files, key=os.fsencode)
-
-
-def test_walk_needs_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a folder with DICOM files"):
-        walk(tmp_path / "none")
