@@ -29,6 +29,7 @@ check: $(VENV)/installed   ## the whole gate
 bench: $(VENV)/installed   ## the figures of docs/benchmarks.md that take minutes, not hours
 	$(BIN)/python benchmarks/masking.py
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/demo.py
 
 clean:
 	rm -rf $(VENV) demo-out

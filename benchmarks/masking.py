@@ -32,13 +32,13 @@ from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
 from numpy.typing import NDArray
 
 from shared.quantize import Quantizer
-from shared.vectors import train_vector
 from shared.secagg.collector import Collector
 from shared.secagg.keystream import CHUNK, KeyStream
 from shared.secagg.masks import Sign, add_masks
 from shared.secagg.member import contribute, unmask
 from shared.secagg.plan import SiteRules
 from shared.secagg.rehearsal import Federation
+from shared.vectors import train_vector
 
 #: Flower's defaults (SecAggPlusWorkflow): clipping range, target range, modulus.
 CLIPPING, TARGET, MODULUS = 8.0, 1 << 22, 1 << 32

@@ -37,7 +37,7 @@ def test_a_vector_that_does_not_fit_changes_nothing(vector: "np.ndarray[tuple[in
 
 
 def test_batch_counters_are_refused() -> None:
-    with pytest.raises(MisuseError, match="num_batches_tracked"):
+    with pytest.raises(MisuseError, match=r"num_batches_tracked"):
         layout_of(nn.BatchNorm1d(2))
 
 
@@ -53,7 +53,7 @@ def test_torn_bytes_are_named() -> None:
     layout = layout_of(tiny())
     data = save_weights(layout, to_vector(tiny()))
     for cut in (0, 5, 20, len(data) - 1):
-        with pytest.raises(InputError, match="round-3.safetensors: expected whole safetensors bytes"):
+        with pytest.raises(InputError, match=r"round-3.safetensors: expected whole safetensors bytes"):
             load_weights(layout, data[:cut], "round-3.safetensors")
 
 
@@ -62,16 +62,16 @@ def test_another_models_weights_are_named() -> None:
     with pytest.raises(InputError, match=r"got 'weight' as float32 \[1, 4\], not float32 \[1, 2\]"):
         load_weights(layout, data)
     bare = nn.Linear(2, 1, bias=False)
-    with pytest.raises(InputError, match="got no 'bias'"):
+    with pytest.raises(InputError, match=r"got no 'bias'"):
         load_weights(layout, save_weights(layout_of(bare), to_vector(bare)))
-    with pytest.raises(InputError, match="got 'bias' besides"):
+    with pytest.raises(InputError, match=r"got 'bias' besides"):
         load_weights(layout_of(bare), save_weights(layout, to_vector(tiny())))
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
     layout = layout_of(tiny())
     data = save_weights(layout, np.array([1, np.inf, 0], np.float32))
-    with pytest.raises(InputError, match="finite"):
+    with pytest.raises(InputError, match=r"finite"):
         load_weights(layout, data)
 
 

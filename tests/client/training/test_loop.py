@@ -82,7 +82,7 @@ class TestPlain:
         assert (to_vector(net) == to_vector(small())).all()
 
     def test_without_training_images_the_site_is_told(self) -> None:
-        with pytest.raises(SiteError, match="at least one training image"):
+        with pytest.raises(SiteError, match=r"at least one training image"):
             train(small(), images(split=Split.TEST), PLAIN, round=1, sigma=None)
 
 
@@ -125,7 +125,7 @@ class TestPrivate:
     def test_batch_norm_is_refused_before_anything_is_learnt(self) -> None:
         net = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(256, 2))
         before = [p.clone() for p in net.parameters()]
-        with pytest.raises(InputError, match="each image on its own.*BatchNorm"):
+        with pytest.raises(InputError, match=r"each image on its own.*BatchNorm"):
             train(net, images(), PRIVATE, round=1, sigma=1.0)
         assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 

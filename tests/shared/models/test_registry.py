@@ -17,7 +17,7 @@ def make(name: str, seed: int = 0, **options: int | str) -> torch.nn.Module:
 @pytest.mark.parametrize("name", MODELS)
 class TestEveryModel:
     def test_maps_images_to_logits(self, name: str) -> None:
-        assert make(name)(torch.rand(2, 3, *SIZE)).shape == (2, 2)
+        assert make(name).eval()(torch.rand(2, 3, *SIZE)).shape == (2, 2)
 
     def test_same_seed_same_weights_and_global_random_state_untouched(self, name: str) -> None:
         before = torch.random.get_rng_state()
@@ -28,20 +28,21 @@ class TestEveryModel:
 
     def test_is_fit_for_private_training(self, name: str) -> None:
         net = make(name)
+        assert not any(isinstance(part, torch.nn.ReLU) and part.inplace for part in net.modules())
         assert ModuleValidator.validate(net, strict=False) == []
         assert layout_of(net).size == sum(p.numel() for p in net.parameters())
 
     def test_treats_each_image_on_its_own(self, name: str) -> None:
-        net, images = make(name), torch.rand(3, 3, *SIZE)
+        net, images = make(name).eval(), torch.rand(3, 3, *SIZE)
         torch.testing.assert_close(net(images)[:1], net(images[:1]), rtol=1e-4, atol=1e-5)
 
     def test_refuses_an_unknown_option_by_name(self, name: str) -> None:
-        with pytest.raises(InputError, match="model.options.colour"):
+        with pytest.raises(InputError, match=r"model.options.colour"):
             make(name, colour=3)
 
 
 def test_an_unknown_model_lists_the_registered_ones_and_the_nearest() -> None:
-    with pytest.raises(InputError, match="densenet121.*got 'densenet'.*Did you mean 'densenet121'"):
+    with pytest.raises(InputError, match=r"densenet121.*got 'densenet'.*Did you mean 'densenet121'"):
         make("densenet")
 
 
@@ -60,7 +61,7 @@ def test_a_wrong_option_is_named(options: dict[str, int | str], message: str) ->
 
 
 def test_densenet_refuses_images_that_would_vanish() -> None:
-    with pytest.raises(InputError, match="input.size: expected sides of at least 32"):
+    with pytest.raises(InputError, match=r"input.size: expected sides of at least 32"):
         build(Model(name="densenet121"), channels=1, classes=2, size=(16, 64), seed=0)
 
 
