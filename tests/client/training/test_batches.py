@@ -9,7 +9,7 @@ from client.training.batches import IMAGES_PER_PATIENT, gather, shuffled
 
 def three_patients() -> Images:
     """Image i is filled with i / 10; patients own 1, 2 and 4 images."""
-    pixels = (np.arange(7, dtype=np.float32) / 10).reshape(7, 1, 1, 1) * np.ones((1, 1, 2, 2), np.float32)
+    pixels = np.repeat(np.arange(7), 4).reshape(7, 1, 2, 2).astype(np.float32) / np.float32(10)
     owners = np.array([0, 1, 1, 2, 2, 2, 2])
     return Images(pixels, np.array([0, 1, 1, 0, 1, 0, 1]), owners, (b"a", b"b", b"c"), np.zeros(3, np.int64))
 
@@ -39,7 +39,7 @@ def test_a_batch_holds_the_copies_of_each_drawn_patients_images() -> None:
 
 
 def test_a_patient_with_many_images_gives_a_few_at_random() -> None:
-    seen = set()
+    seen: set[int] = set()
     for seed in range(40):
         batch = gather(
             three_patients(),

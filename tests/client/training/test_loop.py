@@ -55,7 +55,7 @@ def one_number(start: float = 0.0) -> nn.Module:
 class TestPlain:
     def test_learns(self) -> None:
         net = small()
-        study = with_training(PLAIN, local_steps=None, local_epochs=30, optimizer="adam", learning_rate=0.01)
+        study = with_training(PLAIN, local_steps=None, local_epochs=10, optimizer="adam", learning_rate=0.01)
         first = train(small(), images(), PLAIN, round=1, sigma=None).loss
         last = train(net, images(), study, round=1, sigma=None).loss
         assert first is not None and last is not None and last < first
