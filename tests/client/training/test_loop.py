@@ -135,8 +135,8 @@ class TestPrivate:
             train(small(), images(), study, round=1, sigma=sigma)
 
     def test_learns_when_there_are_many_patients(self) -> None:
-        net, data = small(), images(120)
-        study = with_training(PRIVATE, local_steps=30, batch=60, learning_rate=2.0)
+        net, data = small(), images(80)
+        study = with_training(PRIVATE, local_steps=15, batch=40, learning_rate=2.0)
         train(net, data, study, round=1, sigma=0.5)
         logits = net(torch.from_numpy(data.pixels))
         assert (logits.argmax(1).numpy() == data.label).mean() > 0.9
