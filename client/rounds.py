@@ -81,7 +81,7 @@ class Rounds:
                 "plan", expected=f"an attempt after {last}, round {last_round} or later", got=f"{attempt}, {round_}"
             )
 
-    def store(self, plan: bytes, run: str, round_: int, attempt: int, reply: bytes, secrets: RoundState) -> bytes:
+    def store(self, plan: bytes, run: str, round_: int, attempt: int, *, reply: bytes, secrets: RoundState) -> bytes:
         """Keep `reply` and the round's secrets; returns the reply that stands if another process was first."""
         with transaction(self._db) as db:
             db.execute(

@@ -122,7 +122,7 @@ class Site:
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )
         reply = messages.reply(Contributed.sign(contribution, shown, self._home.identity, key))
-        return self._rounds.store(key, plan.run, plan.round, plan.attempt, reply, secrets)
+        return self._rounds.store(key, plan.run, plan.round, plan.attempt, reply=reply, secrets=secrets)
 
     def _seat(self, agreement: Agreement, plan: Plan, task: AnyTask, payload: memoryview) -> Seat:
         """This site's place in `plan`, or PeerError: every refusal of PROTOCOL.md that needs no memory."""
@@ -142,7 +142,7 @@ class Site:
     def _check_task(self, study: Study, task: TrainTask, plan: Plan) -> None:
         weights = study.training.class_weights
         public = (1.0, 1.0) if weights == "equal" else weights
-        if public != "balanced" and task.class_weights != public:
+        if public not in ("balanced", task.class_weights):
             raise PeerError("train task", expected=f"the study's class weights {public}", got=str(task.class_weights))
         if not 1 <= plan.round <= study.training.rounds:
             raise PeerError("train task", expected=f"a round from 1 to {study.training.rounds}", got=str(plan.round))
@@ -161,7 +161,7 @@ class Site:
         if isinstance(task, TrainTask):
             seed = int.from_bytes(digest("konsil/augment/v1", self._config.name.encode())[:4], "big")
             quantize = quantizer(study, len(plan.cohort))
-            return train_round(study, task, plan.round, prepared, quantize, seed + study.training.seed)
+            return train_round(study, task, plan.round, prepared, quantize=quantize, seed=seed + study.training.seed)
         if isinstance(task, EvaluateTask):
             show = study.evaluation.per_site and self._home.policy.evaluation.per_site_figures
             return evaluate(study, task, prepared, show=show)
@@ -208,7 +208,7 @@ class Site:
     def _own_counts(self, prepared: Prepared) -> dict[str, int] | None:
         if not self._home.policy.evaluation.per_site_counts:
             return None
-        return {"used": prepared.counts.usable, **{str(k): v for k, v in prepared.counts.skipped.items()}}
+        return {"used": prepared.counts.usable, **{str(k): v for k, v in prepared.counts.skipped.items() if v}}
 
     def _spent(self, study: Study, run: str) -> Spent | None:
         sigma, delta = noise_multiplier(study), study.privacy.delta

@@ -53,7 +53,7 @@ def survey(prepared: Prepared) -> Outcome:
 
 
 def train_round(
-    study: Study, task: TrainTask, round_: int, prepared: Prepared, quantize: Quantizer, seed: int
+    study: Study, task: TrainTask, round_: int, prepared: Prepared, *, quantize: Quantizer, seed: int
 ) -> Outcome:
     """One round of local training, as the quantised update of norm at most `aggregation.update_norm`."""
     module = network_of(study)

@@ -167,7 +167,7 @@ class Coordinator:
         if round_ % study.evaluation.every == 0 or round_ == study.training.rounds:
             judged, counts = self._evaluate(state.result, VALIDATION, round_)
             checkpoint = _keep_best(checkpoint, counts)
-        row = clock.row(round_, self._attempt, total, update.scaled_down, judged, counts)
+        row = clock.row(round_, self._attempt, total, scaled=update.scaled_down, judged=judged, counts=counts)
         memory = replace(checkpoint.memory, rows=(*before.rows, row), left_out=tuple(self._left))
         epsilon = {name: s.epsilon_run for name, s in spent.items()}
         self._tell(RoundFinished(round_, row.validation_auc, epsilon, row.trained, row.seconds))
@@ -201,7 +201,14 @@ class _Clock:
         self._started = time.monotonic()
 
     def row(
-        self, round_: int, attempt: int, total: Sum, scaled: int, judged: Sum | None, counts: BinaryCounts | None
+        self,
+        round_: int,
+        attempt: int,
+        total: Sum,
+        *,
+        scaled: int,
+        judged: Sum | None,
+        counts: BinaryCounts | None,
     ) -> RoundRow:
         """The round's line in the result."""
         slowest = max(c.seconds for c in total.shown.values())

@@ -10,6 +10,7 @@ probability `privacy.sampling_rate`, so one round is `local_steps` sampled Gauss
 """
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,9 @@ def train(
 
     `sigma` is the noise multiplier, None exactly when `study.privacy.mode` is "off". `class_weights` scales the
     loss of each label; they must be public in private mode. `seed` (with `round`) fixes order and augmentation in
-    plain mode and augmentation only in private mode, never noise or sampling.
+    plain mode. In private mode nothing is fixed: under a known seed one patient more would shift the augmentation of
+    all patients after it, and the sensitivity would no longer be C. Drawn afresh, augmentation is the same for the
+    others in distribution, and by joint convexity the guarantee holds.
     Raises InputError for a model that mixes the images of a batch, SiteError without training images.
     """
     if (sigma is None) != (study.privacy.mode == "off"):
@@ -91,7 +94,7 @@ def train(
         images=images,
         groups=images.by_patient(Split.TRAIN),
         training=study.training,
-        generator=_generator(seed, round),
+        generator=_generator(seed, round) if sigma is None else _unseeded(),
     )
     if sigma is None:
         steps, mean = _plain(work)
@@ -187,6 +190,10 @@ def _optimizer(module: nn.Module, training: Training, round: int) -> torch.optim
     if training.optimizer == "adam":
         return torch.optim.Adam(_trainable(module), lr=rate, weight_decay=training.weight_decay)
     return torch.optim.SGD(_trainable(module), lr=rate, momentum=training.momentum, weight_decay=training.weight_decay)
+
+
+def _unseeded() -> Generator:
+    return Generator().manual_seed(int.from_bytes(os.urandom(8), "big") >> 1)
 
 
 def _generator(seed: int, round: int) -> Generator:

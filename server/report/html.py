@@ -21,6 +21,7 @@ from server.report import figures, verdict
 from server.report.figures import Dot
 from server.report.result import Metrics, Result, RoundRow, Rounds, SiteAuc
 from shared.files import write_atomically
+from shared.reasons import Reason
 
 #: rounds side by side in one block of the participation grid
 _BLOCK = 50
@@ -89,7 +90,13 @@ def _environment() -> Environment:
     )
     for name in ("number", "percent", "span", "power", "size", "duration", "ranges", "plural"):
         environment.filters[name] = getattr(text, name)
+    environment.filters["explain"] = _explain
     return environment
+
+
+def _explain(key: str) -> str:
+    """A reason of the closed list in words; anything else as it stands."""
+    return Reason(key).explain if key in set(Reason) else key
 
 
 def _clean(value: object) -> object:

@@ -145,7 +145,7 @@ def test_the_ledger_says_what_the_run_spent(local: LocalFederation, private: Stu
 def test_training_that_fails_was_charged_before_it_began(
     local: LocalFederation, private: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> Outcome:
+    def fail(*_: object, **__: object) -> Outcome:
         raise SiteError("local training", expected="a GPU", got="none")
 
     monkeypatch.setattr(client.site, "train_round", fail)
