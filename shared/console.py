@@ -4,7 +4,6 @@ import sys
 from typing import NoReturn
 
 import typer
-
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -14,6 +14,7 @@ from client.steps import Outcome
 from shared.accounting import noise_multiplier, rdp_epsilon, round_event
 from shared.errors import InputError, SiteError
 from shared.study import Study
+from shared.vectors import quantizer
 from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
 
@@ -37,14 +38,17 @@ def test_a_quiet_run_finishes_with_every_hospital_in_every_round(local: LocalFed
     assert all(name in result.versions for name in ("torch", "flwr"))
 
 
-def test_masks_change_no_sum(local: LocalFederation, study: Study) -> None:
-    """Two runs of the same study under fresh keys and masks differ by the quantiser's rounding only."""
+def test_masks_change_no_sum(local: LocalFederation, changed: Callable[[str, str], Study]) -> None:
+    """Two rounds from the same weights under fresh keys and masks differ by the quantiser's rounding only."""
+    study = changed("rounds = 2", "rounds = 1")
     first, _ = local.run(LocalLink(local.sites()), study)
     second, _ = local.run(LocalLink(local.sites()), study, out="again")
-    step = study.aggregation.update_norm * 3 / 2**31  # of one site's weighted update
-    weight = min(row for row in (study.federation.max_images / 100,))
+    images = first.checkpoint.memory.images
+    assert images is not None
+    step = quantizer(study, 3).bound / quantizer(study, 3).steps
+    most_apart = 3 * step * study.federation.max_images / images.splits["train"]
     np.testing.assert_allclose(
-        second.checkpoint.state.weights, first.checkpoint.state.weights, atol=20 * step * weight, rtol=0
+        second.checkpoint.state.weights, first.checkpoint.state.weights, atol=2 * most_apart, rtol=1e-6
     )
 
 
