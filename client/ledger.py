@@ -19,7 +19,7 @@ from pathlib import Path
 
 from client.database import open_database, transaction
 from shared.accounting import SampledGaussian, rdp_epsilon
-from shared.errors import RefusalError
+from shared.errors import RefusalError, SiteError
 from shared.wire import pack, unpack
 
 _SCHEMA = """
@@ -77,12 +77,21 @@ class Ledger:
     def reserve(self, patients: Sequence[bytes], event: SampledGaussian, purpose: Purpose, limits: Limits) -> None:
         """Charge `event` to every patient, on disk before this returns.
 
-        Raises RefusalError, with nothing charged, if any of them would pass a limit.
+        Raises RefusalError, with nothing charged, if any of them would pass a limit; SiteError if the plan was charged
+        before, but for other patients (the archive changed between a crash and the start after it).
         """
         with transaction(self._db) as db:
-            if db.execute("SELECT 1 FROM charge WHERE plan = ?", (purpose.plan,)).fetchone():
-                return
             cohort = _cohort(db, patients)
+            charged = db.execute("SELECT cohort FROM charge WHERE plan = ?", (purpose.plan,)).fetchone()
+            if charged == (cohort,):
+                return
+            if charged is not None:
+                raise SiteError(
+                    "training patients",
+                    expected="those this plan was charged for",
+                    got="others: the archive changed",
+                    do="Ask for the round anew, by a new plan.",
+                )
             self._judge(cohort, event, purpose, limits)
             db.execute(
                 "INSERT INTO charge (plan, cohort, study, study_hash, run, round, event) VALUES (?, ?, ?, ?, ?, ?, ?)",

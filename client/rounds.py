@@ -82,14 +82,18 @@ class Rounds:
             )
 
     def store(self, plan: bytes, run: str, round_: int, attempt: int, *, reply: bytes, secrets: RoundState) -> bytes:
-        """Keep `reply` and the round's secrets; returns the reply that stands if another process was first."""
+        """Keep `reply` and the round's secrets; returns the reply that stands if another process was first.
+
+        Raises PeerError, and keeps nothing, if another process answered a later plan of the run meanwhile.
+        """
         with transaction(self._db) as db:
-            db.execute(
-                "INSERT INTO plan (plan, run, round, attempt, reply, secrets) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (plan) DO NOTHING",
-                (plan, run, round_, attempt, reply, pack(secrets)),
-            )
-            db.execute("UPDATE plan SET reply = NULL, answer = NULL WHERE run = ? AND attempt < ?", (run, attempt))
+            if db.execute("SELECT 1 FROM plan WHERE plan = ?", (plan,)).fetchone() is None:
+                self.check_newer(run, round_, attempt)  # another process may have answered a newer plan meanwhile
+                db.execute(
+                    "INSERT INTO plan (plan, run, round, attempt, reply, secrets) VALUES (?, ?, ?, ?, ?, ?)",
+                    (plan, run, round_, attempt, reply, pack(secrets)),
+                )
+                db.execute("UPDATE plan SET reply = NULL, answer = NULL WHERE run = ? AND attempt < ?", (run, attempt))
         stands = self.reply(plan)
         return stands if stands is not None else reply
 

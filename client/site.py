@@ -7,11 +7,17 @@ Rules:
 2. What the policy forbids is refused with the rule's name; what the protocol forbids with what was expected.
 3. The ledger is charged, on disk, before the first gradient; the reply is stored before it is sent.
 4. Nothing leaves but masked vectors, and plain figures that the policy allows.
+5. Whatever comes in, a reply goes out: no message stops the daemon, and no refusal shows the inside of this house.
 """
 
 import hashlib
+import os
 import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from client.agreement import Agreement, agree, reopen, rules_of
@@ -25,7 +31,7 @@ from client.rounds import Rounds
 from client.steps import Outcome, Prepared, evaluate, survey, train_round
 from shared import messages
 from shared.accounting import noise_multiplier, round_event
-from shared.errors import KonsilError, PeerError
+from shared.errors import KonsilError, PeerError, RefusalError, SiteError
 from shared.messages import (
     STEP_OF,
     Answered,
@@ -50,9 +56,12 @@ from shared.secagg.member import contribute, unmask
 from shared.secagg.messages import UnmaskRequest
 from shared.secagg.plan import Plan, Seat, check_plan
 from shared.study import Study, spec_hash
-from shared.vectors import quantizer, vector_length
+from shared.vectors import TRAIN_HEADER, quantizer, vector_length
 from shared.version import SOFTWARE
 from shared.wire import digest, pack, unpack
+
+#: Characters of each part of a refusal: it may quote what came from outside, at any length.
+LONGEST_PART = 500
 
 
 class Site:
@@ -75,14 +84,22 @@ class Site:
                 return self._join(body)
             return self._step(body) if isinstance(body, Step) else self._unmask(body)
         except KonsilError as error:
-            refused = Refused.of(error, self._config.name)
-            self._audit.record("refused", what=refused.reason, rule=refused.rule)
-            return messages.reply(refused)
+            return self._refuse(error)
+        except Exception as error:  # noqa: BLE001  rule 5
+            return self._refuse(_unforeseen(error))
+
+    def _refuse(self, error: KonsilError) -> bytes:
+        found = _shortened(Refused.of(error, self._config.name))
+        with suppress(OSError, ValueError):  # a full disk stops the work and its log, not the refusal
+            self._audit.record("refused", what=found.reason, rule=found.rule)
+        inside = not isinstance(error, PeerError | RefusalError)
+        return messages.reply(_without_insides(found) if inside else found)
 
     def _join(self, join: Join) -> bytes:
         """PROTOCOL.md step 0."""
+        agreed = agree(self._home, self._config.name, join)
         judge(self._home.policy, join.study)
-        state = self._rounds.join(agree(self._home, self._config.name, join))
+        state = self._rounds.join(agreed)
         if state.join.study != join.study:
             raise PeerError("join", expected="the study this run was joined with", got="another under the same run")
         self._audit.record("joined", run=join.run, study=join.study.name)
@@ -144,6 +161,9 @@ class Site:
         public = (1.0, 1.0) if weights == "equal" else weights
         if public not in ("balanced", task.class_weights):
             raise PeerError("train task", expected=f"the study's class weights {public}", got=str(task.class_weights))
+        size = plan.length - TRAIN_HEADER
+        if len(task.weights) != 4 * size or not np.isfinite(np.frombuffer(task.weights, "<f4")).all():
+            raise PeerError("weights", expected=f"{size} finite numbers", got=f"{len(task.weights)} bytes, or others")
         if not 1 <= plan.round <= study.training.rounds:
             raise PeerError("train task", expected=f"a round from 1 to {study.training.rounds}", got=str(plan.round))
 
@@ -221,6 +241,31 @@ class Site:
             delta=delta,
             noise_multiplier=sigma,
         )
+
+
+def _unforeseen(error: Exception) -> SiteError:
+    """`error` by its kind and place: its text may hold anything, a patient's file name too."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return SiteError(
+        "this hospital's Konsil",
+        expected="to answer",
+        got=f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}",
+        do="Its audit log says where it failed.",
+    )
+
+
+def _shortened(refused: Refused) -> Refused:
+    return Refused(**{name: _short(getattr(refused, name)) for name in Refused.__struct_fields__})
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_PART else f"{text[: LONGEST_PART - 1]}…"
+
+
+def _without_insides(refused: Refused) -> Refused:
+    """The trouble of this house as outsiders hear it: not what was found, which may be a count, and no path."""
+    what, expected, do = ("" if os.sep in text else text for text in (refused.what, refused.expected, refused.do))
+    return Refused(what=what or "this hospital's files", expected=expected, got="", do=do, site=refused.site)
 
 
 def _sha256(data: bytes) -> str:

@@ -1,15 +1,19 @@
 """One secure aggregate, from a task for a cohort to the sum over its survivors (PROTOCOL.md, steps 0, 1, 3 and 4).
 
 Guarantees: a hospital that does not answer, refuses, or sends what the protocol forbids is left out with a reason and
-stops nobody else; a sum over fewer than the study's `min_sites` is never opened.
+stops nobody else; a sum over fewer than the study's `min_sites` is never opened. Words and figures from a hospital are
+kept only as far as an honest one's would go: they end in checkpoints and reports.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from server.collect import Arrival, Link
+from server.text import printable
 from shared import messages
+from shared.accounting import noise_multiplier, planned_steps
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, OperatorError, PeerError
 from shared.messages import (
@@ -21,6 +25,7 @@ from shared.messages import (
     Joined,
     Refused,
     Shown,
+    Spent,
     Step,
     Task,
     TrainTask,
@@ -29,15 +34,20 @@ from shared.messages import (
 )
 from shared.network import network_of
 from shared.parameters import layout_of
+from shared.reasons import Reason
 from shared.secagg.collector import Collector
 from shared.secagg.joining import JoinRecord, check_join
 from shared.secagg.plan import Plan, threshold_for
-from shared.study import study_hash
+from shared.study import Study, study_hash
 from shared.vectors import Vector, quantizer
 from shared.wire import pack
 
 #: Seconds between looks for hospitals that have not joined yet.
 WELCOME_POLL_S = 0.2
+#: Characters kept of a hospital's reason.
+LONGEST_REASON = 500
+#: A run that repeats this many times its planned steps is not one that Konsil conducts.
+MOST_REPEATS = 100
 #: answered so far, asked in all
 Progress = Callable[[int, int], None]
 
@@ -111,7 +121,7 @@ class Aggregator:
     @property
     def awaited(self) -> bool:
         """Whether a hospital of the roster is neither in nor has declined."""
-        return len(self.members.records) + len(self.members.declined) < len(self.expected)
+        return len({*self.members.records, *self.members.declined}) < len(self.expected)
 
     def welcome(self, timeout_s: float) -> dict[str, str]:
         """Wait until every hospital of the roster has joined or declined, `timeout_s` at most.
@@ -144,12 +154,14 @@ class Aggregator:
         try:
             body = messages.read_reply(arrival.data)
             if isinstance(body, Refused):
-                return body.site if body.site in self.expected else node, body.reason
+                known = body.site in self.expected and body.site not in self.members.records
+                return body.site if known else node, _said(body.reason)
             if not isinstance(body, Joined):
                 raise PeerError("join", expected="a join record", got=type(body).__name__)
             self._admit(body.record)
         except KonsilError as error:
-            return node, str(error)
+            return node, _said(str(error))
+        self.members.declined.pop(body.record.site, None)
         self.members.nodes[body.record.site] = arrival.node
         return body.record.site, ""
 
@@ -183,7 +195,7 @@ class Aggregator:
         survivors = collector.close()
         silent = self._answers(collector, survivors)
         if len(survivors) - len(silent) < plan.threshold:
-            raise TooFewError(f"{step} unmask", plan.threshold, len(survivors) - len(silent), silent)
+            raise TooFewError(f"{step} unmask", plan.threshold, len(survivors) - len(silent), missing | silent)
         vector = collector.finish()
         remarks = [f"{site} did not help to open the sum: {reason}" for site, reason in sorted(silent.items())]
         return Sum(vector, survivors, len(names), shown, missing, (*remarks, *collector.faults))
@@ -239,16 +251,17 @@ class Aggregator:
             body = messages.read_reply(arrival.data)
             if isinstance(body, Refused):
                 if body.rule:
-                    self.members.refused[name, step] = body.reason
-                return body.reason
+                    self.members.refused[name, step] = _said(body.reason)
+                return _said(body.reason)
             if not isinstance(body, Contributed):
                 raise PeerError("reply", expected="a contribution", got=type(body).__name__)
             body.check(self._roster.identity(name), collector.digest)
+            _check_shown(body.shown, self.study)
             site = collector.add(body.contribution)
             if site != name:
                 raise PeerError("contribution", expected=f"one of {name}", got=f"one of {site}")
         except PeerError as error:
-            return str(error)
+            return _said(str(error))
         return body.shown
 
     def _answers(self, collector: Collector, survivors: Sequence[str]) -> dict[str, str]:
@@ -283,10 +296,43 @@ def _answer(collector: Collector, data: bytes) -> str:
     try:
         body = messages.read_reply(data)
         if isinstance(body, Refused):
-            return body.reason
+            return _said(body.reason)
         if not isinstance(body, Answered):
             raise PeerError("reply", expected="an unmask answer", got=type(body).__name__)
         collector.answer(body.answer)
     except PeerError as error:
-        return str(error)
+        return _said(str(error))
     return ""
+
+
+def _said(reason: str) -> str:
+    """A hospital's words, of a length to keep, and never empty: an empty reason reads as none."""
+    return printable(reason[: 2 * LONGEST_REASON], LONGEST_REASON) or "no reason given"
+
+
+def _check_shown(shown: Shown, study: Study) -> None:
+    """Raise PeerError for figures that no honest hospital shows."""
+    if not 0 <= shown.seconds < math.inf:
+        raise PeerError("seconds shown", expected="a finite time", got=str(shown.seconds))
+    if shown.spent is not None:
+        _check_spent(shown.spent, study)
+    own = shown.figures
+    if own is not None and not (
+        all(math.isnan(value) or 0 <= value <= 1 for value in (own.auc, own.low, own.high))
+        and 0 <= own.positives <= own.n < 2**53
+    ):
+        raise PeerError("figures shown", expected="an AUC in [0, 1] and counts", got="others")
+    counts = shown.counts or {}
+    if not (set(counts) <= {"used", *Reason} and all(0 <= value < 2**53 for value in counts.values())):
+        raise PeerError("counts shown", expected="files used and skipped, by reason", got="others")
+
+
+def _check_spent(spent: Spent, study: Study) -> None:
+    """The ledger's figures are of this study's privacy, and finite."""
+    sigma, most = noise_multiplier(study), MOST_REPEATS * planned_steps(study)
+    if (spent.noise_multiplier, spent.delta) != (sigma, study.privacy.delta) or not 0 <= spent.steps <= most:
+        raise PeerError(
+            "privacy shown", expected="the study's noise and delta, its steps", got="another noise, delta or step count"
+        )
+    if not (0 <= spent.epsilon_run < math.inf and 0 <= spent.epsilon_total < math.inf):
+        raise PeerError("privacy shown", expected="a finite epsilon", got=f"{spent.epsilon_run}, {spent.epsilon_total}")

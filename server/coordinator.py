@@ -1,13 +1,14 @@
 """The round loop: survey, then train and evaluate until the rounds, the patience or the hospitals are used up.
 
 Guarantees: hospitals are seen only through sums over at least `min_sites` of them; who was missing is remembered with
-the reason; every round ends in a checkpoint; a run that had to end early says so in `because`.
+the reason; every round ends in a checkpoint; a run that had to end early says so in `because`; a sum that could not be
+opened, or that holds what no hospital has, is asked for again and never enters the model.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -27,18 +28,23 @@ from server.observer import (
 from server.report.result import Images, LeftOut, RoundRow, figure
 from server.strategies import fedavg
 from shared.accounting import noise_multiplier
+from shared.errors import OperatorError
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, SurveyTask, TrainTask
-from shared.metrics import BinaryCounts
+from shared.metrics import BINS, BinaryCounts
 from shared.study import Study
-from shared.vectors import SPLITS, Survey, quantizer, read_counts, read_survey, read_train, vector_length
+from shared.vectors import SPLITS, Survey, Update, quantizer, read_counts, read_survey, read_train, vector_length
 
 VALIDATION, TEST = 1, 2
 #: Attempts at one step before the run stops; each trains anew and spends anew.
 ATTEMPTS = 3
 #: Attempts of one start of the coordinator; the next start counts on from above them.
 ATTEMPTS_PER_START = 1_000_000
+#: No sum of images reaches it; beyond it histograms would wrap.
+MOST_IMAGES = 2**48
 #: Seconds a round waits for hospitals that vanished to join again.
 REJOIN_S = 5.0
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,9 @@ class Coordinator:
                 checkpoint = self._round(checkpoint)
                 self._checkpoints.save(checkpoint)
                 because = self._patience(checkpoint.memory)
-        except TooFewError as error:
+        except OperatorError as error:
             status, because = "stopped", str(error)
-            self._missing(checkpoint.memory.round + 1, error.step, error.missing)
+            self._blame(checkpoint.memory.round + 1, error)
         validation, test = self._final(checkpoint)
         if test is None:
             status = "failed"
@@ -98,6 +104,11 @@ class Coordinator:
             self._left.append(LeftOut(site=site, round=round_, step=step, reason=reason))
             self._tell(SiteLeft(site, step, reason))
 
+    def _blame(self, round_: int, error: OperatorError) -> None:
+        """Remember who was missing when a sum was lost; one that nobody was missing from names nobody."""
+        if isinstance(error, TooFewError):
+            self._missing(round_, error.step, error.missing)
+
     def _patience(self, memory: Memory) -> str:
         """Why to stop before the last round, in words for the report; empty to go on."""
         patience = self._study.training.early_stopping
@@ -112,8 +123,7 @@ class Coordinator:
         self._missing(checkpoint.memory.round, "join", self._welcome(self._study.federation.timeout_s))
         if checkpoint.memory.images is not None:
             return checkpoint
-        total = self._sum(SurveyTask(), 0)
-        survey = read_survey(total.vector, len(total.survivors))
+        total, survey = self._sum(SurveyTask(), 0, lambda total: read_survey(total.vector, len(total.survivors)))
         weights = class_weights(self._study, survey)
         memory = replace(checkpoint.memory, images=_images(survey, total), class_weights=weights)
         return replace(checkpoint, memory=memory)
@@ -125,8 +135,9 @@ class Coordinator:
             self._tell(SiteJoined(name))
         return problems
 
-    def _sum(self, task: AnyTask, round_: int) -> Sum:
-        """The opened sum of `task`; a sum that was lost is tried again with a new plan, up to ATTEMPTS times."""
+    def _sum(self, task: AnyTask, round_: int, read: Callable[[Sum], R]) -> tuple[Sum, R]:
+        """The opened sum of `task`, and what `read` finds in it; a sum that was lost or cannot be read is tried again
+        with a new plan, up to ATTEMPTS times."""
         step = STEP_OF[type(task)]
         for left in reversed(range(ATTEMPTS)):
             self._attempt += 1
@@ -138,14 +149,15 @@ class Coordinator:
                     length=vector_length(self._aggregator.parameters, task),
                     progress=lambda answered, asked: self._tell(StepProgress(round_, step, answered, asked)),
                 )
-            except TooFewError as error:
-                if not left or not error.may_pass:
+                found = read(total)
+            except OperatorError as error:
+                if not left or (isinstance(error, TooFewError) and not error.may_pass):
                     raise
-                self._missing(round_, step, error.missing)
+                self._blame(round_, error)
                 self._welcome(REJOIN_S)
             else:
                 self._missing(round_, step, dict(total.missing))
-                return total
+                return total, found
         raise AssertionError("the last attempt returns or raises")
 
     def _round(self, checkpoint: Checkpoint) -> Checkpoint:
@@ -155,9 +167,8 @@ class Coordinator:
         self._tell(RoundStarted(round_))
         self._welcome(REJOIN_S)
         weights = memoryview(checkpoint.state.weights.tobytes())
-        total = self._sum(TrainTask(weights=weights, class_weights=before.class_weights), round_)
-        update = read_train(
-            quantizer(study, total.cohort), total.vector, len(total.survivors), study.federation.max_images
+        total, update = self._sum(
+            TrainTask(weights=weights, class_weights=before.class_weights), round_, self._read_update
         )
         state = fedavg.apply(checkpoint.state, update.mean, averaging=study.federation.averaging)
         spent = before.spent | {name: c.spent for name, c in total.shown.items() if c.spent is not None}
@@ -174,8 +185,11 @@ class Coordinator:
         return replace(checkpoint, memory=memory)
 
     def _evaluate(self, weights: fedavg.Weights, split: int, round_: int) -> tuple[Sum, BinaryCounts]:
-        total = self._sum(EvaluateTask(weights=memoryview(weights.tobytes()), split=split), round_)
-        return total, BinaryCounts.from_integers(read_counts(total.vector, len(total.survivors)))
+        return self._sum(EvaluateTask(weights=memoryview(weights.tobytes()), split=split), round_, _read_counts)
+
+    def _read_update(self, total: Sum) -> Update:
+        quantize, most = quantizer(self._study, total.cohort), self._study.federation.max_images
+        return read_train(quantize, total.vector, len(total.survivors), most)
 
     def _final(self, checkpoint: Checkpoint) -> tuple[BinaryCounts | None, BinaryCounts | None]:
         """The best model on the validation patients (for the operating point) and on the test patients."""
@@ -186,8 +200,8 @@ class Coordinator:
         self._welcome(REJOIN_S)
         try:
             total, test = self._evaluate(checkpoint.best, TEST, memory.round)
-        except TooFewError as error:
-            self._missing(memory.round, "evaluate", error.missing)
+        except OperatorError as error:
+            self._blame(memory.round, error)
             return validation, None
         self._figures = {name: c.figures for name, c in total.shown.items() if c.figures is not None}
         return validation, test
@@ -227,6 +241,18 @@ class _Clock:
             validation_auc=figure(counts.stratified_auc) if counts is not None else None,
             validation_ece=figure(counts.calibration_error) if counts is not None else None,
         )
+
+
+def _read_counts(total: Sum) -> BinaryCounts:
+    values = read_counts(total.vector, len(total.survivors))
+    if max(values[: 2 * BINS]) >= MOST_IMAGES:
+        raise OperatorError(
+            "unmasked sum",
+            expected=f"fewer than {MOST_IMAGES} images in a bin",
+            got="more",
+            do="A hospital sent counts that no archive has; the sum is discarded.",
+        )
+    return BinaryCounts.from_integers(values)
 
 
 def class_weights(study: Study, survey: Survey) -> tuple[float, float]:

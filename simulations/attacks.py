@@ -1,0 +1,366 @@
+"""A coordinator that holds the real operator's key and lies: one function for each thing PROTOCOL.md has sites refuse.
+
+It speaks the real messages to real sites and uses the honest coordinator's own pieces; an attack is an honest message
+with one thing wrong. `Attacker.step` and the others return what the site answers; whether that is the right refusal is
+for the caller to judge.
+
+    changed = PLANS["threshold below a majority"](attacker, "alder", attacker.plan(task))
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from client.site import Site
+from server.federation import Federation
+from shared import messages
+from shared.crypto.identity import Identity
+from shared.crypto.roster import Roster, RosterEntry, SignedRoster, sign_roster
+from shared.messages import (
+    STEP_OF,
+    Answered,
+    AnyTask,
+    Contributed,
+    EvaluateTask,
+    Join,
+    Joined,
+    Refused,
+    Step,
+    SurveyTask,
+    Task,
+    TrainTask,
+    Unmask,
+    payload_digest,
+)
+from shared.network import network_of
+from shared.parameters import to_vector
+from shared.secagg.collector import Collector
+from shared.secagg.joining import JoinRecord, join, new_run_key
+from shared.secagg.messages import Contribution, UnmaskRequest
+from shared.secagg.plan import Plan, threshold_for
+from shared.study import STUDY_LABEL, Study, study_hash
+from shared.vectors import quantizer, vector_length
+from shared.wire import pack, unpack
+
+Reply = Joined | Contributed | Answered | Refused
+Weights = NDArray[np.float32]
+
+
+@dataclass
+class Attacker:
+    """One run of `study` against `sites` by name. `records`: who has joined."""
+
+    federation: Federation
+    sites: Mapping[str, Site]
+    study: Study
+    run: str = "attacked"
+    records: dict[str, JoinRecord] = field(default_factory=dict)
+
+    def say(self, site: str, body: Join | Step | Unmask) -> Reply:
+        """What `site` answers to `body`."""
+        return messages.read_reply(self.sites[site].handle(messages.request(body)))
+
+    @property
+    def invitation(self) -> Join:
+        """The honest invitation to the run."""
+        return self.federation.invitation(self.run, self.study)
+
+    def join_all(self) -> "Attacker":
+        """Have every site join, by the honest invitation; returns this attacker."""
+        for name in self.sites:
+            reply = self.say(name, self.invitation)
+            if isinstance(reply, Joined):
+                self.records[name] = reply.record
+        return self
+
+    @property
+    def weights(self) -> Weights:
+        """The study's public initial weights, float32 [d]."""
+        return to_vector(network_of(self.study)).astype(np.float32)
+
+    def train_task(self, **changes: object) -> TrainTask:
+        """The honest first training task, with `changes`."""
+        honest = TrainTask(weights=memoryview(self.weights.tobytes()), class_weights=(1.0, 1.0))
+        return replace(honest, **changes)
+
+    def evaluate_task(self, split: int) -> EvaluateTask:
+        """Score `split` with the initial weights."""
+        return EvaluateTask(weights=memoryview(self.weights.tobytes()), split=split)
+
+    def plan(self, task: AnyTask, *, round_: int = 1, attempt: int = 1, **changes: object) -> Plan:
+        """The honest plan of `task` over all who joined, with `changes`."""
+        cohort = tuple(self.records[name] for name in sorted(self.records))
+        honest = Plan(
+            run=self.run,
+            study_hash=study_hash(self.study),
+            roster_hash=self.federation.signed_roster.digest(),
+            round=round_,
+            attempt=attempt,
+            step=STEP_OF[type(task)],
+            payload=payload_digest(pack(Task(body=task))),
+            cohort=cohort,
+            threshold=threshold_for(len(cohort), self.study.aggregation.threshold),
+            quantizer=pack(quantizer(self.study, len(cohort))) if isinstance(task, TrainTask) else b"",
+            length=vector_length(self.weights.size, task),
+        )
+        return replace(honest, **changes)
+
+    def step(self, site: str, task: AnyTask, plan: Plan | None = None) -> Reply:
+        """What `site` answers to `task` under `plan` (the honest one, if None)."""
+        return self.say(site, Step(plan=plan or self.plan(task), payload=memoryview(pack(Task(body=task)))))
+
+    def contributions(self, task: AnyTask, plan: Plan, sites: Sequence[str]) -> Collector:
+        """An honest collector that has the contributions of `sites` and has been closed."""
+        collector = Collector(plan, self.federation.roster)
+        for name in sites:
+            reply = self.step(name, task, plan)
+            if isinstance(reply, Contributed):
+                collector.add(reply.contribution)
+        collector.close()
+        return collector
+
+    def ask_unmask(self, site: str, request: UnmaskRequest) -> Reply:
+        """What `site` answers to `request`."""
+        return self.say(site, Unmask(request=pack(request)))
+
+
+# Step 0: invitations
+
+
+def _signed(attacker: Attacker, signer: Identity, roster: SignedRoster) -> Join:
+    signature = signer.sign(STUDY_LABEL, attacker.run.encode(), attacker.study)
+    return Join(run=attacker.run, study=attacker.study, signature=signature, roster=roster)
+
+
+def _root(attacker: Attacker) -> Identity:
+    return Identity.from_private_bytes((attacker.federation.path / "root.key").read_bytes())
+
+
+def _operator(attacker: Attacker) -> Identity:
+    return Identity.from_private_bytes((attacker.federation.path / "operator.key").read_bytes())
+
+
+def unsigned_study(attacker: Attacker, _site: str) -> Join:
+    """A study that somebody else than the roster's operator signed."""
+    return _signed(attacker, Identity.generate(), attacker.federation.signed_roster)
+
+
+def signature_of_another_run(attacker: Attacker, _site: str) -> Join:
+    """The operator's own signature, given for another run."""
+    return replace(attacker.federation.invitation("another", attacker.study), run=attacker.run)
+
+
+def swapped_study(attacker: Attacker, _site: str) -> Join:
+    """A signed invitation with its study changed afterwards."""
+    softer = replace(attacker.study, training=replace(attacker.study.training, rounds=99))
+    return replace(attacker.invitation, study=softer)
+
+
+def foreign_root(attacker: Attacker, _site: str) -> Join:
+    """A roster and an operator of the attacker's own making, consistent in themselves."""
+    operator = Identity.generate()
+    roster = replace(attacker.federation.roster, operator=operator.public, version=9)
+    return _signed(attacker, operator, sign_roster(Identity.generate(), roster))
+
+
+def other_roster(attacker: Attacker, **changes: object) -> SignedRoster:
+    """The roster in force with `changes`, signed by the true root."""
+    roster: Roster = replace(attacker.federation.roster, **changes)
+    return sign_roster(_root(attacker), roster)
+
+
+def expired_roster(attacker: Attacker, _site: str) -> Join:
+    """A roster whose time is over."""
+    return _signed(attacker, _operator(attacker), other_roster(attacker, valid_until=1_000_000, valid_from=0))
+
+
+def site_not_listed(attacker: Attacker, site: str) -> Join:
+    """A roster without the site that is asked."""
+    entries = tuple(entry for entry in attacker.federation.roster.entries if entry.name != site)
+    return _signed(attacker, _operator(attacker), other_roster(attacker, entries=entries))
+
+
+def seat_of_another(attacker: Attacker, site: str) -> Join:
+    """A roster that lists the site's name with somebody else's key."""
+    entries = tuple(
+        RosterEntry(name=entry.name, identity=Identity.generate().public) if entry.name == site else entry
+        for entry in attacker.federation.roster.entries
+    )
+    return _signed(attacker, _operator(attacker), other_roster(attacker, entries=entries))
+
+
+Invitation = Callable[[Attacker, str], Join]
+INVITATIONS: Mapping[str, Invitation] = {
+    "a study not signed by the roster's operator": unsigned_study,
+    "a signature given for another run": signature_of_another_run,
+    "a study changed after it was signed": swapped_study,
+    "a roster signed by another root": foreign_root,
+    "an expired roster": expired_roster,
+    "a roster without the site": site_not_listed,
+    "a roster with another key for the site": seat_of_another,
+}
+
+
+# Step 1: plans. Each takes the honest plan and returns a hostile one.
+
+PlanAttack = Callable[[Attacker, str, Plan], Plan]
+
+
+def _cohort(attacker: Attacker, plan: Plan, names: Sequence[str]) -> Plan:
+    """`plan` over `names` with everything that hangs on their number put right."""
+    cohort = tuple(attacker.records[name] for name in names)
+    return replace(
+        plan, cohort=cohort, threshold=threshold_for(len(cohort), 0.6), quantizer=_quantizer(attacker, len(cohort))
+    )
+
+
+def _quantizer(attacker: Attacker, sites: int) -> bytes:
+    return pack(quantizer(attacker.study, max(2, sites)))
+
+
+def without_the_site(attacker: Attacker, site: str, plan: Plan) -> Plan:
+    """A cohort that the site asked is not in."""
+    return _cohort(attacker, plan, [name for name in plan.sites() if name != site])
+
+
+def alone_with_a_fake(attacker: Attacker, site: str, plan: Plan) -> Plan:
+    """A cohort of the site and one member that no roster lists and the attacker plays."""
+    key, identity = new_run_key(), Identity.generate()
+    fake = join(key, identity, site="zelkova", run=plan.run, study_hash=plan.study_hash, roster_hash=plan.roster_hash)
+    return replace(plan, cohort=(attacker.records[site], fake), threshold=2, quantizer=_quantizer(attacker, 2))
+
+
+def forged_member(_attacker: Attacker, site: str, plan: Plan) -> Plan:
+    """Every other member's run key replaced by one the attacker knows, under a signature of its own."""
+
+    def forged(record: JoinRecord) -> JoinRecord:
+        if record.site == site:
+            return record
+        return join(
+            new_run_key(),
+            Identity.generate(),
+            site=record.site,
+            run=plan.run,
+            study_hash=plan.study_hash,
+            roster_hash=plan.roster_hash,
+        )
+
+    return replace(plan, cohort=tuple(map(forged, plan.cohort)))
+
+
+def member_twice(attacker: Attacker, _site: str, plan: Plan) -> Plan:
+    """One peer listed twice, as if it were two."""
+    return replace(plan, cohort=(*plan.cohort, plan.cohort[-1]), quantizer=_quantizer(attacker, len(plan.cohort) + 1))
+
+
+def members_in_disorder(_attacker: Attacker, _site: str, plan: Plan) -> Plan:
+    """The cohort not sorted by name."""
+    return replace(plan, cohort=plan.cohort[::-1])
+
+
+def coarse_quantizer(attacker: Attacker, _site: str, plan: Plan) -> Plan:
+    """A range in which this site's update would show beside noise."""
+    return replace(plan, quantizer=pack(replace(quantizer(attacker.study, len(plan.cohort)), bound=1e6)))
+
+
+def _with(**changes: object) -> PlanAttack:
+    """The honest plan with fields of another value."""
+    return lambda _attacker, _site, plan: replace(plan, **changes)
+
+
+PLANS: Mapping[str, PlanAttack] = {
+    "a run never joined": _with(run="never-joined"),
+    "another study's hash": _with(study_hash=bytes(32)),
+    "another roster's hash": _with(roster_hash=bytes(32)),
+    "another step's name": _with(step="evaluate"),
+    "a payload other than the plan's digest": _with(payload=bytes(32)),
+    "a vector length not the model's": _with(length=7),
+    "no quantizer": _with(quantizer=b""),
+    "a quantizer not the study's": coarse_quantizer,
+    "threshold below a majority": _with(threshold=1),
+    "threshold above the cohort": _with(threshold=4),
+    "the site not in the cohort": without_the_site,
+    "a member no roster lists": alone_with_a_fake,
+    "members with forged keys": forged_member,
+    "a member twice": member_twice,
+    "members in disorder": members_in_disorder,
+    "an empty cohort": _with(cohort=()),
+}
+
+#: Tasks that the study does not ask for, and the round they come in.
+TrainAttack = Callable[[Attacker], tuple[TrainTask, int]]
+
+
+def _weights_of(attacker: Attacker, change: Callable[[Weights], Weights]) -> TrainTask:
+    return attacker.train_task(weights=memoryview(change(attacker.weights).tobytes()))
+
+
+def _poisoned(weights: Weights, value: float) -> Weights:
+    weights[3] = value
+    return weights
+
+
+TASKS: Mapping[str, TrainAttack] = {
+    "round 0": lambda a: (a.train_task(), 0),
+    "a round after the last": lambda a: (a.train_task(), a.study.training.rounds + 1),
+    "class weights not the study's": lambda a: (a.train_task(class_weights=(1e6, 1.0)), 1),
+    "class weights that are no numbers": lambda a: (a.train_task(class_weights=(float("nan"), 1.0)), 1),
+    "too few weights": lambda a: (_weights_of(a, lambda w: w[:-1]), 1),
+    "too many weights": lambda a: (_weights_of(a, lambda w: np.append(w, w)), 1),
+    "weights with a NaN": lambda a: (_weights_of(a, lambda w: _poisoned(w, np.nan)), 1),
+    "weights with an infinity": lambda a: (_weights_of(a, lambda w: _poisoned(w, np.inf)), 1),
+    "no weights at all": lambda a: (_weights_of(a, lambda w: w[:0]), 1),
+}
+
+
+# Step 3: unmask requests. Each takes the honest request and returns a hostile one.
+
+UnmaskAttack = Callable[[Attacker, str, UnmaskRequest], UnmaskRequest]
+
+
+def only(*names: str) -> UnmaskAttack:
+    """The survivors `names` alone, with as many of the bundles."""
+
+    def attack(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
+        return replace(request, survivors=names, bundles=request.bundles[: max(0, len(names) - 1)])
+
+    return attack
+
+
+def survivors_without(_attacker: Attacker, site: str, request: UnmaskRequest) -> UnmaskRequest:
+    """Everybody but the site asked."""
+    survivors = tuple(name for name in request.survivors if name != site)
+    return replace(request, survivors=survivors, bundles=request.bundles[:1])
+
+
+def invented_survivor(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
+    """A survivor who is not of the cohort."""
+    return replace(request, survivors=(*request.survivors, "zelkova"), bundles=(*request.bundles, b""))
+
+
+def swapped_bundles(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
+    """Bundles of the right members in the wrong order."""
+    return replace(request, bundles=request.bundles[::-1])
+
+
+def unknown_plan(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
+    """A plan nobody contributed to."""
+    return replace(request, plan=bytes(32))
+
+
+def request_for_another(attacker: Attacker, site: str, request: UnmaskRequest) -> UnmaskRequest:
+    """The request meant for a peer."""
+    return replace(request, site=next(name for name in attacker.sites if name != site))
+
+
+def isolate(contributions: Sequence[Contributed]) -> NDArray[np.uint32]:
+    """What plain addition of masked vectors gives: the attacker's best without unmasking, uint32 [d]."""
+    vectors = [np.frombuffer(unpack(Contribution, reply.contribution).vector, "<u4") for reply in contributions]
+    total: NDArray[np.uint32] = np.sum(vectors, axis=0, dtype=np.uint32)
+    return total
+
+
+SURVEY = SurveyTask()
