@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.errors import SiteError
+from shared.errors import MisuseError, SiteError
 
 GENESIS = "0" * 64
 #: Bytes of the longest line `record` writes.
@@ -34,6 +34,8 @@ class Audit:
             head, number = _tail(file)
             line = {"n": number, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
             text = json.dumps({**line, **facts, "before": head}, ensure_ascii=False, sort_keys=True)
+            if len(text.encode()) >= LONGEST_LINE:
+                raise MisuseError("audit line", expected=f"fewer than {LONGEST_LINE} bytes", got=str(len(text)))
             file.write(text.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -64,8 +66,13 @@ class Audit:
 def _tail(file: BinaryIO) -> tuple[str, int]:
     """Hash of the last line and the number of the next, reading no more of the file than its end."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - LONGEST_LINE))
-    lines = file.read().splitlines()
+    start = file.seek(max(0, size - 2 * LONGEST_LINE))
+    data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):  # the last line was torn by a power cut: what it told had not left yet
+        file.truncate(start + len(whole))
+        file.seek(0, os.SEEK_END)
+    lines = whole.splitlines()
     if not lines:
         return GENESIS, 0
     return hashlib.sha256(lines[-1]).hexdigest(), int(json.loads(lines[-1])["n"]) + 1

@@ -1,5 +1,6 @@
 """SQLite the way this hospital needs it: what is committed is on disk, whoever is killed when."""
 
+import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,26 +18,35 @@ def open_database(path: Path, schema: str, *, version: int) -> sqlite3.Connectio
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        connection = sqlite3.connect(path, isolation_level=None, timeout=60)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        with path.open("rb") as gate:  # one process at a time: switching to WAL does not wait for others
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            connection, found = _open(path, schema, version)
     except (OSError, sqlite3.DatabaseError) as error:
         raise SiteError(
             f"database {path.name}", expected="a Konsil database", got=str(error), do="Restore it from a backup."
         ) from None
-    if found not in (0, version):
+    if found != version:
         connection.close()
         raise SiteError(
             f"database {path.name}", expected=f"format {version}", got=f"format {found}", do="Upgrade Konsil here."
         )
+    return connection
+
+
+def _open(path: Path, schema: str, version: int) -> tuple[sqlite3.Connection, int]:
+    """The connection and the format found; `schema` is applied to a file without one."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found == 0:
         with transaction(connection):
             for statement in schema.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={version}")
-    return connection
+        found = version
+    return connection, found
 
 
 @contextmanager

@@ -5,6 +5,7 @@ keys/identity.key · keys/archive.key      made here, never leave
 ledger.sqlite · rounds.sqlite · audit.jsonl · archive/ (catalog and cache)
 """
 
+import fcntl
 import re
 import secrets
 from dataclasses import dataclass
@@ -86,8 +87,10 @@ class Home:
 
     def remember_roster(self, version: int) -> None:
         """Never accept an older roster than `version` again."""
-        if version > self.last_roster:
-            write_atomically(self.path / "roster.version", str(version).encode(), mode=0o600)
+        with (self.path / "roster.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if version > self.last_roster:
+                write_atomically(self.path / "roster.version", str(version).encode(), mode=0o600)
 
     def _secret(self, name: str) -> bytes:
         path = self.path / name

@@ -103,7 +103,9 @@ def evaluate(study: Study, task: EvaluateTask, prepared: Prepared, *, show: bool
     load_vector(module, _weights(task.weights, module))
     images = prepared.images
     rows = images.rows(Split(task.split))
-    counts = BinaryCounts.of(scores(module, images, rows), images.label[rows], images.patient[rows])
+    counts = BinaryCounts.of(
+        scores(module, images, rows, study.evaluation.views), images.label[rows], images.patient[rows]
+    )
     return Outcome(count_vector(counts.to_integers()), own_figures(counts) if show else None)
 
 

@@ -69,8 +69,8 @@ class Sum:
     cohort: int
     shown: Mapping[str, Shown]
     missing: Mapping[str, str]
-    #: who is in the sum but did not help to open it, or sent wrong shares
-    remarks: tuple[str, ...] = ()
+    #: who is in the sum but did not help to open it, or sent wrong shares, and what happened
+    unhelpful: Mapping[str, str]
 
 
 class TooFewError(OperatorError):
@@ -188,7 +188,7 @@ class Aggregator:
         payload = pack(Task(body=task))
         plan = self._plan(task, names, payload, round_=round_, attempt=attempt, length=length)
         collector = Collector(plan, self._roster)
-        missing = self._refusals(step)
+        missing = self._absent(step)
         shown = self._contributions(collector, plan, payload, missing, progress)
         if len(shown) < max(least, plan.threshold):
             raise TooFewError(step, max(least, plan.threshold), len(shown), missing)
@@ -197,8 +197,8 @@ class Aggregator:
         if len(survivors) - len(silent) < plan.threshold:
             raise TooFewError(f"{step} unmask", plan.threshold, len(survivors) - len(silent), missing | silent)
         vector = collector.finish()
-        remarks = [f"{site} did not help to open the sum: {reason}" for site, reason in sorted(silent.items())]
-        return Sum(vector, survivors, len(names), shown, missing, (*remarks, *collector.faults))
+        faults = dict(fault.split(" ", 1) for fault in collector.faults)  # each begins with the name of its site
+        return Sum(vector, survivors, len(names), shown, missing, unhelpful=silent | faults)
 
     def _absent(self, step: str) -> dict[str, str]:
         absent = [name for name in self.expected if name not in self.members.records]

@@ -157,6 +157,7 @@ class Coordinator:
                 self._welcome(REJOIN_S)
             else:
                 self._missing(round_, step, dict(total.missing))
+                self._missing(round_, f"{step} unmask", dict(total.unhelpful))
                 return total, found
         raise AssertionError("the last attempt returns or raises")
 

@@ -22,7 +22,7 @@ from server.report.build import result_of
 from server.report.html import write_report
 from server.report.result import Result, write_result
 from server.strategies import fedavg
-from shared.errors import InputError
+from shared.errors import InputError, OperatorError
 from shared.files import write_atomically
 from shared.network import network_of
 from shared.parameters import layout_of, save_weights, to_vector
@@ -56,7 +56,7 @@ def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
     path, checkpoints = folder / "run.json", Checkpoints(folder / "checkpoints")
     if resume:
         begin = checkpoints.resume(study_hash(study).hex())
-        known = msgspec.json.decode(path.read_bytes(), type=RunId)
+        known = _read_id(path, begin.memory.run)
         identity = RunId(run=known.run, starts=known.starts + 1)
     else:
         if not checkpoints.empty:
@@ -70,6 +70,23 @@ def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
         begin = _fresh(study, identity.run)
     write_atomically(path, msgspec.json.encode(identity))
     return Start(folder, study, identity, begin)
+
+
+def _read_id(path: Path, run: str) -> RunId:
+    """The id and starts of `run`. Raises OperatorError where run.json is gone or damaged: how often the run was started
+    decides which attempts no hospital has seen."""
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=RunId)
+    except (OSError, msgspec.DecodeError) as error:
+        raise OperatorError(
+            str(path),
+            expected="the id of the run, as it was written",
+            got=str(error),
+            do=f'Write {{"run":"{run}","starts":N}} with N above the number of starts so far.',
+        ) from None
+    if known.run != run:
+        raise OperatorError(str(path), expected=f"run {run} of the checkpoints", got=known.run, do="Restore the file.")
+    return known
 
 
 def _fresh(study: Study, run: str) -> Checkpoint:

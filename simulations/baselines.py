@@ -117,4 +117,6 @@ def _judge(study: Study, weights: fedavg.Weights, images: Images, split: Split) 
     module = network_of(study)
     load_vector(module, weights)
     rows = images.rows(split)
-    return BinaryCounts.of(scores(module, images, rows), images.label[rows], images.patient[rows])
+    return BinaryCounts.of(
+        scores(module, images, rows, study.evaluation.views), images.label[rows], images.patient[rows]
+    )

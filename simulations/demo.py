@@ -10,7 +10,7 @@ from shared.console import bars
 from simulations.hospital import PROFILES, write_hospital
 
 #: Patients of each hospital; unequal, as hospitals are.
-PATIENTS = {"alder": 400, "birch": 400, "cedar": 400, "dogwood": 400}
+PATIENTS = {"alder": 300, "birch": 280, "cedar": 260, "dogwood": 320}
 SEED = 2026
 
 

@@ -94,6 +94,8 @@ def _run(start: Start, sites: list[SimulatedSite], console: Console) -> Result:
         server_app = make_app(lambda grid, _: found.append(conduct(start, GridLink(grid), federation, observer)))
         os.environ[SITES] = os.pathsep.join(str(site.home.path.resolve()) for site in sites)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         logging.getLogger("flwr").setLevel(logging.CRITICAL)
         run_simulation(server_app, client_app, len(sites), backend_config=_backend(len(sites)))
     if not found:

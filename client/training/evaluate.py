@@ -3,15 +3,16 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from client.images import Images
 
 BATCH = 256
 
 
-def scores(module: nn.Module, images: Images, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Probability of the last label for each of `rows`, float32 [len(rows)]. Leaves `module` in its mode."""
+def scores(module: nn.Module, images: Images, rows: NDArray[np.int64], views: int = 1) -> NDArray[np.float32]:
+    """Probability of the last label for each of `rows`, float32 [len(rows)], averaged over `views` (1, 2 or 8)
+    versions of each image. Leaves `module` in its mode."""
     device = next(module.parameters()).device
     training = module.training
     module.eval()
@@ -19,7 +20,17 @@ def scores(module: nn.Module, images: Images, rows: NDArray[np.int64]) -> NDArra
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             pixels = torch.from_numpy(images.pixels[rows[start : start + BATCH]]).to(device)
-            logits = module(pixels)  # [batch, classes]
-            pieces.append(logits.softmax(dim=1)[:, -1].float().cpu().numpy())
+            versions = [module(version).softmax(dim=1)[:, -1] for version in _views(pixels, views)]  # each [batch]
+            pieces.append(torch.stack(versions).mean(dim=0).float().cpu().numpy())
     module.train(training)
     return np.concatenate(pieces)
+
+
+def _views(pixels: Tensor, views: int) -> tuple[Tensor, ...]:
+    """[batch, C, H, W] as it is; mirrored too; in all symmetries of its frame: eight of a square, four of others."""
+    if views <= 2:
+        return (pixels, pixels.flip(3))[:views]
+    turned = (pixels, pixels.flip(3), pixels.flip(2), pixels.flip(2, 3))
+    if pixels.shape[2] != pixels.shape[3]:
+        return turned
+    return (*turned, *(version.transpose(2, 3) for version in turned))

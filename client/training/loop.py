@@ -115,10 +115,15 @@ def _plain(work: _Work) -> tuple[int, float]:
     """Steps made, and the mean loss of the images seen."""
     if not work.groups:
         raise SiteError("training", expected="at least one training image", got="none", do="Check labels and split.")
+    half = work.training.precision == "bfloat16"
+    device = next(work.module.parameters()).device.type
     total, seen, steps = 0.0, 0, 0
     for chosen in _plain_steps(len(work.groups), work.training, work.generator):
         batch = work.batch(chosen)
-        losses = work.loss(work.module(batch.images), batch.label)  # [n]
+        images = batch.images.contiguous(memory_format=torch.channels_last) if half else batch.images
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            output = work.module(images)
+        losses = work.loss(output, batch.label)  # [n]
         work.optimizer.zero_grad()
         torch.autograd.backward(losses.mean())
         work.optimizer.step()
@@ -180,7 +185,7 @@ def _loss(class_weights: Sequence[float] | None) -> Loss:
     def loss(output: Tensor | Output, label: Tensor) -> Tensor:
         logits, penalty = output if isinstance(output, Output) else (output, 0.0)
         weight = None if class_weights is None else logits.new_tensor(list(class_weights))
-        return F.cross_entropy(logits, label, weight=weight, reduction="none") + penalty
+        return F.cross_entropy(logits.float(), label, weight=weight, reduction="none") + penalty
 
     return loss
 

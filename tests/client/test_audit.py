@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from client.audit import Audit
-from shared.errors import SiteError
+from shared.errors import MisuseError, SiteError
 
 
 def filled(path: Path) -> tuple[Audit, list[str]]:
@@ -42,3 +42,18 @@ def test_a_cut_off_tail_shows_against_a_noted_head(tmp_path: Path) -> None:
     assert audit.verify() == 3
     with pytest.raises(SiteError, match="cut off"):
         audit.verify(head=heads[-1])
+
+
+def test_a_line_torn_by_a_power_cut_does_not_stop_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    audit, _ = filled(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    audit.record("sent", bytes=6)
+    assert audit.verify() == 5
+
+
+def test_a_line_longer_than_the_log_can_find_again_is_refused(tmp_path: Path) -> None:
+    audit, _ = filled(tmp_path / "a.jsonl")
+    with pytest.raises(MisuseError, match="audit line"):
+        audit.record("refused", what="x" * 70_000)
+    assert audit.verify() == 5

@@ -60,7 +60,9 @@ def test_a_hospital_lost_at_any_step_is_named_and_stops_nobody(
     link = LocalLink(local.sites(), {Moment(1, step, 0 if step == "survey" else 1): fault})
     _, result = local.run(link, study)
     assert result.status == "finished"
-    assert {(out.site, out.step) for out in result.sites.left_out} == {("birch", step)}
+    left = {(out.site, out.step) for out in result.sites.left_out}
+    gone = step == "train" and fault in (lost, reply_lost)  # a silent site joins again before the next round
+    assert left == ({("birch", "train"), ("birch", "evaluate")} if gone else {("birch", step)})
     trained = result.sites.contributed
     assert trained[0] == (("alder", "cedar") if step == "train" else ("alder", "birch", "cedar"))
     assert trained[1] == ("alder", "birch", "cedar"), "it is back in the next round"
@@ -68,8 +70,9 @@ def test_a_hospital_lost_at_any_step_is_named_and_stops_nobody(
 
 def test_a_hospital_lost_at_unmask_is_still_in_the_sum(local: LocalFederation, study: Study) -> None:
     link = LocalLink(local.sites(), {Moment(2, "unmask"): lost})
-    outcome, _ = local.run(link, study)
+    outcome, result = local.run(link, study)
     assert outcome.status == "finished"
+    assert {(out.site, out.step) for out in result.sites.left_out} >= {("cedar", "train unmask")}
     assert all(row.trained == ("alder", "birch", "cedar") for row in outcome.checkpoint.memory.rows)
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -32,3 +33,28 @@ def test_no_rows_no_scores_and_the_mode_is_kept() -> None:
         net = Mean().train(training)
         assert scores(net, images, np.empty(0, np.int64)).shape == (0,)
         assert net.training is training
+
+
+@pytest.mark.parametrize(("size", "views", "seen"), [((4, 4), 1, 1), ((4, 4), 2, 2), ((4, 4), 8, 8), ((4, 6), 8, 4)])
+def test_scores_are_the_mean_over_the_views(size: tuple[int, int], views: int, seen: int) -> None:
+    """A model that looks at one corner sees each symmetry's corner once."""
+    pixels = np.random.default_rng(0).random((3, 1, *size), np.float32)
+
+    class Corner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+            self.calls = 0
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            corner = images[:, 0, 0, 0] * self.weight
+            return torch.stack([torch.zeros_like(corner), corner], dim=1)
+
+    net = Corner()
+    images = Images(pixels, np.zeros(3, np.int64), np.arange(3), (b"a", b"b", b"c"), np.zeros(3, np.int64))
+    found = scores(net, images, np.arange(3), views)
+    assert net.calls == seen
+    corners = np.stack([pixels[:, 0, 0, 0], pixels[:, 0, 0, -1], pixels[:, 0, -1, 0], pixels[:, 0, -1, -1]])
+    used = corners[: min(seen, 4)]
+    np.testing.assert_allclose(found, (1 / (1 + np.exp(-used))).mean(0), rtol=1e-5)
