@@ -22,13 +22,12 @@ import torch
 
 from client.agreement import Agreement, agree, reopen, rules_of
 from client.audit import Audit
-from client.dicom.archive import prepare
 from client.home import Home
 from client.images import Split
 from client.ledger import Ledger, Purpose
 from client.policy import judge
 from client.rounds import Rounds
-from client.steps import Outcome, Prepared, evaluate, survey, train_round
+from client.steps import Outcome, Prepared, evaluate, prepare_for, survey, train_round
 from shared import messages
 from shared.accounting import noise_multiplier, round_event
 from shared.errors import KonsilError, PeerError, RefusalError, SiteError
@@ -210,19 +209,8 @@ class Site:
     def _images(self, study: Study) -> Prepared:
         key = spec_hash(study.input) + pack(study.task) + pack(study.evaluation)
         if key not in self._prepared:
-            home, config = self._home, self._config
-            images, counts = prepare(
-                home.archive,
-                home.labels,
-                home.path / "archive",
-                key=home.archive_key,
-                spec=study.input,
-                labels=study.task.labels,
-                test=study.evaluation.test,
-                validation=study.evaluation.validation,
-            )
-            self._audit.record("prepared", site=config.name, images=len(images.label))
-            self._prepared[key] = Prepared(images, counts)
+            self._prepared[key] = prepare_for(self._home, study)
+            self._audit.record("prepared", images=len(self._prepared[key].images.label))
         return self._prepared[key]
 
     def _own_counts(self, prepared: Prepared) -> dict[str, int] | None:

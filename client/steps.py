@@ -1,6 +1,6 @@
 """What a hospital computes for each task: a vector of integers to be masked, and the little it may show in the clear.
 
-Pure but for reading the memory-mapped images: no ledger, no keys, no network. The caller has charged the ledger.
+Pure but for reading the images: no ledger, no keys, no network. The caller has charged the ledger.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from client.dicom.archive import Counts
+from client.dicom.archive import Counts, Progress, prepare
+from client.home import Home
 from client.images import Images, Split
 from client.training.evaluate import scores
 from client.training.loop import train
@@ -30,6 +31,22 @@ class Prepared:
 
     images: Images
     counts: Counts
+
+
+def prepare_for(home: Home, study: Study, progress: Progress | None = None) -> Prepared:
+    """The images of the hospital in `home` for `study`: scanned, joined, decoded, split."""
+    images, counts = prepare(
+        home.archive,
+        home.labels,
+        home.path / "archive",
+        key=home.archive_key,
+        spec=study.input,
+        labels=study.task.labels,
+        test=study.evaluation.test,
+        validation=study.evaluation.validation,
+        progress=progress,
+    )
+    return Prepared(images, counts)
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ The same code, rounds, steps, privacy settings and choice of the best round as i
 patients of all hospitals. A hospital alone chooses its best round on its own validation patients.
 """
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 import torch
 from msgspec.structs import replace
 
+from client.home import Home
 from client.images import Images, Split
-from client.steps import own_figures
+from client.steps import own_figures, prepare_for
 from client.training.evaluate import scores
 from client.training.loop import train
 from server.coordinator import class_weights
@@ -27,16 +27,19 @@ from shared.network import network_of
 from shared.parameters import load_vector, to_vector
 from shared.study import Study
 from shared.vectors import Survey
+from shared.workers import pool
 
 POOLED = "all hospitals pooled"
 
 
 @dataclass(frozen=True)
 class _Job:
+    """Train on the hospitals `train` together, judge on all `homes`."""
+
     name: str
     study: Study
-    train: Images
-    judge: Mapping[str, Images]
+    train: tuple[str, ...]
+    homes: Mapping[str, Home]
 
 
 def pooled_study(study: Study, sites: int) -> Study:
@@ -46,38 +49,39 @@ def pooled_study(study: Study, sites: int) -> Study:
     return replace(study, training=replace(study.training, batch=study.training.batch * sites))
 
 
-def pool(sites: Mapping[str, Images]) -> Images:
-    """All images in one, patients of different hospitals kept apart."""
-    keys = [key for images in sites.values() for key in images.keys]
-    offsets = np.cumsum([0, *(len(images.keys) for images in sites.values())])
+def together(sites: Sequence[Images]) -> Images:
+    """The images of `sites` in one, patients of different hospitals kept apart; one site as it is."""
+    if len(sites) == 1:
+        return sites[0]
+    offsets = np.cumsum([0, *(len(images.keys) for images in sites)])
     return Images(
-        pixels=np.concatenate([images.pixels for images in sites.values()]),
-        label=np.concatenate([images.label for images in sites.values()]),
-        patient=np.concatenate([i.patient + offset for i, offset in zip(sites.values(), offsets, strict=False)]),
-        keys=tuple(keys),
-        split=np.concatenate([images.split for images in sites.values()]),
+        pixels=np.concatenate([images.pixels for images in sites]),
+        label=np.concatenate([images.label for images in sites]),
+        patient=np.concatenate([images.patient + first for images, first in zip(sites, offsets, strict=False)]),
+        keys=tuple(key for images in sites for key in images.keys),
+        split=np.concatenate([images.split for images in sites]),
     )
 
 
-def baselines(study: Study, sites: Mapping[str, Images], *, workers: int, progress: Callable[[str], None]) -> Baselines:
+def baselines(study: Study, homes: Mapping[str, Home], *, workers: int, progress: Callable[[str], None]) -> Baselines:
     """Train every baseline, in `workers` processes; `progress` is told the name of each that is done."""
-    jobs = [_Job(name, study, images, sites) for name, images in sites.items()]
-    jobs.append(_Job(POOLED, pooled_study(study, len(sites)), pool(sites), sites))
-    jobs.sort(key=lambda job: -len(job.train.label))
+    jobs = [_Job(POOLED, pooled_study(study, len(homes)), tuple(homes), homes)]
+    jobs += [_Job(name, study, (name,), homes) for name in homes]
     found: dict[str, Baseline] = {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool_:
-        waiting = {pool_.submit(_run, job): job.name for job in jobs}
+    with pool(workers) as executor:
+        waiting = {executor.submit(_run, job): job.name for job in jobs}
         for done in as_completed(waiting):
             found[waiting[done]] = done.result()
             progress(waiting[done])
     pooled = found.pop(POOLED)
-    return Baselines(alone={name: found[name] for name in sites}, pooled=pooled)
+    return Baselines(alone={name: found[name] for name in homes}, pooled=pooled)
 
 
 def _run(job: _Job) -> Baseline:
     torch.set_num_threads(1)
-    best = _train(job.study, job.train)
-    counts = {name: _judge(job.study, best, images, Split.TEST) for name, images in job.judge.items()}
+    sites = {name: prepare_for(home, job.study).images for name, home in job.homes.items()}
+    best = _train(job.study, together([sites[name] for name in job.train]))
+    counts = {name: _judge(job.study, best, images, Split.TEST) for name, images in sites.items()}
     total = sum(list(counts.values())[1:], start=next(iter(counts.values())))
     low, high = total.stratified_interval
     return Baseline(

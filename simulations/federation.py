@@ -120,7 +120,7 @@ def _backend(sites: int) -> BackendConfig:
 
 
 def _baselines(study: Study, sites: list[SimulatedSite], console: Console) -> Baselines:
-    images = {site.name: site.images for site in sites}
+    homes = {site.name: site.home for site in sites}
     with bars(console) as bar:
         task = bar.add_task("baselines", total=len(sites) + 1)
-        return baselines(study, images, workers=os.cpu_count() or 1, progress=lambda _: bar.advance(task))
+        return baselines(study, homes, workers=os.cpu_count() or 1, progress=lambda _: bar.advance(task))

@@ -9,10 +9,8 @@ object sent twice with a changed header, a truncated file, a text file and an im
 
 import csv
 import hashlib
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
 
 from client.dicom.writing import derived_uid, whole_folder, write_object
+from shared.workers import pool
 from simulations.profiles import PROFILES, Profile
 from simulations.radiograph import Anatomy, Image, Nodule, draw, draw_anatomy, draw_nodules
 
@@ -92,8 +91,8 @@ def _write_all(draft: Path, patients: int, seed: int, profile: Profile) -> Itera
     if patients < ALONE:
         yield from map(write, range(patients))
         return
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(write, range(patients), chunksize=8)
+    with pool(2) as executor:
+        yield from executor.map(write, range(patients), chunksize=8)
 
 
 def _write_patient(draft: Path, seed: int, profile: Profile, patient: int) -> tuple[Exposure, ...]:

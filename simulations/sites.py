@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom.archive import prepare
 from client.home import Home, make_keys
-from client.images import Images
+from client.steps import prepare_for
 from server.federation import Federation
 from shared.errors import InputError
 from shared.files import write_atomically
@@ -33,11 +32,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class SimulatedSite:
-    """One hospital: its name, its home, and its images in the study's tensor."""
+    """One hospital: its name, its home, and how many images the study can use."""
 
     name: str
     home: Home
-    images: Images
+    images: int
 
 
 def check_archives(archives: Mapping[str, Path], study: Study) -> None:
@@ -70,18 +69,8 @@ def open_site(
     if not (folder / "policy.toml").exists():
         write_atomically(folder / "policy.toml", POLICY.encode())
     write_atomically(folder / "root.pub", federation.root_public)
-    images, _ = prepare(
-        home.archive,
-        home.labels,
-        folder / "archive",
-        key=home.archive_key,
-        spec=study.input,
-        labels=study.task.labels,
-        test=study.evaluation.test,
-        validation=study.evaluation.validation,
-        progress=progress,
-    )
-    return SimulatedSite(name, home, images)
+    prepared = prepare_for(home, study, progress)
+    return SimulatedSite(name, home, len(prepared.images.label))
 
 
 def _quoted(path: Path) -> str:

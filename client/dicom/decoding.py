@@ -5,11 +5,10 @@ that worker's hands is then decoded again, one image per process); rows are writ
 processes. Works under any start method: workers are spawned and import nothing but this room.
 """
 
-import multiprocessing
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from client.dicom.pixels import read_image
 from client.dicom.reasons import LeftOutError, Reason
 from shared.study import Input
+from shared.workers import pool
 
 PROCESSES = 2
 #: Images handed to a worker at once, and the number below which starting workers takes longer than decoding.
@@ -80,8 +80,8 @@ Work = Callable[[Sequence[Task]], Mapping[int, int | Reason]]
 def _in_processes(work: Work, chunks: Sequence[Sequence[Task]]) -> Iterable[Mapping[int, int | Reason]]:
     """Results as they come. Chunks that a crashing worker took with it are done again, image by image."""
     lost = list[Sequence[Task]]()
-    with _pool(PROCESSES) as pool:
-        futures = {pool.submit(work, chunk): chunk for chunk in chunks}
+    with pool(PROCESSES) as executor:
+        futures = {executor.submit(work, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -89,15 +89,11 @@ def _in_processes(work: Work, chunks: Sequence[Sequence[Task]]) -> Iterable[Mapp
                 lost.append(futures[future])
     for chunk in lost:
         for task in chunk:
-            with _pool(1) as pool:
+            with pool(1) as executor:
                 try:
-                    yield pool.submit(work, (task,)).result()
+                    yield executor.submit(work, (task,)).result()
                 except BrokenProcessPool:
                     yield {task.row: Reason.DECODE_FAILED}
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
 
 def decode_some(file: Path, spec: Input, tasks: Sequence[Task]) -> dict[int, int | Reason]:
