@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal
 
 from pydicom import dcmread
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from client.dicom.elements import (
     DEFLATED,
@@ -35,8 +35,8 @@ from client.dicom.reasons import LeftOutError, Reason
 
 #: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end.
 MALFORMED = (
-    InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError,
-    RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+    InvalidDicomError, BytesLengthException, ArithmeticError, AttributeError, EOFError, LookupError,
+    NotImplementedError, RecursionError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 
 _UID = re.compile(rb"[0-9.]{1,64}")
