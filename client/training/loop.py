@@ -184,8 +184,9 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
 def _loss(class_weights: Sequence[float] | None) -> Loss:
     def loss(output: Tensor | Output, label: Tensor) -> Tensor:
         logits, penalty = output if isinstance(output, Output) else (output, 0.0)
+        logits = logits.float()
         weight = None if class_weights is None else logits.new_tensor(list(class_weights))
-        return F.cross_entropy(logits.float(), label, weight=weight, reduction="none") + penalty
+        return F.cross_entropy(logits, label, weight=weight, reduction="none") + penalty
 
     return loss
 

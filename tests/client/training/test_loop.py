@@ -70,6 +70,15 @@ class TestPlain:
         assert (results[0] == results[1]).all()
         assert (results[0] != results[2]).any() and (results[0] != results[3]).any()
 
+    def test_half_precision_learns_with_weights_and_keeps_float32_weights(self) -> None:
+        study = with_training(PLAIN, local_steps=None, local_epochs=10, optimizer="adam", learning_rate=0.01)
+        half = with_training(study, precision="bfloat16")
+        net = small()
+        last = train(net, images(), half, round=1, sigma=None, class_weights=(1.0, 2.0)).loss
+        first = train(small(), images(), PLAIN, round=1, sigma=None, class_weights=(1.0, 2.0)).loss
+        assert first is not None and last is not None and last < first
+        assert to_vector(net).dtype == np.float32
+
     def test_epochs_are_passes_over_the_patients(self) -> None:
         study = with_training(PLAIN, local_steps=None, local_epochs=3, batch=5)
         assert train(small(), images(12), study, round=1, sigma=None).steps == 9
