@@ -17,9 +17,12 @@ def open_database(path: Path, schema: str, *, version: int) -> sqlite3.Connectio
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        with path.open("rb") as gate:  # one process at a time: switching to WAL does not wait for others
+        # One process at a time: switching to WAL does not wait. The gate is a file of its own, because closing any
+        # handle of the database itself drops the locks SQLite holds on it in this process (sqlite.org/howtocorrupt).
+        with path.with_name(path.name + ".lock").open("wb") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
+            if not path.exists():
+                path.touch(mode=0o600)
             connection, found = _open(path, schema, version)
     except (OSError, sqlite3.DatabaseError) as error:
         raise SiteError(

@@ -46,7 +46,7 @@ def unpack(cls: type[R], data: bytes | memoryview, *, limit: int = LIMIT) -> R:
         raise PeerError(f"{cls.__name__} message", expected=f"at most {limit} bytes", got=f"{len(data)} bytes")
     try:
         return msgspec.msgpack.decode(data, type=cls)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PeerError(
             f"{cls.__name__} message", expected="its declared fields", got=f"{len(data)} bytes: {error}"
         ) from None
