@@ -24,14 +24,27 @@ from shared.wire import Record
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
+class DaemonConfig(Record, frozen=True):
+    """Who may speak to the agent: the network side runs as `node_user`, a user of its own that reads nothing here.
+
+    `single_user = true` lets both sides run as one user: then nothing but the socket's rules stands between a broken
+    SuperNode and the archive.
+    """
+
+    agent_user: str = ""
+    node_user: str = ""
+    single_user: bool = False
+
+
 class SiteConfig(Record, frozen=True):
-    """site.toml: who we are, where the images and labels are, what training may use."""
+    """site.toml: who we are, where the images and labels are, what training may use, who may speak to the agent."""
 
     name: str
     archive: str
     labels: str
     threads: Annotated[int, Meta(ge=1)] = 1
     device: Literal["cpu", "cuda"] = "cpu"
+    daemon: DaemonConfig = DaemonConfig()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

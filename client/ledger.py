@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.database import open_database, transaction
+from shared.database import open_database, transaction
 from shared.accounting import SampledGaussian, rdp_epsilon
 from shared.errors import RefusalError, SiteError
 from shared.wire import pack, unpack

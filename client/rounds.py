@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.database import open_database, transaction
+from shared.database import open_database, transaction
 from shared.crypto.secret import SecretRecord
 from shared.errors import PeerError
 from shared.messages import Join

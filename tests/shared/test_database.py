@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from client.database import open_database, transaction
+from shared.database import open_database, transaction
 from shared.errors import SiteError
 
 SCHEMA = "CREATE TABLE one (x INTEGER); CREATE TABLE two (y INTEGER)"

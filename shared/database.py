@@ -1,4 +1,4 @@
-"""SQLite the way this hospital needs it: what is committed is on disk, whoever is killed when."""
+"""SQLite the way Konsil needs it: what is committed is on disk, whoever is killed when."""
 
 import fcntl
 import sqlite3
