@@ -1,45 +1,51 @@
-"""The ClientApp: a relay. It hands each message to the Site and returns the answer; it judges and computes nothing.
+"""The ClientApp: a relay. It hands each message to the agent's socket and returns the answer; it judges and computes
+nothing, and imports nothing heavier than flwr.
 
-Where the Site is: the folder that the node's own configuration names as `site` (a SuperNode), or, in a simulation, the
-entry of KONSIL_SITES (folders, separated as PATH is) at this node's partition.
+Guarantee: while the message lives, an agent that is being restarted is waited for and asked again with the same bytes;
+for the same plan it gives the same answer and charges no patient twice (client/rounds.py, client/ledger.py).
 """
 
-import os
-from functools import cache
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client.home import Home
-from client.site import Site
-from shared.errors import InputError
+from client import frames
+from shared.errors import SiteError
 from shared.relay import open_message, wrap
 
-SITES = "KONSIL_SITES"
+#: Seconds between tries while the agent is away.
+RETRY_S = 0.5
+
+#: request bytes, context, the moment (unix seconds) after which nobody waits for the answer → reply bytes
+Deliver = Callable[[bytes, Context, float], bytes]
 
 
-@cache
-def _site(folder: Path) -> Site:
-    return Site(Home(folder))
+def make_relay(deliver: Deliver) -> ClientApp:
+    """A ClientApp that answers every message by `deliver`."""
+    relay = ClientApp()
+
+    @relay.train()
+    def handle(message: Message, context: Context) -> Message:
+        request = open_message(message)
+        until = message.metadata.created_at + message.metadata.ttl
+        return Message(wrap(deliver(request or b"", context, until)), reply_to=message)
+
+    return relay
 
 
-def _folder(context: Context) -> Path:
-    if "site" in context.node_config:
-        return Path(str(context.node_config["site"]))
-    folders = os.environ.get(SITES, "").split(os.pathsep)
-    partition = int(context.node_config.get("partition-id", 0))
-    if not folders[0] or partition >= len(folders):
-        raise InputError("node", expected=f"a site folder in its node config or in {SITES}", got="none")
-    return Path(folders[partition])
+def to_agent(request: bytes, context: Context, until: float) -> bytes:
+    """The agent's answer, over the socket that this node's configuration names."""
+    path = Path(str(context.node_config["socket"]))
+    while True:
+        try:
+            return frames.ask(path, frames.MESSAGE, request, timeout_s=None)
+        except SiteError:
+            if time.time() > until:
+                raise
+            time.sleep(RETRY_S)
 
 
-app = ClientApp()
-
-
-@app.train()
-def relay(message: Message, context: Context) -> Message:
-    """One Konsil message in, one out."""
-    request = open_message(message)
-    reply = _site(_folder(context)).handle(request if request is not None else b"")
-    return Message(wrap(reply), reply_to=message)
+app = make_relay(to_agent)

@@ -11,6 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from client.audit import Audit
+from client.commands.daemon import agent, node, status, up
+from client.commands.doctor import doctor
+from client.commands.join import fingerprint, join
+from client.commands.rotate import rotate
 from client.dicom.catalog import Catalog
 from client.dicom.dicomize import dicomize as write_archive
 from client.dicom.labels import read_labels
@@ -26,6 +30,8 @@ app = typer.Typer(
 )
 audit_app = typer.Typer(no_args_is_help=True, help="What left the house.")
 app.add_typer(audit_app, name="audit")
+for command in (join, fingerprint, rotate, up, agent, node, status, doctor):
+    app.command()(command)
 
 HomeOption = Annotated[Path, typer.Option("--home", envvar="KONSIL_HOME", help="This hospital's Konsil folder.")]
 DEFAULT_HOME = Path("~/.konsil")

@@ -2,6 +2,8 @@
 
 site.toml · policy.toml · root.pub        written by people
 keys/identity.key · keys/archive.key      made here, never leave
+keys/identity.key.next                    made by `konsil-client rotate`, in use once a roster lists it
+NAME.request                              what this hospital last asked the consortium to list; holds nothing secret
 ledger.sqlite · rounds.sqlite · audit.jsonl · archive/ (catalog and cache)
 """
 
@@ -17,7 +19,7 @@ from msgspec import Meta
 from client.policy import Policy, read_policy
 from shared.crypto.identity import KEY_BYTES, Identity
 from shared.errors import InputError
-from shared.files import write_atomically
+from shared.files import sync_folder, write_atomically
 from shared.toml import read_toml
 from shared.wire import Record
 
@@ -87,6 +89,19 @@ class Home:
         """This site's Ed25519 identity."""
         return Identity.from_private_bytes(self._secret("keys/identity.key"))
 
+    def adopt_identity(self, public: bytes) -> bool:
+        """Put keys/identity.key.next in force if its public half is `public`; whether it did.
+
+        For the caller who opened a roster of the pinned root that lists `public` for this site. The old key is gone
+        then; read `identity` anew.
+        """
+        coming = self.path / "keys" / "identity.key.next"
+        if not coming.is_file() or Identity.from_private_bytes(self._secret("keys/identity.key.next")).public != public:
+            return False
+        coming.replace(self.path / "keys" / "identity.key")
+        sync_folder(self.path / "keys")
+        return True
+
     @property
     def archive_key(self) -> bytes:
         """32 bytes that key patient hashes and splits."""
@@ -115,10 +130,22 @@ class Home:
 
 def make_keys(path: Path) -> bytes:
     """Identity and archive keys under `path`/keys unless they are there; returns the public identity, 32 bytes."""
+    _make(path, "archive.key", secrets.token_bytes(KEY_BYTES))
+    return _make(path, "identity.key", Identity.generate().private_bytes())
+
+
+def make_next_identity(path: Path) -> Identity:
+    """The identity to come, in `path`/keys/identity.key.next; the one waiting there if it is."""
+    _make(path, "identity.key.next", Identity.generate().private_bytes())
+    return Identity.from_private_bytes((path / "keys" / "identity.key.next").read_bytes())
+
+
+def _make(path: Path, name: str, made: bytes) -> bytes:
+    """`made` as `path`/keys/`name` unless it is there; the public identity of what is there."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
     keys = path / "keys"
-    keys.mkdir(parents=True, exist_ok=True)
+    keys.mkdir(exist_ok=True)
     keys.chmod(0o700)
-    for name, made in (("identity.key", Identity.generate().private_bytes()), ("archive.key", secrets.token_bytes(32))):
-        if not (keys / name).exists():
-            write_atomically(keys / name, made, mode=0o600)
-    return Identity.from_private_bytes((keys / "identity.key").read_bytes()).public
+    if not (keys / name).exists():
+        write_atomically(keys / name, made, mode=0o600)
+    return Identity.from_private_bytes((keys / name).read_bytes()).public

@@ -6,6 +6,7 @@ Rules (PRIVACY.md):
 3. A charge falls on every patient of the run's training split, whether a step drew them or not.
 4. The same plan charged twice is one charge: the very same masked bytes are sent again for it.
 5. ε counts per patient: charges of all studies that patient was in compose.
+6. A run is held to what its own study promised, lost and repeated rounds included: they were charged.
 
 Patients are keyed hashes; the ledger holds no identity.
 """
@@ -17,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.database import open_database, transaction
 from shared.accounting import SampledGaussian, rdp_epsilon
+from shared.database import open_database, transaction
 from shared.errors import RefusalError, SiteError
 from shared.wire import pack, unpack
 
@@ -41,6 +42,14 @@ class Limits:
 
     epsilon_total: float
     epsilon_per_study: float
+    delta: float
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The ε at `delta` that a study states for one patient over one run of it."""
+
+    epsilon: float
     delta: float
 
 
@@ -74,11 +83,19 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA, version=1)
 
-    def reserve(self, patients: Sequence[bytes], event: SampledGaussian, purpose: Purpose, limits: Limits) -> None:
+    def reserve(
+        self,
+        patients: Sequence[bytes],
+        event: SampledGaussian,
+        purpose: Purpose,
+        limits: Limits,
+        promise: Promise | None = None,
+    ) -> None:
         """Charge `event` to every patient, on disk before this returns.
 
-        Raises RefusalError, with nothing charged, if any of them would pass a limit; SiteError if the plan was charged
-        before, but for other patients (the archive changed between a crash and the start after it).
+        Raises RefusalError, with nothing charged, if any of them would pass a limit of the hospital or, within this
+        run, what the study itself promised; SiteError if the plan was charged before, but for other patients (the
+        archive changed between a crash and the start after it).
         """
         with transaction(self._db) as db:
             cohort = _cohort(db, patients)
@@ -93,6 +110,8 @@ class Ledger:
                     do="Ask for the round anew, by a new plan.",
                 )
             self._judge(cohort, event, purpose, limits)
+            if promise is not None:
+                self._hold(cohort, event, purpose, promise)
             db.execute(
                 "INSERT INTO charge (plan, cohort, study, study_hash, run, round, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (purpose.plan, cohort, purpose.study, purpose.study_hash, purpose.run, purpose.round, pack(event)),
@@ -105,6 +124,18 @@ class Ledger:
         here = self._worst((event,), limits.delta, cohort=cohort, study_hash=purpose.study_hash)
         if here > limits.epsilon_per_study:
             raise _exhausted("privacy.epsilon_per_study", "in this study", limits.epsilon_per_study, here)
+
+    def _hold(self, cohort: int, event: SampledGaussian, purpose: Purpose, promise: Promise) -> None:
+        """Rule 6."""
+        here = self._worst((event,), promise.delta, cohort=cohort, run=purpose.run)
+        if here > promise.epsilon:
+            raise RefusalError(
+                "the study's own privacy.epsilon",
+                rule="study.epsilon",
+                expected=f"at most ε = {promise.epsilon:g} per patient in one run",
+                got=f"ε = {here:.3g} after the next round",
+                do="Rounds that were lost and repeated have used it up; the model so far stands.",
+            )
 
     def _worst(
         self,
@@ -142,6 +173,12 @@ class Ledger:
     def epsilon(self, delta: float, *, run: str | None = None) -> float:
         """ε of the patient who spent most: in all, or within one run."""
         return self._worst((), delta, run=run)
+
+    def epsilon_with(
+        self, events: Sequence[SampledGaussian], delta: float, *, study_hash: bytes | None = None
+    ) -> float:
+        """ε of the patient who would have spent most, in all or within one study, if `events` were charged to all."""
+        return self._worst(tuple(events), delta, study_hash=study_hash)
 
     def events(self, run: str) -> tuple[SampledGaussian, ...]:
         """Every event charged by `run`, in order of its rounds."""

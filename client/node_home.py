@@ -1,7 +1,7 @@
 """The network side's folder: what the SuperNode and the relay need, and nothing of the hospital's images or keys.
 
 node.toml · node.key · ca.pem       written by `konsil-client join`; belong to the network side's own user
-flower/ · state.json                Flower's files, and what `konsil-client status` reads
+flower/                             Flower's own files
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,3 @@ class NodeHome:
     def authority(self) -> Path:
         """The certificate authority that signs the coordinator's certificate, PEM."""
         return self.path / "ca.pem"
-
-    @property
-    def state(self) -> Path:
-        """What the network side says of itself, as JSON."""
-        return self.path / "state.json"

@@ -1,28 +1,40 @@
 """policy.toml: the hospital decides. A study never overrides it, and what it does not allow is refused.
 
-A rule is one small object that names itself as the key in policy.toml, so that a refusal tells the operator what the
-study would have to change.
+[privacy]      epsilon_total, epsilon_per_study, delta, min_noise_multiplier, allow_off
+[aggregation]  min_cohort, peers, adversary
+[evaluation]   per_site_figures, per_site_counts
+[studies]      ask, hashes, models, signers
+[hours]        quiet, days, zone
 
-    >>> judge(Policy(privacy=PrivacyPolicy(allow_off=True)), parse_study(MINIMAL))
+What is left out has the stricter value; an unknown key is refused by name. client/rules.py judges by it.
+
+    >>> Policy().privacy.allow_off
+    False
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from client.hours import HoursPolicy
 from client.ledger import Limits
-from shared.accounting import noise_multiplier, planned_steps
-from shared.errors import RefusalError
-from shared.study import MINIMAL, Study, parse_study
 from shared.toml import read_toml
 from shared.wire import Record
 
-__all__ = ["MINIMAL", "AggregationPolicy", "EvaluationPolicy", "Policy", "PrivacyPolicy", "judge", "parse_study"]
+__all__ = [
+    "AggregationPolicy",
+    "EvaluationPolicy",
+    "HoursPolicy",
+    "Policy",
+    "PrivacyPolicy",
+    "StudiesPolicy",
+    "read_policy",
+]
 
 Positive = Annotated[float, Meta(gt=0)]
+#: 32 bytes in lower-case hexadecimal
+Hex = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class PrivacyPolicy(Record, frozen=True):
@@ -36,10 +48,12 @@ class PrivacyPolicy(Record, frozen=True):
 
 
 class AggregationPolicy(Record, frozen=True):
-    """The fewest hospitals whose sum may be revealed, and peers without whom this hospital takes no part."""
+    """The fewest hospitals whose sum may be revealed, peers without whom this hospital takes no part, and the
+    strongest coordinator that the protocol must hold against."""
 
     min_cohort: Annotated[int, Meta(ge=2)] = 3
     peers: tuple[str, ...] = ()
+    adversary: Literal["semi-honest", "active"] = "semi-honest"
 
 
 class EvaluationPolicy(Record, frozen=True):
@@ -49,75 +63,35 @@ class EvaluationPolicy(Record, frozen=True):
     per_site_counts: bool = False
 
 
+class StudiesPolicy(Record, frozen=True):
+    """Which studies need nobody's approval: by study hash, by name of their model, by the key that signed them.
+
+    `ask = false`: none needs it. One of the lists and `ask = false` contradict each other: the lists would say nothing.
+    """
+
+    ask: bool = True
+    hashes: tuple[Hex, ...] = ()
+    models: tuple[str, ...] = ()
+    signers: tuple[Hex, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.ask and (self.hashes or self.models or self.signers):
+            raise ValueError("either ask = false, or lists of what needs no approval")
+
+
 class Policy(Record, frozen=True):
     """The whole of policy.toml; what is left out has the stricter value."""
 
     privacy: PrivacyPolicy = PrivacyPolicy()
     aggregation: AggregationPolicy = AggregationPolicy()
     evaluation: EvaluationPolicy = EvaluationPolicy()
+    studies: StudiesPolicy = StudiesPolicy()
+    hours: HoursPolicy = HoursPolicy()
 
     @property
     def limits(self) -> Limits:
         """What the ledger holds every round against."""
         return Limits(self.privacy.epsilon_total, self.privacy.epsilon_per_study, self.privacy.delta)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """`key` of policy.toml, what it demands, what the study brings, and whether that will do."""
-
-    key: str
-    demand: Callable[[Policy], str]
-    brings: Callable[[Study], str]
-    holds: Callable[[Policy, Study], bool]
-    change: str
-
-
-RULES = (
-    Rule(
-        "privacy.allow_off",
-        lambda policy: "differential privacy" if not policy.privacy.allow_off else "any mode",
-        lambda study: f'privacy.mode = "{study.privacy.mode}"',
-        lambda policy, study: policy.privacy.allow_off or study.privacy.mode != "off",
-        'Set privacy.mode = "local" in the study.',
-    ),
-    Rule(
-        "privacy.delta",
-        lambda policy: f"delta of at most {policy.privacy.delta:g}",
-        lambda study: f"{study.privacy.delta or 0:g}",
-        lambda policy, study: (study.privacy.delta or 0) <= policy.privacy.delta,
-        "Lower privacy.delta in the study.",
-    ),
-    Rule(
-        "privacy.min_noise_multiplier",
-        lambda policy: f"a noise multiplier of at least {policy.privacy.min_noise_multiplier:g}",
-        lambda study: f"{noise_multiplier(study) or 0:g} over {planned_steps(study)} steps",
-        lambda policy, study: (
-            study.privacy.mode == "off" or (noise_multiplier(study) or 0) >= policy.privacy.min_noise_multiplier
-        ),
-        "Lower privacy.epsilon or take more steps in the study.",
-    ),
-    Rule(
-        "aggregation.min_cohort",
-        lambda policy: f"sums over at least {policy.aggregation.min_cohort} hospitals",
-        lambda study: f"federation.min_sites = {study.federation.min_sites}",
-        lambda policy, study: study.federation.min_sites >= policy.aggregation.min_cohort,
-        "Raise federation.min_sites in the study.",
-    ),
-)
-
-
-def judge(policy: Policy, study: Study) -> None:
-    """Raise RefusalError for the first rule that `study` breaks; return if there is none."""
-    for rule in RULES:
-        if not rule.holds(policy, study):
-            raise RefusalError(
-                "this hospital's policy",
-                rule=rule.key,
-                expected=rule.demand(policy),
-                got=rule.brings(study),
-                do=rule.change,
-            )
 
 
 def read_policy(path: Path) -> Policy:

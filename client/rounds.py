@@ -4,15 +4,20 @@ Rules (PROTOCOL.md):
 1. A plan answered before gets the same stored bytes again and nothing else.
 2. A new plan's attempt is higher than every earlier one of its run.
 3. An unmask request is answered once per plan, ever; asked again in the same words, the same answer.
-4. Everything is on disk before it is sent; a round's secrets go once it is unmasked, its tombstone stays.
+4. Everything is on disk before it is sent; a round's secrets go once it is unmasked or a newer plan of its run is
+   answered, its tombstone stays.
+5. A run key goes when its run was not used for a while (`forget`); that run is then over for this site, for good.
 """
 
 import hashlib
+import sqlite3
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.database import open_database, transaction
 from shared.crypto.secret import SecretRecord
+from shared.database import open_database, transaction
 from shared.errors import PeerError
 from shared.messages import Join
 from shared.secagg.joining import JoinRecord, RunKey
@@ -26,6 +31,10 @@ CREATE TABLE plan (
     reply BLOB, secrets BLOB, request BLOB, answer BLOB, UNIQUE (run, attempt)
 )
 """
+#: Unix seconds at which each run was last used. A table of its own: files made before it grow it.
+_USED = "CREATE TABLE IF NOT EXISTS used (run TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"
+#: The state of a run whose key is gone.
+_FORGOTTEN = b""
 
 
 class RunState(SecretRecord, frozen=True):
@@ -38,10 +47,12 @@ class RunState(SecretRecord, frozen=True):
 
 @dataclass(frozen=True)
 class Answer:
-    """A stored answer to an unmask request, or the secrets to make one."""
+    """A stored answer to an unmask request, or the secrets to make one; the run and round it belongs to."""
 
     stored: bytes | None
     secrets: RoundState | None
+    run: str
+    round: int
 
 
 class Rounds:
@@ -50,17 +61,28 @@ class Rounds:
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA, version=1)
         self._db.execute("PRAGMA secure_delete=ON")
+        with transaction(self._db) as db:
+            db.execute(_USED)
+            db.execute("INSERT OR IGNORE INTO used SELECT run, ? FROM run", (int(time.time()),))
 
     def run(self, run: str) -> RunState | None:
-        """What was agreed for `run`, or None if this site has not joined it."""
+        """What was agreed for `run`, or None if this site has not joined it. Raises PeerError if it was forgotten."""
         row = self._db.execute("SELECT state FROM run WHERE run = ?", (run,)).fetchone()
+        if row is not None and row[0] == _FORGOTTEN:
+            raise PeerError(
+                "run", expected="one in use", got="one whose key this site has deleted", do="Start a new run."
+            )
         return unpack(RunState, row[0]) if row else None
 
-    def join(self, state: RunState) -> RunState:
-        """Store `state` unless this run was joined before; returns the one that stands."""
+    def join(self, state: RunState, *, instead_of: RunState | None = None) -> RunState:
+        """Store `state` unless this run was joined before, other than by `instead_of`; returns the one that stands."""
+        run = state.join.run
         with transaction(self._db) as db:
-            db.execute("INSERT INTO run VALUES (?, ?) ON CONFLICT DO NOTHING", (state.join.run, pack(state)))
-        found = self.run(state.join.run)
+            db.execute("INSERT INTO run VALUES (?, ?) ON CONFLICT DO NOTHING", (run, pack(state)))
+            if instead_of is not None:
+                db.execute("UPDATE run SET state = ? WHERE run = ? AND state = ?", (pack(state), run, pack(instead_of)))
+            _touch(db, run)
+        found = self.run(run)
         return found if found is not None else state
 
     def reply(self, plan: bytes) -> bytes | None:
@@ -84,7 +106,8 @@ class Rounds:
     def store(self, plan: bytes, run: str, round_: int, attempt: int, *, reply: bytes, secrets: RoundState) -> bytes:
         """Keep `reply` and the round's secrets; returns the reply that stands if another process was first.
 
-        Raises PeerError, and keeps nothing, if another process answered a later plan of the run meanwhile.
+        The secrets of the run's older plans go: the coordinator asks for a new plan only when it has given up on the
+        last one. Raises PeerError, and keeps nothing, if another process answered a later plan of the run meanwhile.
         """
         with transaction(self._db) as db:
             if db.execute("SELECT 1 FROM plan WHERE plan = ?", (plan,)).fetchone() is None:
@@ -93,28 +116,76 @@ class Rounds:
                     "INSERT INTO plan (plan, run, round, attempt, reply, secrets) VALUES (?, ?, ?, ?, ?, ?)",
                     (plan, run, round_, attempt, reply, pack(secrets)),
                 )
-                db.execute("UPDATE plan SET reply = NULL, answer = NULL WHERE run = ? AND attempt < ?", (run, attempt))
+                db.execute(
+                    "UPDATE plan SET reply = NULL, answer = NULL, secrets = NULL WHERE run = ? AND attempt < ?",
+                    (run, attempt),
+                )
+                _touch(db, run)
+        self._wipe_log()
         stands = self.reply(plan)
         return stands if stands is not None else reply
 
     def answer(self, plan: bytes, request: bytes) -> Answer:
-        """What to answer `request` with. Raises PeerError for an unknown plan or a second, different request."""
-        row = self._db.execute("SELECT secrets, request, answer FROM plan WHERE plan = ?", (plan,)).fetchone()
+        """What to answer `request` with. Raises PeerError for an unknown plan, a second, different request, or a plan
+        whose secrets are gone."""
+        row = self._db.execute(
+            "SELECT run, round, secrets, request, answer FROM plan WHERE plan = ?", (plan,)
+        ).fetchone()
         if row is None:
             raise PeerError("unmask request", expected="a plan this site contributed to", got="another")
-        secrets, asked, stored = row
+        run, round_, secrets, asked, stored = row
+        if asked is None and secrets is None:
+            raise PeerError(
+                "unmask request", expected="the newest plan of its run", got="one that a later plan has replaced"
+            )
         if asked is None:
-            return Answer(None, unpack(RoundState, secrets))
+            return Answer(None, unpack(RoundState, secrets), run, round_)
         if asked != hashlib.sha256(request).digest() or stored is None:
             raise PeerError("unmask request", expected="one request per plan", got="a second, different one")
-        return Answer(bytes(stored), None)
+        return Answer(bytes(stored), None, run, round_)
 
     def close(self, plan: bytes, request: bytes, answer: bytes) -> bytes:
-        """Keep `answer`, forget the round's secrets, leave the tombstone; returns the answer that stands."""
+        """Keep `answer`, forget the round's secrets, leave the tombstone; returns the answer that stands.
+
+        Raises PeerError if another process answered a later plan of the run meanwhile: its secrets were dropped.
+        """
         with transaction(self._db) as db:
             db.execute(
-                "UPDATE plan SET request = ?, answer = ?, secrets = NULL WHERE plan = ? AND request IS NULL",
+                "UPDATE plan SET request = ?, answer = ?, secrets = NULL"
+                " WHERE plan = ? AND request IS NULL AND secrets IS NOT NULL",
                 (hashlib.sha256(request).digest(), answer, plan),
             )
+        self._wipe_log()
         stands = self.answer(plan, request).stored
         return stands if stands is not None else answer
+
+    def forget(self, older_than_s: float) -> int:
+        """Delete the keys, secrets and replies of every run not used for so long; returns how many runs.
+
+        Their tombstones stay: such a run can neither go on nor be joined anew under its name.
+        """
+        unused = "(SELECT run FROM used WHERE at < ?)"
+        before = (int(time.time() - older_than_s),)
+        with transaction(self._db) as db:
+            db.execute(
+                f"UPDATE plan SET reply = NULL, answer = NULL, secrets = NULL WHERE run IN {unused}",  # noqa: S608
+                before,
+            )
+            count = db.execute(
+                f"UPDATE run SET state = X'' WHERE state != X'' AND run IN {unused}",  # noqa: S608
+                before,
+            ).rowcount
+        if count:
+            self._wipe_log()
+        return count
+
+    def _wipe_log(self) -> None:
+        """Empty SQLite's write-ahead log, which still holds the deleted secrets; a reader elsewhere may put it off."""
+        with suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA busy_timeout=0")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._db.execute("PRAGMA busy_timeout=60000")
+
+
+def _touch(db: sqlite3.Connection, run: str) -> None:
+    db.execute("INSERT OR REPLACE INTO used VALUES (?, ?)", (run, int(time.time())))

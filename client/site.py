@@ -1,45 +1,51 @@
 """The hospital's end of the protocol: one message in, one reply out.
 
-    verify → policy → ledger → act → mask → store → audit → reply
+    verify → policy → approval → ledger → act → mask → store → audit → reply
 
 Rules:
-1. A request is judged by what it holds, never by who delivered it.
+1. A request is judged by what it holds, never by who delivered it, and read only up to the size its study could need.
 2. What the policy forbids is refused with the rule's name; what the protocol forbids with what was expected.
-3. The ledger is charged, on disk, before the first gradient; the reply is stored before it is sent.
-4. Nothing leaves but masked vectors, and plain figures that the policy allows.
-5. Whatever comes in, a reply goes out: no message stops the daemon, and no refusal shows the inside of this house.
+3. A study that waits for approval is kept and refused: nothing of it is prepared or computed.
+4. The ledger is charged, on disk, before the first gradient; the reply is stored before it is sent.
+5. Nothing leaves but masked vectors, and plain figures that the policy allows; and no byte before its audit line is on
+   disk, but for the refusal that says so.
+6. Whatever comes in, a reply goes out: no message stops the daemon, and no refusal shows the inside of this house.
 """
 
 import hashlib
-import os
 import time
-import traceback
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import torch
 
-from client.agreement import Agreement, agree, reopen, rules_of
+from client.agreement import Agreement, agree, open_agreement, reopen
+from client.approvals import Approvals, Asked
 from client.audit import Audit
 from client.home import Home
 from client.images import Split
-from client.ledger import Ledger, Purpose
-from client.policy import judge
-from client.rounds import Rounds
+from client.ledger import Ledger, Promise, Purpose
+from client.refusals import in_full, outwards, short, unforeseen
+from client.rounds import Rounds, RunState
+from client.rules import judge, judge_cohort, judge_hours
 from client.steps import Outcome, Prepared, evaluate, prepare_for, survey, train_round
 from shared import messages
 from shared.accounting import noise_multiplier, round_event
-from shared.errors import KonsilError, PeerError, RefusalError, SiteError
+from shared.crypto.roster import Roster
+from shared.errors import KonsilError, PeerError, RefusalError
 from shared.messages import (
+    LONGEST_JOIN,
+    LONGEST_UNMASK,
     STEP_OF,
     Answered,
     AnyTask,
     Contributed,
     EvaluateTask,
+    Heading,
     Join,
     Joined,
-    Refused,
     Shown,
     Spent,
     Step,
@@ -47,20 +53,32 @@ from shared.messages import (
     Task,
     TrainTask,
     Unmask,
+    coarse_seconds,
+    longest_step,
     payload_digest,
 )
 from shared.network import network_of
 from shared.parameters import layout_of
 from shared.secagg.member import contribute, unmask
 from shared.secagg.messages import UnmaskRequest
-from shared.secagg.plan import Plan, Seat, check_plan
-from shared.study import Study, spec_hash
+from shared.secagg.plan import Plan, Seat, SiteRules, check_plan
+from shared.study import Study, spec_hash, study_hash
 from shared.vectors import TRAIN_HEADER, quantizer, vector_length
 from shared.version import SOFTWARE
 from shared.wire import digest, pack, unpack
 
-#: Characters of each part of a refusal: it may quote what came from outside, at any length.
-LONGEST_PART = 500
+#: A run key that was not used for so long is deleted, and its run is over here.
+FORGET_S = 30 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """Bytes about to leave, and what the audit log says of them."""
+
+    data: bytes
+    purpose: str
+    run: str
+    round: int
 
 
 class Site:
@@ -72,57 +90,115 @@ class Site:
         self._ledger = Ledger(home.path / "ledger.sqlite")
         self._rounds = Rounds(home.path / "rounds.sqlite")
         self._audit = Audit(home.path / "audit.jsonl")
+        self._approvals = Approvals(home.path / "approvals")
         self._prepared: dict[bytes, Prepared] = {}
+        self._sizes: dict[bytes, int] = {}
+        self._rounds.forget(FORGET_S)
         torch.set_num_threads(self._config.threads)
 
     def handle(self, data: bytes) -> bytes:
         """The reply to one request from outside: what was asked, or a refusal that says why."""
+        about = Heading("", "", 0)
         try:
-            body = messages.read_request(data)
-            if isinstance(body, Join):
-                return self._join(body)
-            return self._step(body) if isinstance(body, Step) else self._unmask(body)
+            about = messages.peek(data)
+            return self._let_go(self._answer(messages.read_request(data, limit=self._longest(about))))
         except KonsilError as error:
-            return self._refuse(error)
-        except Exception as error:  # noqa: BLE001  rule 5
-            return self._refuse(_unforeseen(error))
+            return self._refuse(error, about)
+        except Exception as error:  # noqa: BLE001  rule 6
+            return self._refuse(unforeseen(error), about)
 
-    def _refuse(self, error: KonsilError) -> bytes:
-        found = _shortened(Refused.of(error, self._config.name))
-        with suppress(OSError, ValueError):  # a full disk stops the work and its log, not the refusal
-            self._audit.record("refused", what=found.reason, rule=found.rule)
-        inside = not isinstance(error, PeerError | RefusalError)
-        return messages.reply(_without_insides(found) if inside else found)
+    def _answer(self, body: Join | Step | Unmask) -> Leaving:
+        if isinstance(body, Join):
+            return self._join(body)
+        return self._step(body) if isinstance(body, Step) else self._unmask(body)
 
-    def _join(self, join: Join) -> bytes:
+    def _longest(self, about: Heading) -> int:
+        """Bytes that a request of this heading may have; only a run joined here may need more than an invitation."""
+        if about.kind == "unmask":
+            return LONGEST_UNMASK
+        if about.kind != "step":
+            return LONGEST_JOIN
+        state = self._joined(about.run)
+        roster = unpack(Roster, state.join.roster.roster)
+        return longest_step(self._parameters(state.join.study), len(roster.entries))
+
+    def _let_go(self, leaving: Leaving) -> bytes:
+        """Rule 5: the audit line, then the bytes."""
+        self._audit.record(
+            "sent",
+            purpose=leaving.purpose,
+            run=short(leaving.run),
+            round=leaving.round,
+            bytes=len(leaving.data),
+            digest=hashlib.sha256(leaving.data).hexdigest(),
+        )
+        return leaving.data
+
+    def _refuse(self, error: KonsilError, about: Heading) -> bytes:
+        full = in_full(error, self._config.name)
+        reply = messages.reply(outwards(error, full))
+        with suppress(OSError, ValueError, KonsilError):  # a full disk stops the work and its log, not the refusal
+            self._audit.record("refused", what=full.reason, rule=full.rule, run=short(about.run), round=about.round)
+            self._let_go(Leaving(reply, "refusal", about.run, about.round))
+        return reply
+
+    def _join(self, join: Join) -> Leaving:
         """PROTOCOL.md step 0."""
-        agreed = agree(self._home, self._config.name, join)
-        judge(self._home.policy, join.study)
-        state = self._rounds.join(agreed)
-        if state.join.study != join.study:
-            raise PeerError("join", expected="the study this run was joined with", got="another under the same run")
-        self._audit.record("joined", run=join.run, study=join.study.name)
-        return messages.reply(Joined(record=state.record, software=SOFTWARE))
+        earlier = self._rounds.run(join.run)
+        if earlier is not None and earlier.join == join:
+            self._welcome(join, reopen(self._home, earlier).roster)
+            state = earlier
+        else:
+            self._welcome(join, open_agreement(self._home, join, site=self._config.name))
+            state = self._enter(join, earlier)
+        return Leaving(messages.reply(Joined(record=state.record, software=SOFTWARE)), "join", join.run, 0)
 
-    def _step(self, step: Step) -> bytes:
+    def _welcome(self, join: Join, roster: Roster) -> None:
+        names = tuple(entry.name for entry in roster.entries)
+        judge_cohort(self._home.policy, names, "roster", error=RefusalError)
+        self._consent(join.study, roster, join.run)
+
+    def _enter(self, join: Join, earlier: RunState | None) -> RunState:
+        """Join a new run, or one joined before under an older roster; the run's study never changes."""
+        self._rounds.forget(FORGET_S)
+        state = earlier
+        if earlier is None or earlier.join.study == join.study:
+            agreed = agree(self._home, self._config.name, join, earlier)
+            state = self._rounds.join(agreed, instead_of=earlier)
+        if state is None or state.join.study != join.study:
+            raise PeerError("join", expected="the study this run was joined with", got="another under the same run")
+        self._audit.record("joined", run=join.run, study=join.study.name, hash=study_hash(join.study).hex())
+        return state
+
+    def _consent(self, study: Study, roster: Roster, run: str) -> None:
+        """What this hospital itself must say yes to, for a new run and for every new round of it."""
+        policy, asked = self._home.policy, Asked.of(study, roster, run)
+        judge(policy, study)
+        self._approvals.judge(
+            policy.studies,
+            asked,
+            note=lambda: self._audit.record("waits", study=study.name, hash=asked.hash, run=run),
+        )
+        judge_hours(policy, datetime.now(UTC))
+
+    def _step(self, step: Step) -> Leaving:
         """PROTOCOL.md step 1."""
         plan, key = step.plan, step.plan.digest()
         stored = self._rounds.reply(key)
         if stored is None:
             stored = self._answer_plan(plan, key, step.payload)
-        self._audit.record(
-            "sent", run=plan.run, round=plan.round, purpose=plan.step, bytes=len(stored), digest=_sha256(stored)
-        )
-        return stored
+        return Leaving(stored, plan.step, plan.run, plan.round)
 
     def _answer_plan(self, plan: Plan, key: bytes, payload: memoryview) -> bytes:
         started = time.perf_counter()
-        agreement = self._agreement(plan.run)
+        agreement = reopen(self._home, self._joined(plan.run))
         self._rounds.check_newer(plan.run, plan.round, plan.attempt)
         task = unpack(Task, payload).body
         study, policy = agreement.study, self._home.policy
-        judge(policy, study)
+        self._consent(study, agreement.roster, plan.run)
         seat = self._seat(agreement, plan, task, payload)
+        agreement.check_members(plan.sites())
+        judge_cohort(policy, plan.sites(), "cohort")
         prepared = self._images(study)
         if isinstance(task, TrainTask):
             self._check_task(study, task, plan)
@@ -132,26 +208,29 @@ class Site:
             seat, outcome.vector, run_key=agreement.state.key, identity=self._home.identity
         )
         shown = Shown(
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=self._seconds(time.perf_counter() - started),
             spent=self._spent(study, plan.run) if isinstance(task, TrainTask) else None,
             figures=outcome.figures,
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )
         reply = messages.reply(Contributed.sign(contribution, shown, self._home.identity, key))
-        return self._rounds.store(key, plan.run, plan.round, plan.attempt, reply=reply, secrets=secrets)
+        reply = self._rounds.store(key, plan.run, plan.round, plan.attempt, reply=reply, secrets=secrets)
+        self._audit.record("answered", purpose=plan.step, run=plan.run, round=plan.round, plan=key.hex())
+        return reply
 
     def _seat(self, agreement: Agreement, plan: Plan, task: AnyTask, payload: memoryview) -> Seat:
-        """This site's place in `plan`, or PeerError: every refusal of PROTOCOL.md that needs no memory."""
+        """This site's place in `plan`, or PeerError: every refusal of PROTOCOL.md that needs no memory. What the policy
+        says of cohorts is judged after it, as a refusal with the rule's name."""
         study = agreement.study
         training = isinstance(task, TrainTask)
         return check_plan(
             plan,
             agreement.state.record,
             agreement.roster,
-            rules_of(self._home.policy),
+            SiteRules(),
             step=STEP_OF[type(task)],
             payload=payload_digest(payload),
-            length=vector_length(layout_of(network_of(study)).size, task),
+            length=vector_length(self._parameters(study), task),
             quantizer=pack(quantizer(study, len(plan.cohort))) if training else b"",
         )
 
@@ -167,13 +246,14 @@ class Site:
             raise PeerError("train task", expected=f"a round from 1 to {study.training.rounds}", got=str(plan.round))
 
     def _reserve(self, study: Study, prepared: Prepared, plan: Plan, key: bytes) -> None:
-        sigma = noise_multiplier(study)
+        sigma, privacy = noise_multiplier(study), study.privacy
         if sigma is None:
             return
         images = prepared.images
         purpose = Purpose(key, study.name, plan.study_hash, plan.run, plan.round)
         exposed = [images.keys[patient] for patient in images.patients(Split.TRAIN)]
-        self._ledger.reserve(exposed, round_event(study, sigma), purpose, self._home.policy.limits)
+        promise = Promise(privacy.epsilon or 0.0, privacy.delta or 0.0)
+        self._ledger.reserve(exposed, round_event(study, sigma), purpose, self._home.policy.limits, promise)
         self._audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())
 
     def _act(self, study: Study, task: AnyTask, plan: Plan, prepared: Prepared) -> Outcome:
@@ -186,25 +266,31 @@ class Site:
             return evaluate(study, task, prepared, show=show)
         return survey(prepared)
 
-    def _unmask(self, body: Unmask) -> bytes:
+    def _unmask(self, body: Unmask) -> Leaving:
         """PROTOCOL.md step 3: once per plan, ever."""
         request = unpack(UnmaskRequest, body.request)
         found = self._rounds.answer(request.plan, body.request)
         answer = found.stored
         if found.secrets is not None:
-            rules = rules_of(self._home.policy)
-            made = unmask(found.secrets, body.request, identity=self._home.identity, rules=rules)
+            made = unmask(found.secrets, body.request, identity=self._home.identity, rules=SiteRules())
+            judge_cohort(self._home.policy, request.survivors, "survivors")
             answer = self._rounds.close(request.plan, body.request, made)
+            self._audit.record("answered", purpose="unmask", run=found.run, round=found.round, plan=request.plan.hex())
         if answer is None:
             raise PeerError("unmask request", expected="a plan whose answer is kept", got="a forgotten one")
-        self._audit.record("sent", purpose="unmask", plan=request.plan.hex(), bytes=len(answer), digest=_sha256(answer))
-        return messages.reply(Answered(answer=answer))
+        return Leaving(messages.reply(Answered(answer=answer)), "unmask", found.run, found.round)
 
-    def _agreement(self, run: str) -> Agreement:
+    def _joined(self, run: str) -> RunState:
         state = self._rounds.run(run)
         if state is None:
             raise PeerError("plan", expected="a run this site has joined", got="another", do="Send the study first.")
-        return reopen(self._home, state)
+        return state
+
+    def _parameters(self, study: Study) -> int:
+        key = study_hash(study)
+        if key not in self._sizes:
+            self._sizes[key] = layout_of(network_of(study)).size
+        return self._sizes[key]
 
     def _images(self, study: Study) -> Prepared:
         key = spec_hash(study.input) + pack(study.task) + pack(study.evaluation)
@@ -212,6 +298,10 @@ class Site:
             self._prepared[key] = prepare_for(self._home, study)
             self._audit.record("prepared", images=len(self._prepared[key].images.label))
         return self._prepared[key]
+
+    def _seconds(self, seconds: float) -> float:
+        """Exact beside image counts that the policy shows anyway; else on a public grid: time tells of patients."""
+        return round(seconds, 3) if self._home.policy.evaluation.per_site_counts else coarse_seconds(seconds)
 
     def _own_counts(self, prepared: Prepared) -> dict[str, int] | None:
         if not self._home.policy.evaluation.per_site_counts:
@@ -229,32 +319,3 @@ class Site:
             delta=delta,
             noise_multiplier=sigma,
         )
-
-
-def _unforeseen(error: Exception) -> SiteError:
-    """`error` by its kind and place: its text may hold anything, a patient's file name too."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return SiteError(
-        "this hospital's Konsil",
-        expected="to answer",
-        got=f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}",
-        do="Its audit log says where it failed.",
-    )
-
-
-def _shortened(refused: Refused) -> Refused:
-    return Refused(**{name: _short(getattr(refused, name)) for name in Refused.__struct_fields__})
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_PART else f"{text[: LONGEST_PART - 1]}…"
-
-
-def _without_insides(refused: Refused) -> Refused:
-    """The trouble of this house as outsiders hear it: not what was found, which may be a count, and no path."""
-    what, expected, do = ("" if os.sep in text else text for text in (refused.what, refused.expected, refused.do))
-    return Refused(what=what or "this hospital's files", expected=expected, got="", do=do, site=refused.site)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -8,9 +8,11 @@ kept only as far as an honest one's would go: they end in checkpoints and report
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from server.collect import Arrival, Link
+from server.attendance import Members, Waiting
+from server.receipts import Receipts
 from server.text import printable
 from shared import messages
 from shared.accounting import noise_multiplier, planned_steps
@@ -50,6 +52,8 @@ LONGEST_REASON = 500
 MOST_REPEATS = 100
 #: answered so far, asked in all
 Progress = Callable[[int, int], None]
+#: a hospital's name (its node, where no name is known) and what it said
+Told = Callable[[str, str], None]
 
 
 @dataclass
@@ -88,84 +92,83 @@ class TooFewError(OperatorError):
         self.step, self.missing, self.may_pass = step, dict(missing), may_pass
 
 
-@dataclass
-class Members:
-    """Who has joined the run: the signed join record and the Flower node behind each name."""
-
-    records: dict[str, JoinRecord] = field(default_factory=dict)
-    nodes: dict[str, int] = field(default_factory=dict)
-    #: names whose policy refuses parts of this study, with the rule's sentence, by step
-    refused: dict[tuple[str, str], str] = field(default_factory=dict)
-    #: names (nodes, where no name is known) that take no part in this run, and why
-    declined: dict[str, str] = field(default_factory=dict)
-
-    def cohort(self, step: str) -> tuple[str, ...]:
-        """The names to ask for `step`, sorted."""
-        return tuple(sorted(name for name in self.records if (name, step) not in self.refused))
-
-
 class Aggregator:
     """Asks the members of one run, over `link`."""
 
-    def __init__(self, link: Link, invitation: Join, roster: Roster) -> None:
-        self._link, self._invitation, self._roster = link, invitation, roster
+    def __init__(self, link: Link, invitation: Join, roster: Roster, *, receipts: Receipts | None = None) -> None:
+        self._link, self._invitation, self._roster, self._receipts = link, invitation, roster, receipts
         self._hash = study_hash(invitation.study)
         self.study, self.run = invitation.study, invitation.run
         self.parameters = layout_of(network_of(invitation.study)).size
         self.expected = tuple(entry.name for entry in roster.entries)
-        self.members = Members()
+        self.members = Members(self.expected)
         self.traffic = Traffic()
-        self._turned_away: set[int] = set()
+        self._welcomed = False
         self._keys: dict[str, JoinRecord] = {}
 
     @property
     def awaited(self) -> bool:
-        """Whether a hospital of the roster is neither in nor has declined."""
-        return len({*self.members.records, *self.members.declined}) < len(self.expected)
+        """Whether a hospital of the roster is neither in nor has declined for good."""
+        return self.members.undecided > 0
 
-    def welcome(self, timeout_s: float) -> dict[str, str]:
+    def welcome(self, timeout_s: float, *, waits: Told = lambda _name, _reason: None) -> dict[str, str]:
         """Wait until every hospital of the roster has joined or declined, `timeout_s` at most.
 
-        Returns who declined meanwhile and why, by the hospital's name where it is known.
+        One that said no for now is asked again, and `waits` told its reason once. The first welcome of a start waits
+        for it as for one that is not there yet; later ones ask it, but do not wait. Returns who is not in and said why,
+        by the hospital's name where it is known.
         """
         request = messages.request(self._invitation)
         deadline = time.monotonic() + timeout_s
         problems: dict[str, str] = {}
         while self.awaited:
-            known = {*self.members.nodes.values(), *self._turned_away}
-            newcomers = [node for node in self._link.nodes() if node not in known]
-            for arrival in self._ask(dict.fromkeys(newcomers, request), max(0.0, deadline - time.monotonic())):
-                name, problem = self._joined(arrival)
-                if problem and arrival.data is not None:
-                    self._turned_away.add(arrival.node)
-                    self.members.declined[name] = problem
-                    problems[name] = problem
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            newcomers = [node for node in self._link.nodes() if self.members.to_invite(node, now)]
+            for arrival in self._ask(dict.fromkeys(newcomers, request), max(0.0, deadline - now)):
+                self._take(arrival, problems, waits)
+            only_waiting = self._welcomed and self.members.undecided <= len(self.members.waiting)
+            if time.monotonic() >= deadline or only_waiting:
                 break
             if self.awaited:
                 time.sleep(WELCOME_POLL_S)
-        return problems
+        self._welcomed = True
+        return problems | {waiting.name: waiting.reason for waiting in self.members.waiting.values()}
 
-    def _joined(self, arrival: Arrival) -> tuple[str, str]:
-        """The site behind one answer to the invitation (its node, where no name is known), and what was wrong."""
-        node = f"node {arrival.node}"
+    def _take(self, arrival: Arrival, problems: dict[str, str], waits: Told) -> None:
+        """One answer to the invitation."""
         if arrival.data is None:
-            return node, arrival.problem
+            return
+        self._note(arrival, "", 0, "join")
+        name, reason = f"node {arrival.node}", ""  # until it is known better
         try:
             body = messages.read_reply(arrival.data)
             if isinstance(body, Refused):
                 known = body.site in self.expected and body.site not in self.members.records
-                return body.site if known else node, _said(body.reason)
-            if not isinstance(body, Joined):
-                raise PeerError("join", expected="a join record", got=type(body).__name__)
-            self._admit(body.record)
+                name, reason = body.site if known else name, _said(body.reason)
+            elif isinstance(body, Joined):
+                self._check(body.record)
+                self.members.admit(body.record, arrival.node)
+            else:
+                reason = f"answered the invitation with {type(body).__name__}"
         except KonsilError as error:
-            return node, _said(str(error))
-        self.members.declined.pop(body.record.site, None)
-        self.members.nodes[body.record.site] = arrival.node
-        return body.record.site, ""
+            body, reason = None, _said(str(error))
+        if isinstance(body, Refused) and body.passing:
+            self._wait(arrival.node, name, reason, waits)
+        elif reason:
+            self.members.turn_away(arrival.node, name, reason)
+            problems[name] = reason
 
-    def _admit(self, record: JoinRecord) -> None:
+    def _wait(self, node: int, name: str, reason: str, waits: Told) -> None:
+        before = self.members.waiting.get(node)
+        self.members.waiting[node] = Waiting(name, reason, time.monotonic())
+        if before is None or before.reason != reason:
+            waits(name, reason)
+
+    def _note(self, arrival: Arrival, site: str, round_: int, asked: str) -> None:
+        if self._receipts is not None and arrival.data is not None:
+            self._receipts.note(arrival.data, node=arrival.node, site=site, run=self.run, round_=round_, asked=asked)
+
+    def _check(self, record: JoinRecord) -> None:
         check_join(
             record,
             self._roster,
@@ -175,7 +178,6 @@ class Aggregator:
         )
         if self._keys.setdefault(record.site, record) != record:
             raise PeerError(f"join of {record.site}", expected="its one key for this run", got="a second one")
-        self.members.records[record.site] = record
 
     def aggregate(self, task: AnyTask, *, round_: int, attempt: int, length: int, progress: Progress) -> Sum:
         """The sum of `task` over the members asked for it. Raises TooFewError; the plan is then spent."""
@@ -184,28 +186,21 @@ class Aggregator:
         names = self.members.cohort(step)
         least = study.federation.min_sites
         if len(names) < least:
-            raise TooFewError(step, least, len(names), self._absent(step), may_pass=False)
+            raise TooFewError(step, least, len(names), self.members.absent(step), may_pass=False)
         payload = pack(Task(body=task))
         plan = self._plan(task, names, payload, round_=round_, attempt=attempt, length=length)
         collector = Collector(plan, self._roster)
-        missing = self._absent(step)
+        missing = self.members.absent(step)
         shown = self._contributions(collector, plan, payload, missing, progress)
         if len(shown) < max(least, plan.threshold):
             raise TooFewError(step, max(least, plan.threshold), len(shown), missing)
         survivors = collector.close()
-        silent = self._answers(collector, survivors)
+        silent = self._answers(collector, survivors, round_)
         if len(survivors) - len(silent) < plan.threshold:
             raise TooFewError(f"{step} unmask", plan.threshold, len(survivors) - len(silent), missing | silent)
         vector = collector.finish()
         faults = dict(fault.split(" ", 1) for fault in collector.faults)  # each begins with the name of its site
         return Sum(vector, survivors, len(names), shown, missing, unhelpful=silent | faults)
-
-    def _absent(self, step: str) -> dict[str, str]:
-        absent = [name for name in self.expected if name not in self.members.records]
-        return {name: self.members.declined.get(name, "has not joined") for name in absent} | self._refusals(step)
-
-    def _refusals(self, step: str) -> dict[str, str]:
-        return {site: reason for (site, at), reason in self.members.refused.items() if at == step}
 
     def _plan(
         self, task: AnyTask, names: Sequence[str], payload: bytes, *, round_: int, attempt: int, length: int
@@ -235,6 +230,7 @@ class Aggregator:
         progress(0, len(names))
         for arrival in self._ask(dict.fromkeys(names, request), self._invitation.study.federation.timeout_s):
             name = names[arrival.node]
+            self._note(arrival, name, plan.round, plan.step)
             found = self._contribution(collector, name, plan.step, arrival)
             if isinstance(found, Shown):
                 shown[name] = found
@@ -245,13 +241,12 @@ class Aggregator:
 
     def _contribution(self, collector: Collector, name: str, step: str, arrival: Arrival) -> Shown | str:
         if arrival.data is None:
-            self._lose(name)
+            self.members.lose(name)
             return arrival.problem
         try:
             body = messages.read_reply(arrival.data)
             if isinstance(body, Refused):
-                if body.rule:
-                    self.members.refused[name, step] = _said(body.reason)
+                self._refused(name, step, body)
                 return _said(body.reason)
             if not isinstance(body, Contributed):
                 raise PeerError("reply", expected="a contribution", got=type(body).__name__)
@@ -264,24 +259,29 @@ class Aggregator:
             return _said(str(error))
         return body.shown
 
-    def _answers(self, collector: Collector, survivors: Sequence[str]) -> dict[str, str]:
+    def _answers(self, collector: Collector, survivors: Sequence[str], round_: int) -> dict[str, str]:
         """Ask every survivor to help unmask; returns who did not, and why."""
         names = {self.members.nodes[name]: name for name in survivors}
         requests = {node: messages.request(Unmask(request=collector.request(name))) for node, name in names.items()}
         silent: dict[str, str] = {}
         for arrival in self._ask(requests, self._invitation.study.federation.timeout_s):
             name = names[arrival.node]
+            self._note(arrival, name, round_, "unmask")
             if arrival.data is None:
-                self._lose(name)
+                self.members.lose(name)
             problem = arrival.problem if arrival.data is None else _answer(collector, arrival.data)
             if problem:
                 silent[name] = problem
         return silent
 
-    def _lose(self, name: str) -> None:
-        """A silent site is invited again before the next round; until it answers, nobody waits for it."""
-        self.members.records.pop(name, None)
-        self.members.nodes.pop(name, None)
+    def _refused(self, name: str, step: str, refusal: Refused) -> None:
+        """A policy's no to one step holds for the run; a no for now lasts until the hospital joins again."""
+        if refusal.passing:
+            node = self.members.nodes[name]
+            self.members.lose(name)
+            self.members.waiting[node] = Waiting(name, _said(refusal.reason), time.monotonic())
+        elif refusal.rule:
+            self.members.refused[name, step] = _said(refusal.reason)
 
     def _ask(self, requests: Mapping[int, bytes], timeout_s: float) -> Iterator[Arrival]:
         """`Link.ask`, with the bytes counted."""

@@ -1,17 +1,15 @@
-"""The ServerApp: wiring only. Flower starts it; the run's folder says the rest."""
+"""The ServerApp: wiring only. Flower starts it; KONSIL_DIR names the coordinator's folder, the run's config the run."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from rich.console import Console
 
 from server.collect import GridLink
-from server.federation import Federation
-from server.progress import Progress
-from server.run import conduct, open_run
-from shared.study import read_study
+from server.home import ServerHome
+from server.turn import take_turn
 
 
 def make_app(main: Callable[[Grid, Context], None]) -> ServerApp:
@@ -22,10 +20,7 @@ def make_app(main: Callable[[Grid, Context], None]) -> ServerApp:
 
 
 def _main(grid: Grid, context: Context) -> None:
-    folder = Path(str(context.run_config["folder"]))
-    start = open_run(folder, read_study(folder / "study.toml"), resume=bool(context.run_config.get("resume", False)))
-    with Progress(Console()) as observer:
-        conduct(start, GridLink(grid), Federation(folder / "federation"), observer)
+    take_turn(ServerHome(Path(os.environ["KONSIL_DIR"])), str(context.run_config["run"]), GridLink(grid))
 
 
 app = make_app(_main)

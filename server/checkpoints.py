@@ -76,6 +76,10 @@ class Checkpoints:
         """Whether no round has ended yet."""
         return not self._files()
 
+    def last_round(self) -> int:
+        """The number of the last round that ended; 0 before the first."""
+        return max((int(path.stem.removeprefix("round-")) for path in self._files()), default=0)
+
     def newest(self) -> Checkpoint | None:
         """The last round's checkpoint, None if there is none. Raises OperatorError if it is damaged."""
         files = self._files()

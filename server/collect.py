@@ -16,6 +16,8 @@ from shared.relay import open_message, wrap
 
 #: Seconds between looks at the grid; Flower's own `send_and_receive` looks every 3.
 POLL_S = 0.05
+#: Seconds a message lives beyond its asker's patience: clocks differ.
+LINGER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ class Link(Protocol):
 
 
 class GridLink:
-    """A `Link` over Flower's grid."""
+    """A `Link` over Flower's grid.
+
+    Holds one request and one reply at a time, however many hospitals. A request still unanswered at half time is sent
+    once more: a node that was restarted has lost it, and for a plan answered before a hospital sends the same bytes.
+    """
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
@@ -49,20 +55,36 @@ class GridLink:
 
     def ask(self, requests: Mapping[int, bytes], timeout_s: float) -> Iterator[Arrival]:
         """Send each node its request; yield one arrival per node, in the order they come."""
-        messages = [
-            Message(content=wrap(data), dst_node_id=node, message_type=MessageType.TRAIN, ttl=timeout_s + 60)
-            for node, data in requests.items()
-        ]
-        sent = dict(zip(self._grid.push_messages(messages), requests, strict=True))
-        deadline = time.monotonic() + timeout_s
-        while sent and time.monotonic() < deadline:
-            replies = list(self._grid.pull_messages(list(sent)))
-            for message in replies:
-                yield _arrival(sent.pop(message.metadata.reply_to_message_id), message)
-            if not replies:
-                time.sleep(POLL_S)
-        for node in sent.values():
+        sent: dict[str, int] = {}
+        waiting = dict(requests)
+        started, again = time.monotonic(), False
+        self._push(waiting, timeout_s, sent)
+        while waiting and (passed := time.monotonic() - started) < timeout_s:
+            arrivals = 0
+            for message_id in list(sent):
+                for message in self._pull(message_id):
+                    node = sent.pop(message_id)
+                    if waiting.pop(node, None) is not None:
+                        arrivals += 1
+                        yield _arrival(node, message)
+            if not again and passed >= timeout_s / 2:
+                self._push(waiting, timeout_s, sent)
+                again = True
+            if not arrivals:
+                time.sleep(max(POLL_S, POLL_S * len(waiting) / 10))
+        for node in waiting:
             yield Arrival(node, None, f"no answer within {timeout_s:g} s")
+
+    def _push(self, requests: Mapping[int, bytes], timeout_s: float, sent: dict[str, int]) -> None:
+        """Send `requests`, one at a time; `sent` gains each one's number."""
+        for node, data in requests.items():
+            message = Message(
+                content=wrap(data), dst_node_id=node, message_type=MessageType.TRAIN, ttl=timeout_s + LINGER_S
+            )
+            sent.update(dict.fromkeys(filter(None, self._grid.push_messages([message])), node))
+
+    def _pull(self, message_id: str) -> list[Message]:
+        return list(self._grid.pull_messages([message_id]))
 
 
 def _arrival(node: int, message: Message) -> Arrival:

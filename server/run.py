@@ -55,9 +55,8 @@ def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
     """
     path, checkpoints = folder / "run.json", Checkpoints(folder / "checkpoints")
     if resume:
-        begin = checkpoints.resume(study_hash(study).hex())
-        known = _read_id(path, begin.memory.run)
-        identity = RunId(run=known.run, starts=known.starts + 1)
+        known = _read_id(path, checkpoints.resume(study_hash(study).hex()).memory.run)
+        start = enter_run(folder, study, known.run, starts=known.starts + 1)
     else:
         if not checkpoints.empty:
             raise InputError(
@@ -66,10 +65,23 @@ def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
                 got="one with a run",
                 do="Use --resume or another --out.",
             )
-        identity = RunId(run=f"{study.name}-{secrets.token_hex(8)}", starts=1)
-        begin = _fresh(study, identity.run)
-    write_atomically(path, msgspec.json.encode(identity))
-    return Start(folder, study, identity, begin)
+        start = enter_run(folder, study, new_run(study), starts=1)
+    write_atomically(path, msgspec.json.encode(start.identity))
+    return start
+
+
+def new_run(study: Study) -> str:
+    """A name no other run has."""
+    return f"{study.name}-{secrets.token_hex(8)}"
+
+
+def enter_run(folder: Path, study: Study, run: str, *, starts: int) -> Start:
+    """Go on with `run` in `folder` from its last checkpoint, or from the beginning where there is none.
+
+    `starts` counts its starts, this one included, never the same twice. Raises OperatorError for a damaged checkpoint.
+    """
+    newest = Checkpoints(folder / "checkpoints").newest()
+    return Start(folder, study, RunId(run=run, starts=starts), newest or _fresh(study, run))
 
 
 def _read_id(path: Path, run: str) -> RunId:

@@ -1,6 +1,7 @@
 """What every command line shares: bars with time left for long work, and errors that become an exit status."""
 
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import typer
@@ -11,14 +12,19 @@ from shared.errors import KonsilError
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run `app`; exit 0 done, 1 failed, 2 bad input, with the message on stderr. Interrupted: 130."""
+    """Run `app` as `run_main` does."""
+    run_main(str(app.info.name), lambda: app(standalone_mode=True))
+
+
+def run_main(name: str, main: Callable[[], None]) -> NoReturn:
+    """Run `main`; exit 0 done, 1 failed, 2 bad input, with the message on stderr. Interrupted: 130."""
     try:
-        app(standalone_mode=True)
+        main()
     except KonsilError as error:
-        sys.stderr.write(f"{app.info.name}: {error}\n")
+        sys.stderr.write(f"{name}: {error}\n")
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        sys.stderr.write(f"{app.info.name}: interrupted; what was finished is kept\n")
+        sys.stderr.write(f"{name}: interrupted; what was finished is kept\n")
         sys.exit(130)
     sys.exit(0)
 

@@ -5,24 +5,33 @@ is stored by the site before it is sent, so asking again gives the same bytes. V
 patients travel masked, inside `Contributed.contribution`; the plain fields are what a hospital shows by its own choice.
 """
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple
 
 from shared.crypto.identity import Identity, verify
 from shared.crypto.roster import SignedRoster
 from shared.errors import KonsilError, PeerError, RefusalError
-from shared.secagg.joining import JoinRecord
+from shared.secagg.joining import JoinRecord, RunName
 from shared.secagg.plan import Plan
 from shared.study import Study
-from shared.wire import Record, digest, pack, unpack
+from shared.wire import LIMIT, Record, digest, pack, unpack
 
 #: Both sides speak exactly this; a peer of another version is refused by its number.
 VERSION = 1
+#: Bytes of the longest invitation: a study, and a roster of 200 hospitals.
+LONGEST_JOIN = 1 << 20
+#: Bytes of the longest unmask request: 199 bundles of 200 shares each.
+LONGEST_UNMASK = 2 << 20
+#: Bytes of a step beside its weights and its cohort's join records.
+STEP_HEADER = 1 << 16
+#: Bytes of one member's join record in a plan, its names at their longest.
+LONGEST_RECORD = 1 << 10
 
 
 class Join(Record, frozen=True, tag="join"):
     """PROTOCOL.md step 0: the study, signed by the operator key of the roster."""
 
-    run: str
+    run: RunName
     study: Study
     signature: bytes
     roster: SignedRoster
@@ -108,12 +117,24 @@ class Joined(Record, frozen=True, tag="joined"):
 
 
 class Shown(Record, frozen=True):
-    """What a site shows in the clear beside its masked vector, by its own choice."""
+    """What a site shows in the clear beside its masked vector, by its own choice.
+
+    `seconds`: exact only from a site that shows its image counts too; from others on the grid of `coarse_seconds`.
+    """
 
     seconds: float
     spent: Spent | None = None
     figures: OwnFigures | None = None
     counts: dict[str, int] | None = None
+
+
+def coarse_seconds(seconds: float) -> float:
+    """`seconds` up to the next power of two, from 1 on: a public grid.
+
+    How long a round takes grows with the patients drawn. What is still visible is the order of magnitude, as it is to
+    anyone who watches when the reply comes.
+    """
+    return float(2 ** max(0, math.ceil(math.log2(max(seconds, 1.0)))))
 
 
 SHOWN_LABEL = "konsil/shown/v1"
@@ -144,7 +165,8 @@ class Answered(Record, frozen=True, tag="answered"):
 
 
 class Refused(Record, frozen=True, tag="refused"):
-    """The site does not do it, and says why to the person who must act. `rule` is set if its policy says no."""
+    """The site does not do it, and says why to the person who must act. `rule` is set if its policy says no;
+    `passing` if the same request may be answered later: it waits for approval, or for the end of quiet hours."""
 
     what: str
     expected: str
@@ -152,12 +174,16 @@ class Refused(Record, frozen=True, tag="refused"):
     do: str
     rule: str = ""
     site: str = ""
+    passing: bool = False
 
     @classmethod
     def of(cls, error: KonsilError, site: str) -> "Refused":
         """The refusal that tells what `error` says."""
         rule = error.rule if isinstance(error, RefusalError) else ""
-        return cls(what=error.what, expected=error.expected, got=error.got, do=error.do, rule=rule, site=site)
+        passing = bool(getattr(error, "passing", False))
+        return cls(
+            what=error.what, expected=error.expected, got=error.got, do=error.do, rule=rule, site=site, passing=passing
+        )
 
     @property
     def reason(self) -> str:
@@ -179,14 +205,69 @@ class Reply(Record, frozen=True):
     version: int = VERSION
 
 
+class Receipt(Record, frozen=True):
+    """One reply as the coordinator got it, for its log: what a hospital holds against its own audit log.
+
+    `purpose` as in that log: "join", the plan's step, "unmask", or "refusal".
+    """
+
+    at: str
+    site: str
+    run: str
+    round: int
+    purpose: str
+    sha256: str
+    bytes: int
+    version: int = 1
+
+
 class _Version(Record, frozen=True, forbid_unknown_fields=False):
     version: int
 
 
-def read_request(data: bytes) -> Join | Step | Unmask:
-    """The request in `data`; raises PeerError if it is of another version or malformed."""
+class _PlanHead(Record, frozen=True, forbid_unknown_fields=False):
+    run: str = ""
+    round: int = 0
+
+
+class _JoinOrStep(Record, frozen=True, forbid_unknown_fields=False):
+    type: str = ""
+    run: str = ""
+    plan: _PlanHead = _PlanHead()
+
+
+class _Peeked(Record, frozen=True, forbid_unknown_fields=False):
+    version: int
+    body: _JoinOrStep = _JoinOrStep()
+
+
+class Heading(NamedTuple):
+    """What a request says it is: "join", a "step" of `run` and its round, or "unmask" (whose run is not told)."""
+
+    kind: str
+    run: str
+    round: int
+
+
+def peek(data: bytes) -> Heading:
+    """The heading of `data`, with the rest skipped and not built: whoever reads it whole has set a limit by it.
+
+    Raises PeerError if it is of another version or has no such shape.
+    """
     _check_version(data)
-    return unpack(Request, data).body
+    body = unpack(_Peeked, data).body
+    return Heading(body.type, body.plan.run or body.run, body.plan.round)
+
+
+def longest_step(parameters: int, sites: int) -> int:
+    """Bytes of the longest step for a model of so many parameters and a cohort of at most `sites`."""
+    return STEP_HEADER + 4 * parameters + LONGEST_RECORD * sites
+
+
+def read_request(data: bytes, *, limit: int = LIMIT) -> Join | Step | Unmask:
+    """The request in `data`, of at most `limit` bytes; raises PeerError if it is of another version or malformed."""
+    _check_version(data)
+    return unpack(Request, data, limit=limit).body
 
 
 def read_reply(data: bytes) -> Joined | Contributed | Answered | Refused:

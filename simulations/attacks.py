@@ -136,7 +136,7 @@ def _signed(attacker: Attacker, signer: Identity, roster: SignedRoster) -> Join:
 
 
 def _root(attacker: Attacker) -> Identity:
-    return Identity.from_private_bytes((attacker.federation.path / "root.key").read_bytes())
+    return attacker.federation.root_key()
 
 
 def _operator(attacker: Attacker) -> Identity:

@@ -16,8 +16,6 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from client.app import SITES
-from client.app import app as client_app
 from server.app import make_app
 from server.collect import GridLink
 from server.federation import create
@@ -31,6 +29,8 @@ from shared.files import write_atomically
 from shared.network import network_of
 from shared.study import Study
 from simulations.baselines import baselines
+from simulations.relay import SITES
+from simulations.relay import app as client_app
 from simulations.sites import SimulatedSite, check_archives, open_site
 
 

@@ -24,6 +24,8 @@ min_cohort = 2
 [evaluation]
 per_site_figures = true
 per_site_counts = true
+[studies]
+ask = false                 # whoever starts the simulation has agreed to its study
 """
 
 #: stage ("scan" or "decode"), done, in all

@@ -18,7 +18,8 @@ import shared.wire
 from client.audit import Audit
 from client.home import Home
 from client.ledger import Ledger
-from client.site import LONGEST_PART, Site
+from client.refusals import LONGEST_PART
+from client.site import Site
 from shared import messages
 from shared.errors import InputError, OperatorError, PeerError, SiteError
 from shared.messages import AnyTask, Contributed, EvaluateTask, Join, Joined, Refused, Step, Task, Unmask
@@ -39,8 +40,11 @@ PRIVATE = MINIMAL.replace(
 OPEN = "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[aggregation]\nmin_cohort = 2\n"
 
 
-def set_policy(local: LocalFederation, text: str, name: str = "alder") -> None:
-    (local.home(name).path / "policy.toml").write_text(text)
+NO_ASKING = "[studies]\nask = false\n"
+
+
+def set_policy(local: LocalFederation, text: str, name: str = "alder", *, studies: str = NO_ASKING) -> None:
+    (local.home(name).path / "policy.toml").write_text(f"{text}\n{studies}")
 
 
 @pytest.fixture
@@ -210,7 +214,7 @@ TASKS = {
     "class weights not the study's": ("train task", "class weights (1.0, 1.0)", "got (1000000.0, 1.0)"),
     "class weights that are no numbers": ("train task", "class weights (1.0, 1.0)", "got (nan, 1.0)"),
     "too few weights": ("weights", "finite numbers", "bytes, or others"),
-    "too many weights": ("weights", "finite numbers", "bytes, or others"),
+    "too many weights": ("Request message", "expected at most", "bytes"),
     "weights with a NaN": ("weights", "finite numbers", "bytes, or others"),
     "weights with an infinity": ("weights", "finite numbers", "bytes, or others"),
     "no weights at all": ("weights", "finite numbers", "got 0 bytes"),
@@ -452,7 +456,7 @@ def test_words_from_outside_are_kept_short_and_do_not_break_the_audit_log(
         found = refused(messages.read_reply(reply))
         assert all(len(part) <= LONGEST_PART for part in (found.what, found.expected, found.got, found.do))
     audit = Audit(local.home("alder").path / "audit.jsonl")
-    assert audit.verify() == 2
+    assert audit.verify() == 4, "what was refused, and the bytes that said so, twice"
     assert isinstance(stranger.say("alder", stranger.invitation), Joined), "the site still works"
 
 
@@ -581,6 +585,6 @@ def test_nothing_that_holds_a_secret_shows_it(attacker: Attacker) -> None:
     answer = site._rounds.answer(attacker.plan(SURVEY).digest(), b"")
     assert state is not None
     assert answer.secrets is not None
-    for shown in (repr(state), repr(answer), repr(site._agreement("attacked"))):
+    for shown in (repr(state), repr(answer), repr(site._joined("attacked"))):
         assert repr(state.key.private) not in shown
         assert not any(repr(seed) in shown for seed in answer.secrets.seeds if seed)

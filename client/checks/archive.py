@@ -1,0 +1,130 @@
+"""A first look at the archive: can the agent read it, is it DICOM, do the labels join?
+
+Bounded: at most SAMPLE files and SAMPLE_S seconds, headers only. Names of files are never told: they often hold names
+of patients.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from client.checks.context import Context, needed
+from client.dicom.catalog import Catalog, Entry
+from client.dicom.header import Header, read_header
+from client.dicom.keys import short_key
+from client.dicom.labels import Labels, read_labels
+from client.dicom.reasons import LeftOutError, Reason
+from shared.accounts import may
+from shared.checks import Check, fail, graded, ok, warn
+
+SAMPLE, SAMPLE_S = 200, 10.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a few files of the archive are: headers that read, files that are no DICOM, files that do not open."""
+
+    headers: tuple[Header, ...]
+    other: int
+    unreadable: int
+
+    @property
+    def files(self) -> int:
+        """All files looked at."""
+        return len(self.headers) + self.other + self.unreadable
+
+
+def sample(archive: Path, most: int = SAMPLE, seconds: float = SAMPLE_S) -> Sample:
+    """The first `most` files of `archive`, or those read within `seconds`."""
+    end, headers, other, unreadable = time.monotonic() + seconds, [], 0, 0
+    for path in islice(_files(archive), most):
+        try:
+            headers.append(read_header(path))
+        except LeftOutError as left_out:
+            unreadable += left_out.reason == Reason.UNREADABLE
+            other += left_out.reason != Reason.UNREADABLE
+        if time.monotonic() > end:
+            break
+    return Sample(tuple(headers), other, unreadable)
+
+
+def _files(archive: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(archive):
+        folders.sort()
+        yield from (path for name in sorted(names) if (path := Path(folder, name)).is_file())
+
+
+def archive_readable(context: Context) -> Check:
+    """The agent's user may read the archive, and it holds DICOM."""
+    archive = context.archive
+    if not archive.is_dir():
+        do = "Correct archive in site.toml, or mount it; in a service, bind it (deploy/README.md)."
+        return fail("archive", f"{archive} is not a folder", do)
+    paths = [archive, *islice(_files(archive), SAMPLE)]
+    denied = len(paths) - sum(may(context.agent, paths, os.R_OK))
+    if denied:
+        do = f"Let user {context.agent.name} read the archive (group or access list); read only is enough."
+        return fail("archive", f"{context.agent.name} may not read {denied} of {len(paths)} files looked at", do)
+    found = sample(archive)
+    told = f"{len(found.headers)} of {found.files} files looked at are DICOM"
+    if not found.headers:
+        return fail("archive", told, "Point archive at the folder that holds the images.")
+    do = "Look at them: konsil-client scan says what is left out and why."
+    return graded("archive", found.unreadable, warn_at=0, fail_at=found.files - 1, found=told, do=do)
+
+
+def labels_join(context: Context) -> Check:
+    """The label file belongs to this archive: images of the catalog, or of a sample, have rows in it."""
+    key = needed(lambda: context.home.archive_key, "keys/archive.key cannot be used")
+    table = read_labels(context.home.path / context.site.labels, key)
+    if known := _usable_entries(context):
+        return _joined(table, known, "in the catalog")
+    return _joined(table, [_entry(header, key) for header in sample(context.archive).headers], "looked at")
+
+
+def _joined(table: Labels, entries: list[Entry], where: str) -> Check:
+    labelled = sum(not isinstance(table.of(entry), Reason) for entry in entries)
+    found = f"{labelled} of {len(entries)} images {where} have a label; {table.rows} rows"
+    if not entries or labelled:
+        return ok("labels", found) if entries else warn("labels", "no image to join them with", "See the archive.")
+    do = "Check that the file is this archive's and that its identifiers are those inside the DICOM files."
+    return fail("labels", found, do)
+
+
+def _entry(header: Header, key: bytes) -> Entry:
+    """What the label file is matched against, hashed as the scan does."""
+    return Entry(
+        file=b"",
+        size=0,
+        mtime_ns=0,
+        inode=0,
+        sop=short_key(key, "sop", header.sop_uid),
+        series=short_key(key, "series", header.series_uid),
+        study=short_key(key, "study", header.study_uid),
+        accession=short_key(key, "accession", header.accession),
+        bare_patient=short_key(key, "bare-patient", header.patient_id),
+    )
+
+
+def catalog_path(context: Context) -> Path:
+    """Where Catalog.of keeps this archive's catalog, without making one: the doctor may run as root."""
+    name = hashlib.sha256(os.fsencode(context.archive.resolve())).hexdigest()[:16]
+    return context.home.path / "archive" / name / "catalog.sqlite"
+
+
+def usable_images(context: Context) -> int | None:
+    """Files without a fault of their own in the catalog; None before the first scan."""
+    entries = _usable_entries(context)
+    return None if entries is None else len(entries)
+
+
+def _usable_entries(context: Context) -> list[Entry] | None:
+    path = catalog_path(context)
+    if not path.exists():
+        return None
+    with Catalog(path) as catalog:
+        return [entry for entry in catalog.entries().values() if not entry.fault]

@@ -1,0 +1,1 @@
+"""The commands of konsil-client, one module per group."""

@@ -1,0 +1,103 @@
+"""Run the installed relay for every message the SuperNode has, in one process that lives on.
+
+Flower's own way (`flwr-clientapp`) starts a process per message, installs the bundle that came with the run and imports
+its code. Flower also lets an outside process do that work (`--isolation process`); this is that process, and it does
+less: the bundle is neither installed nor opened. Nothing that arrives from outside is executed, and nothing is imported
+per message.
+
+Guarantees: one message at a time; tasks are taken with the shared secret that only this user can read; a failing
+message is answered as failed and stops nothing.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+from flwr.app import Message
+from flwr.app.error import Error
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from shared.errors import KonsilError
+from shared.journal import tell
+
+#: Seconds between looks for a message, on loopback.
+POLL_S = 0.1
+_ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where the SuperNode's Runtime API listens on this host, and the secret it shares with us."""
+
+    address: str
+    secret: bytes
+
+    def taker(self) -> RuntimeHttpClient:
+        """A client that may take tasks."""
+        return self._client(SuperExecAuthHttpInterceptor(master_secret=self.secret, protected_methods=_ACQUIRE))
+
+    def worker(self, token: str) -> RuntimeHttpClient:
+        """A client that may do the task of `token`."""
+        return self._client(RuntimeTokenHttpInterceptor(token))
+
+    def _client(self, authority: ProtobufClientInterceptor) -> RuntimeHttpClient:
+        return RuntimeHttpClient.from_server_address(
+            server_address=self.address,
+            insecure=True,  # loopback
+            root_certificates=None,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), authority],
+            retry_invoker=make_simple_http_retry_invoker(),
+        )
+
+
+def execute(runtime: Runtime, app: ClientApp, stop: threading.Event, *, done: Callable[[], None]) -> None:
+    """Answer messages by `app` until `stop` is set; `done` is called after each."""
+    taker = runtime.taker()
+    request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+    while not stop.is_set():
+        try:
+            found = taker.AcquireTask(request)
+        except (httpx.HTTPError, OSError) as error:  # the SuperNode is starting, or died: its supervisor knows
+            tell("supernode not answering", why=type(error).__name__)
+            stop.wait(1.0)
+            continue
+        if not found.token:
+            stop.wait(POLL_S)
+            continue
+        _do(runtime, found.token, app)
+        done()
+
+
+def _do(runtime: Runtime, token: str, app: ClientApp) -> None:
+    """One task, from its message to its reply."""
+    worker = runtime.worker(token)
+    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(worker))
+    heartbeat.start()
+    try:
+        message, context, _, _ = pull_task_input(worker)  # the bundle stays in its box
+        try:
+            reply = app(message=message, context=context)
+        except KonsilError as error:
+            tell("not relayed", why=type(error).__name__)
+            reply = Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="not relayed"), reply_to=message)
+        push_message(worker, reply, context)
+        push_task_output(worker, context, SubStatus.COMPLETED, "")
+    except (httpx.HTTPError, RuntimeError) as error:
+        tell("message lost", why=type(error).__name__)
+    finally:
+        heartbeat.stop()
+        worker.close()

@@ -1,0 +1,80 @@
+"""Who takes part in a run, who does not, and who may yet: the coordinator's book of its hospitals. No I/O.
+
+A hospital that declined for good is not asked again. One that said no for now (its people have not decided, or it is in
+quiet hours) waits: it is asked again, but no more often than every ASK_AGAIN_S.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from shared.secagg.joining import JoinRecord
+
+#: Seconds between two invitations to a hospital that said no for now.
+ASK_AGAIN_S = 3.0
+
+
+class Waiting(NamedTuple):
+    """A hospital (its node, where no name is known) that said no for now: why, and when (monotonic seconds)."""
+
+    name: str
+    reason: str
+    asked: float
+
+
+@dataclass
+class Members:
+    """Who has joined the run: the signed join record and the Flower node behind each name."""
+
+    expected: tuple[str, ...] = ()
+    records: dict[str, JoinRecord] = field(default_factory=dict)
+    nodes: dict[str, int] = field(default_factory=dict)
+    #: names whose policy refuses parts of this study, with the rule's sentence, by step
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: names (nodes, where no name is known) that take no part in this run, and why
+    declined: dict[str, str] = field(default_factory=dict)
+    #: nodes that said no for now
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    turned_away: set[int] = field(default_factory=set)
+
+    def cohort(self, step: str) -> tuple[str, ...]:
+        """The names to ask for `step`, sorted."""
+        return tuple(sorted(name for name in self.records if (name, step) not in self.refused))
+
+    @property
+    def undecided(self) -> int:
+        """How many hospitals of the roster are neither in nor have declined for good."""
+        return len(self.expected) - len({*self.records, *self.declined})
+
+    def to_invite(self, node: int, now: float) -> bool:
+        """Whether `node` is to be asked to join now."""
+        waits = self.waiting.get(node)
+        known = node in self.turned_away or node in self.nodes.values()
+        return not known and (waits is None or now - waits.asked >= ASK_AGAIN_S)
+
+    def admit(self, record: JoinRecord, node: int) -> None:
+        """`record`, checked by the caller, came from `node`."""
+        self.declined.pop(record.site, None)
+        self.waiting.pop(node, None)
+        self.nodes[record.site] = node
+        self.records[record.site] = record
+
+    def turn_away(self, node: int, name: str, reason: str) -> None:
+        """Never ask `node` again."""
+        self.waiting.pop(node, None)
+        self.turned_away.add(node)
+        self.declined[name] = reason
+
+    def lose(self, name: str) -> None:
+        """A silent hospital is invited again before the next round; until it answers, nobody waits for it."""
+        self.records.pop(name, None)
+        self.nodes.pop(name, None)
+
+    def absent(self, step: str) -> dict[str, str]:
+        """Who is not asked for `step`, and why."""
+        waits = {waiting.name: waiting.reason for waiting in self.waiting.values()}
+        gone = {
+            name: self.declined.get(name) or waits.get(name) or "has not joined"
+            for name in self.expected
+            if name not in self.records
+        }
+        return gone | {site: reason for (site, at), reason in self.refused.items() if at == step}

@@ -1,0 +1,1 @@
+"""What the doctor of the coordinator looks at, one small function per thing."""

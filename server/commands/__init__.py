@@ -1,0 +1,1 @@
+"""The commands of konsil-server, one noun per file."""

@@ -1,0 +1,122 @@
+"""Work through the queue of runs, one after the other: `python -m server.conductor DIR`.
+
+A Konsil run outlives Flower runs: Flower's ends when a process of it dies; ours then goes on in a new one, from its
+last checkpoint. Guarantees: one run at a time; a run whose process died is started again; one that dies again and again
+without finishing a round is ended as failed, with a reason.
+"""
+
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from server.checkpoints import Checkpoints
+from server.control import Control, control
+from server.history import History
+from server.home import ServerHome
+from server.nodes import match_roster
+from server.turn import LOCK, is_held
+from shared.console import run_main
+from shared.errors import KonsilError
+from shared.journal import tell
+from shared.supervise import stop_on_signals
+
+TICK_S = 0.5
+NODES_S = 2.0
+#: Seconds Flower may take from StartRun to a living ServerApp.
+STARTING_S = 90.0
+#: Starts in a row without a finished round before a run is given up.
+MOST_STARTS = 6
+
+
+@dataclass
+class _Current:
+    """The Flower run that conducts the run at hand."""
+
+    run: str
+    flower: int
+    since: float = field(default_factory=time.monotonic)
+    seen_alive: bool = False
+
+
+class Conductor:
+    """The queue of `home`; `tick` looks once."""
+
+    def __init__(self, home: ServerHome) -> None:
+        self._home, self._history = home, History(home.history)
+        self._current: _Current | None = None
+        self._nodes_due = 0.0
+        #: starts since the run's last new checkpoint, and that checkpoint's round
+        self._tries, self._round = 0, -1
+
+    def tick(self) -> None:
+        """Do what is due. Raises httpx.HTTPError while the SuperLink is away."""
+        with control(self._home) as link:
+            if time.monotonic() >= self._nodes_due:
+                match_roster(self._home, link)
+                self._nodes_due = time.monotonic() + NODES_S
+            self._drop_cancelled(link)
+            line = self._history.next()
+            if line is not None and not self._alive(line.run):
+                self._start(line.run, link)
+
+    def _drop_cancelled(self, link: Control) -> None:
+        current = self._current
+        if current is not None and self._history.run(current.run).state == "cancelled":
+            link.stop(current.flower)
+            self._current = None
+
+    def _alive(self, run: str) -> bool:
+        """Whether a process conducts `run`, or will in a moment."""
+        current = self._current
+        if is_held(self._home.runs / run / LOCK):
+            if current is not None:
+                current.seen_alive = True
+            return True
+        if current is None or current.run != run:
+            return False
+        return not current.seen_alive and time.monotonic() - current.since < STARTING_S
+
+    def _start(self, run: str, link: Control) -> None:
+        if self._current is not None and self._current.run == run:
+            tell("conducting process died", run=run)
+            with suppress(httpx.HTTPError):
+                link.stop(self._current.flower)
+        else:
+            self._tries = 0
+        if self._hopeless(run):
+            self._history.end(run, "failed", f"its process died {MOST_STARTS} times without finishing a round")
+            return
+        self._current = _Current(run, link.start(run))
+        tell("run started", run=run, flower=str(self._current.flower), attempt=self._tries)
+
+    def _hopeless(self, run: str) -> bool:
+        """Count this start; whether there were too many since the last round."""
+        newest = Checkpoints(self._home.runs / run / "checkpoints").last_round()
+        self._tries = self._tries + 1 if newest == self._round else 1
+        self._round = newest
+        return self._tries > MOST_STARTS
+
+
+def serve(home: ServerHome) -> None:
+    """Work until SIGTERM."""
+    stop = stop_on_signals()
+    conductor, away = Conductor(home), False
+    while not stop.wait(TICK_S):
+        try:
+            conductor.tick()
+            away = False
+        except httpx.HTTPError as error:
+            if not away:
+                tell("superlink away", why=type(error).__name__)
+            away = True
+        except KonsilError as error:
+            tell("conductor", trouble=str(error))
+            stop.wait(5.0)
+
+
+if __name__ == "__main__":
+    run_main("konsil-server conductor", lambda: serve(ServerHome(Path(sys.argv[1]).resolve())))

@@ -1,0 +1,52 @@
+"""Keep the SuperLink's nodes equal to the roster's, and say who is connected.
+
+Guarantees: only node keys of the roster in force can connect; a hospital that was removed, or whose node key changed,
+is out at the next look. nodes.json tells the page and `status` who is online; it decides nothing.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from server.control import Control
+from server.home import ServerHome
+from shared.files import write_atomically
+from shared.wire import Record
+
+
+class NodeLine(Record, frozen=True):
+    """One hospital's node: Flower's number of it, and whether it is connected, since when (ISO, UTC)."""
+
+    number: int
+    online: bool
+    since: str
+
+
+def nodes_file(home: ServerHome) -> Path:
+    """Where `match_roster` writes what it found."""
+    return home.path / "nodes.json"
+
+
+def match_roster(home: ServerHome, control: Control) -> dict[str, NodeLine]:
+    """Register who is missing, unregister who is no member; returns the members' nodes by name."""
+    wanted = {entry.node_key: entry.name for entry in home.federation.roster.entries if entry.node_key}
+    found = {node.key: node for node in control.nodes()}
+    for key, node in found.items():
+        if key not in wanted:
+            control.unregister(node.number)
+    for key, name in wanted.items():
+        if key not in found:
+            control.register(key, name)
+    lines = {
+        wanted[node.key]: NodeLine(number=node.number, online=node.online, since=node.since)
+        for node in control.nodes()
+        if node.key in wanted
+    }
+    write_atomically(nodes_file(home), msgspec.json.encode(lines))
+    return lines
+
+
+def read_nodes(home: ServerHome) -> dict[str, NodeLine]:
+    """What `match_roster` wrote last; empty before the first time."""
+    path = nodes_file(home)
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, NodeLine]) if path.exists() else {}

@@ -1,0 +1,59 @@
+"""One start of a queued run, inside the ServerApp: from its last checkpoint to its end.
+
+Guarantees: at most one process conducts a run (a lock that dies with its holder); whatever ends it is in the history,
+unless it was killed: then the history says `running`, the lock is free, and the conductor starts it again.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from server.collect import Link
+from server.history import Diary, History
+from server.home import ServerHome
+from server.models import publish_model
+from server.run import conduct, enter_run
+from shared.errors import KonsilError, OperatorError
+from shared.study import read_study
+
+LOCK = "lock"
+
+
+def take_turn(home: ServerHome, run: str, link: Link) -> None:
+    """Conduct `run` over `link` until it is over."""
+    history = History(home.history)
+    folder = home.runs / history.run(run).run
+    with held(folder / LOCK):
+        starts = history.start(run)
+        try:
+            start = enter_run(folder, read_study(folder / "study.toml"), run, starts=starts)
+            result = conduct(start, link, home.federation, Diary(history, run))
+            if result.status == "finished":
+                publish_model(home, folder)
+            history.end(run, result.status, result.because)
+        except KonsilError as error:
+            history.end(run, "failed", str(error))
+            raise
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock at `path`; raises OperatorError where another process has it."""
+    with path.open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OperatorError(
+                f"run {path.parent.name}", expected="no other process that conducts it", got="one", do="Let it work."
+            ) from None
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock at `path`."""
+    try:
+        with held(path):
+            return False
+    except OperatorError:
+        return True

@@ -1,0 +1,1 @@
+"""The operator's page: runs, hospitals, models. Rendered here, without scripts, nothing loaded from elsewhere."""

@@ -1,0 +1,107 @@
+"""Preflight checks: what was found, and what to do about it.
+
+Guarantees of `examine`: every check of the tuple gives one `Check`, in order; one that raises becomes a failed check
+and stops no other; of an exception that is not ours only the kind is told, because its text could hold a path with a
+patient's name. No I/O here: the functions that are handed in do it.
+
+    >>> render((ok("disk", "40 GiB free"), fail("clock", "310 s ahead", "Start the time service.")))
+    'ok    disk: 40 GiB free\\nfail  clock: 310 s ahead\\n      Start the time service.\\n1 of 2 checks failed'
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import msgspec
+
+from shared.errors import KonsilError
+
+State = Literal["ok", "warn", "fail"]
+ContextT = TypeVar("ContextT")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: its `name`, whether it will do, what was `found`, and what to `do` unless it is ok."""
+
+    name: str
+    state: State
+    found: str
+    do: str = ""
+
+
+class NotCheckedError(Exception):
+    """Nothing can be said here because of something that another check tells of."""
+
+
+def ok(name: str, found: str) -> Check:
+    """Nothing to do."""
+    return Check(name, "ok", found)
+
+
+def warn(name: str, found: str, do: str) -> Check:
+    """It will work, but somebody should act."""
+    return Check(name, "warn", found, do)
+
+
+def fail(name: str, found: str, do: str) -> Check:
+    """It will not work, or a promise would not hold."""
+    return Check(name, "fail", found, do)
+
+
+def graded(name: str, value: float, *, warn_at: float, fail_at: float, found: str, do: str) -> Check:
+    """fail beyond `fail_at`, warn beyond `warn_at`, else ok. Beyond is above, or below where fail_at < warn_at."""
+    sign = 1 if fail_at > warn_at else -1
+    if sign * value > sign * fail_at:
+        return fail(name, found, do)
+    return warn(name, found, do) if sign * value > sign * warn_at else ok(name, found)
+
+
+def examine(context: ContextT, checks: Iterable[Callable[[ContextT], Check]]) -> tuple[Check, ...]:
+    """The outcome of every check on `context`, in order."""
+    return tuple(_one(context, check) for check in checks)
+
+
+def _one(context: ContextT, check: Callable[[ContextT], Check]) -> Check:
+    name = getattr(check, "__name__", "check").replace("_", " ")
+    try:
+        return check(context)
+    except NotCheckedError as reason:
+        return warn(name, f"not checked: {reason}", "Correct what it depends on, then run the doctor again.")
+    except KonsilError as error:
+        return fail(name, _without_advice(error), error.do or "Correct it, then run the doctor again.")
+    except OSError as error:
+        return fail(name, error.strerror or type(error).__name__, "Check that the file or device is there and allowed.")
+    except Exception as error:  # noqa: BLE001  the other checks must still run
+        return fail(
+            name, f"an error of the doctor itself, {type(error).__name__}", "Report it to Konsil's maintainers."
+        )
+
+
+def _without_advice(error: KonsilError) -> str:
+    """The message of `error` up to what to do, which has a line of its own."""
+    return str(error).removesuffix(error.do).rstrip(" .")
+
+
+def passed(checks: Iterable[Check]) -> bool:
+    """Whether none failed."""
+    return all(check.state != "fail" for check in checks)
+
+
+def render(checks: Sequence[Check]) -> str:
+    """One line per check, with what to do below it, and a last line that counts."""
+    lines = []
+    for check in checks:
+        lines.append(f"{check.state:<5} {check.name}: {check.found}")
+        if check.state != "ok":
+            lines.append(f"      {check.do}")
+    failed = sum(check.state == "fail" for check in checks)
+    warned = sum(check.state == "warn" for check in checks)
+    if failed:
+        return "\n".join([*lines, f"{failed} of {len(checks)} checks failed"])
+    return "\n".join([*lines, f"ready: {len(checks)} checks, {warned} warnings"])
+
+
+def json_lines(checks: Iterable[Check]) -> str:
+    """One JSON object per check, each on a line of its own."""
+    return "\n".join(msgspec.json.encode(check).decode() for check in checks)

@@ -1,0 +1,140 @@
+"""Keep programs running: start them, restart the dead with back-off, stop all of them cleanly.
+
+Guarantees: a program that dies is started again after 1, 2, 4, … 60 seconds (from 1 again once it held for a minute);
+when this process stops, or is killed, so do they (shared/leash); on stopping each has its grace to finish, in reverse
+order of starting, then it is killed. Every start, death and stop is one line of the journal.
+"""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from shared.journal import tell
+
+SHORTEST_S, LONGEST_S = 1.0, 60.0
+#: A program that ran this long was well; the next restart is quick again.
+WELL_S = 60.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run: `command` (absolute path first) as `user`, with `env` beside ours.
+
+    `read` gets each line it prints (from a thread of its own); without it the lines go where ours go.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    user: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    read: Callable[[str], None] | None = None
+    grace_s: float = 30.0
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    """A command of this very Python, not shadowed by what lies in the working folder."""
+    return (sys.executable, "-P", "-m", *arguments)
+
+
+def script(name: str) -> str:
+    """The console script `name` beside this Python."""
+    return str(Path(sys.executable).parent / name)
+
+
+class _Child:
+    """One program and the process that runs it now."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.process: subprocess.Popen[str] | None = None
+        self._wait_s, self._started, self._due = SHORTEST_S, 0.0, 0.0
+
+    def look(self) -> None:
+        """Start it if it is due; note its death."""
+        if self.process is None:
+            if time.monotonic() >= self._due:
+                self._start()
+        elif (status := self.process.poll()) is not None:
+            lived = time.monotonic() - self._started
+            self._wait_s = SHORTEST_S if lived >= WELL_S else min(2 * self._wait_s, LONGEST_S)
+            self._due, self.process = time.monotonic() + self._wait_s / 2, None
+            tell("died", program=self.program.name, status=status, seconds=round(lived, 1), again_in_s=self._wait_s / 2)
+
+    def _start(self) -> None:
+        program = self.program
+        user = program.user or None
+        self.process = subprocess.Popen(  # noqa: S603  our own programs, no shell
+            python("shared.leash", str(os.getpid()), *program.command),
+            env={**os.environ, "PATH": _path(), **program.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if program.read else None,
+            stderr=subprocess.STDOUT if program.read else None,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a Ctrl-C is ours to hand on
+            umask=0o077,
+            user=user,
+            group=_group(user) if user else None,
+            extra_groups=[] if user else None,
+        )
+        self._started = time.monotonic()
+        if program.read and self.process.stdout:
+            threading.Thread(target=_drain, args=(self.process.stdout, program.read), daemon=True).start()
+        tell("started", program=program.name, pid=self.process.pid)
+
+    def stop(self) -> None:
+        """Ask it to end, wait for its grace, then kill it and whatever it started."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(self.program.grace_s)
+            tell("stopped", program=self.program.name)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            tell("killed", program=self.program.name, after_s=self.program.grace_s)
+
+
+def _path() -> str:
+    """PATH with the scripts beside this Python first: Flower's programs start each other by name."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
+def _group(user: str) -> int:
+    return pwd.getpwnam(user).pw_gid
+
+
+def _drain(lines: IO[str], read: Callable[[str], None]) -> None:
+    for line in lines:
+        read(line.rstrip("\n"))
+
+
+def supervise(programs: Sequence[Program], *, stop: threading.Event, tick: Callable[[], None] = lambda: None) -> None:
+    """Run `programs` until `stop` is set; `tick` is called between looks. Call from the main thread."""
+    children = [_Child(program) for program in programs]
+    try:
+        while not stop.wait(POLL_S):
+            for child in children:
+                child.look()
+            tick()
+    finally:
+        for child in reversed(children):
+            child.stop()
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set. Call from the main thread."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
