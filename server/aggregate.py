@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from server.collect import Arrival, Link
 from server.attendance import Members, Waiting
+from server.collect import Arrival, Link
 from server.receipts import Receipts
 from server.text import printable
 from shared import messages
 from shared.accounting import noise_multiplier, planned_steps
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, OperatorError, PeerError
+from shared.layout import layout_for
 from shared.messages import (
     STEP_OF,
     Answered,
@@ -34,8 +35,6 @@ from shared.messages import (
     Unmask,
     payload_digest,
 )
-from shared.network import network_of
-from shared.parameters import layout_of
 from shared.reasons import Reason
 from shared.secagg.collector import Collector
 from shared.secagg.joining import JoinRecord, check_join
@@ -99,7 +98,7 @@ class Aggregator:
         self._link, self._invitation, self._roster, self._receipts = link, invitation, roster, receipts
         self._hash = study_hash(invitation.study)
         self.study, self.run = invitation.study, invitation.run
-        self.parameters = layout_of(network_of(invitation.study)).size
+        self.parameters = layout_for(invitation.study).size
         self.expected = tuple(entry.name for entry in roster.entries)
         self.members = Members(self.expected)
         self.traffic = Traffic()

@@ -7,7 +7,7 @@ same host needs nothing new at a hospital: what it pinned is the authority.
 The caller keeps the authority's private key offline and writes every private key with mode 0600.
 
     >>> from datetime import UTC, datetime
-    >>> now = datetime.now(UTC)
+    >>> now = datetime.now(UTC).replace(microsecond=0)
     >>> key, server = new_key(), new_key()
     >>> authority = new_authority(key, now)
     >>> certificate = server_certificate(key, authority, server, host="konsil.example", now=now, days=365)

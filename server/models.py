@@ -39,10 +39,10 @@ from shared.crypto.identity import Identity
 from shared.crypto.roster import SignedRoster
 from shared.errors import InputError, PeerError, SiteError
 from shared.files import sync_folder, write_atomically
-from shared.network import network_of
-from shared.parameters import layout_of, load_weights
+from shared.layout import layout_for
 from shared.study import Study, parse_study, study_hash
 from shared.version import versions
+from shared.weights import load_weights
 from shared.wire import unpack
 
 __all__ = ["Manifest", "Published", "models", "publish_model", "verify_model"]
@@ -154,7 +154,7 @@ def _check_weights(manifest: Manifest, study: Study, data: bytes) -> None:
         except msgspec.DecodeError as error:
             raise PeerError(f"{file}: study", expected="the study", got=str(error)) from None
         same(f"{file}: study", manifest.study_hash, study_hash(found).hex())
-        load_weights(layout_of(network_of(study)), data, file)
+        load_weights(layout_for(study), data, file)
 
 
 class _Header(msgspec.Struct, frozen=True):

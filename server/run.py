@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from server.aggregate import Aggregator
 from server.checkpoints import Checkpoint, Checkpoints, Memory
@@ -24,9 +23,9 @@ from server.report.result import Result, write_result
 from server.strategies import fedavg
 from shared.errors import InputError, OperatorError
 from shared.files import write_atomically
-from shared.network import network_of
-from shared.parameters import layout_of, save_weights, to_vector
+from shared.layout import begin, layout_for
 from shared.study import Study, study_hash
+from shared.weights import save_weights
 from shared.wire import Record
 
 
@@ -102,7 +101,7 @@ def _read_id(path: Path, run: str) -> RunId:
 
 
 def _fresh(study: Study, run: str) -> Checkpoint:
-    weights = to_vector(network_of(study)).astype(np.float32)
+    _, weights = begin(study)
     memory = Memory(run=run, study_hash=study_hash(study).hex())
     return Checkpoint(memory, fedavg.init(weights), weights)
 
@@ -131,5 +130,4 @@ def _write_model(folder: Path, study: Study, outcome: Outcome) -> None:
         return
     memory = outcome.checkpoint.memory
     metadata = {"run": memory.run, "round": str(memory.best_round), "study": msgspec.json.encode(study).decode()}
-    layout = layout_of(network_of(study))
-    write_atomically(folder / "model.safetensors", save_weights(layout, outcome.checkpoint.best, metadata))
+    write_atomically(folder / "model.safetensors", save_weights(layout_for(study), outcome.checkpoint.best, metadata))

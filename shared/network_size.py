@@ -1,14 +1,12 @@
 """How large a study's model is, without keeping it: parameters, and bytes on the line per round."""
 
+from shared.layout import layout_for
 from shared.study import Study
 
 
 def parameters_of(study: Study) -> int:
-    """Weights of the study's network. Imports torch and builds the network once."""
-    from shared.network import network_of  # noqa: PLC0415  torch takes seconds, and only this needs it
-    from shared.parameters import layout_of  # noqa: PLC0415
-
-    return layout_of(network_of(study)).size
+    """Weights of the study's network. Builds the network once."""
+    return layout_for(study).size
 
 
 def bytes_per_round(study: Study) -> int:

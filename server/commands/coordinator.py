@@ -22,7 +22,7 @@ from server.text import printable
 from shared.accounting import noise_multiplier
 from shared.errors import InputError, OperatorError
 from shared.files import write_atomically
-from shared.network import network_of
+from shared.layout import layout_for
 from shared.study import Study, read_study
 from shared.supervise import Program, python, stop_on_signals, supervise
 from shared.wire import Record
@@ -73,7 +73,7 @@ def run(
 def _enqueue(home: ServerHome, history: History, path: Path) -> str:
     """A new run of the study at `path`. Raises InputError for what cannot work, before any hospital is asked."""
     study = read_study(path)
-    network_of(study)
+    layout_for(study)
     noise_multiplier(study)
     _check_members(home, study)
     name = new_run(study)

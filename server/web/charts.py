@@ -27,8 +27,9 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """`dots` are the figures, `line` the same as points of a polyline; `words` says what it shows."""
+    """`subject` over the rounds, in `words`; `dots` are the figures, `line` the same as points of a polyline."""
 
+    subject: str
     words: str
     line: str
     dots: tuple[tuple[float, float], ...]
@@ -54,7 +55,8 @@ def chart(subject: str, points: Sequence[tuple[int, float | None]]) -> Chart | N
 
     dots = tuple((x(place), y(value)) for place, value in known)
     return Chart(
-        words=_words(subject, known),
+        subject=subject,
+        words=_words(known),
         line=" ".join(f"{a},{b}" for a, b in dots),
         dots=dots if len(dots) <= 60 else dots[-1:],
         across=tuple(Tick(x(place), f"{place:.0f}") for place in across),
@@ -62,13 +64,13 @@ def chart(subject: str, points: Sequence[tuple[int, float | None]]) -> Chart | N
     )
 
 
-def _words(subject: str, known: Sequence[tuple[int, float]]) -> str:
+def _words(known: Sequence[tuple[int, float]]) -> str:
     (first, begin), (last, end) = known[0], known[-1]
     if first == last:
-        return f"{subject}: {number(begin)} in round {first}."
+        return f"{number(begin)} in round {first}."
     high, low = max(known, key=lambda pair: pair[1]), min(known, key=lambda pair: pair[1])
     span = f"highest {number(high[1])} in round {high[0]}, lowest {number(low[1])} in round {low[0]}"
-    return f"{subject}: {number(begin)} in round {first}, {number(end)} in round {last}; {span}."
+    return f"{number(begin)} in round {first}, {number(end)} in round {last}; {span}."
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -17,7 +17,7 @@ Presence = Literal["in", "out", "not yet"]
 
 @dataclass(frozen=True)
 class Round:
-    """One round that ended, when, and which of the hospitals known by then did not train."""
+    """One round that ended, when, and which of the run's hospitals did not train."""
 
     at: str
     event: seen.RoundFinished
@@ -121,8 +121,7 @@ class _Fold:
                 self._move(name, "in", at, "")
         for name, epsilon in event.epsilon.items():
             self.sites[name] = replace(self._site(name), epsilon=epsilon)
-        missing = tuple(sorted(set(self.sites) - set(event.trained)))
-        self.rounds[event.round] = Round(at, event, missing)
+        self.rounds[event.round] = Round(at, event, ())
         self.round, self.step = event.round, None
 
     def _move(self, name: str, presence: Presence, at: str, why: str) -> None:
@@ -140,9 +139,9 @@ def view_of(line: RunLine, moments: Iterable[Moment], expected: Iterable[str] = 
     fold = _Fold()
     for moment in moments:
         fold.take(moment.at, moment.event)
-    rounds = tuple(fold.rounds[number] for number in sorted(fold.rounds))
-    trained = [name for one in rounds for name in one.event.trained]
     sites = fold.sites | {name: Site(name) for name in expected if name not in fold.sites}
+    rounds = tuple(_complete(fold.rounds[number], sites) for number in sorted(fold.rounds))
+    trained = [name for one in rounds for name in one.event.trained]
     ordered = sorted(sites.values(), key=lambda site: (site.presence == "in", site.name))  # who is out comes first
     return RunView(
         line=line,
@@ -155,6 +154,10 @@ def view_of(line: RunLine, moments: Iterable[Moment], expected: Iterable[str] = 
         step=fold.step if line.state == "running" else None,
         left_s=_left(rounds, fold.planned, now) if line.state == "running" else None,
     )
+
+
+def _complete(one: Round, sites: Iterable[str]) -> Round:
+    return replace(one, missing=tuple(sorted(set(sites) - set(one.event.trained))))
 
 
 def _left(rounds: tuple[Round, ...], planned: int, now: str) -> float | None:

@@ -12,7 +12,7 @@ from server.history import History, RunLine
 from server.home import ServerHome
 from server.manifest import models
 from server.report.result import Result, read_result
-from server.web.charts import chart
+from server.web.charts import Chart, chart
 from server.web.guard import AUTO, session_of
 from server.web.hospitals import hospitals, read_nodes
 from server.web.overview import RunView, view_of
@@ -139,13 +139,10 @@ def _result(folder: Path) -> Result | None:
         return None
 
 
-def _charts(view: RunView) -> dict[str, object]:
-    rounds = view.rounds
-    found = {
-        "AUC": chart("AUC of the validation patients", [(r.event.round, r.event.auc) for r in rounds]),
-        "ε": chart("Largest ε of any hospital", [(r.event.round, r.worst_epsilon) for r in rounds]),
-    }
-    return {name: drawn for name, drawn in found.items() if drawn is not None}
+def _charts(view: RunView) -> list[Chart]:
+    judged = chart("AUC of the validation patients", [(one.event.round, one.event.auc) for one in view.rounds])
+    spent = chart("Largest ε of any hospital", [(one.event.round, one.worst_epsilon) for one in view.rounds])
+    return [drawn for drawn in (judged, spent) if drawn is not None]
 
 
 def _now() -> str:

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from client.agreement import open_agreement
 from client.commands.join import default_policy_text, fingerprint, join
 from client.commands.rotate import rotate
 from client.enrolment import last_request, request_path
 from client.home import Home, make_keys
 from client.node_home import NodeHome
 from client.policy import Policy
+from server.commands.federation import admit, init, invite
+from server.federation import Federation
 from shared.crypto.identity import Identity
 from shared.crypto.node_key import public_form
 from shared.enrolment import (
@@ -26,6 +29,7 @@ from shared.enrolment import (
     verify_rotation,
 )
 from shared.errors import InputError, KonsilError, SiteError
+from shared.study import MINIMAL, parse_study
 from shared.toml import parse_toml
 
 TOKEN = b"t" * 32
@@ -100,9 +104,8 @@ def test_the_request_proves_the_invite_and_shows_no_secret(house: House) -> None
     assert made.node_key == public_form(house.node.key.read_bytes())
     assert made.authority == authority_digest(INVITE.authority)
     text = request_path(house.home).read_text()
-    for secret in (TOKEN, *(house.home.path / "keys" / name for name in ("identity.key", "archive.key"))):
-        data = secret if isinstance(secret, bytes) else secret.read_bytes()
-        assert data.hex() not in text
+    for secret in (TOKEN, house.home.archive_key, house.home.identity.private_bytes()):
+        assert secret.hex() not in text
 
 
 def test_a_second_join_keeps_keys_and_what_people_wrote(house: House) -> None:
@@ -211,7 +214,6 @@ def test_root_gives_each_side_its_own_files_and_follows_no_link(house: House) ->
     assert (outside.stat().st_uid, twice.stat().st_uid) == (0, 0)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root sets users")
 def test_a_node_key_that_is_a_link_is_refused(house: House) -> None:
     house.join()
     house.node.key.rename(house.folder / "elsewhere")
@@ -271,3 +273,27 @@ def test_a_rotated_node_key_waits_for_the_finish(house: House) -> None:
     assert house.node.key.stat().st_mode & 0o077 == 0
     with pytest.raises(InputError, match="Begin with"):
         rotate(house.home.path, finish=True)
+
+
+def test_from_nothing_to_a_federation_that_grows_and_changes_keys(tmp_path: Path) -> None:
+    server, study = tmp_path / "fed", parse_study(MINIMAL)
+    init(server, "konsil.example")
+    homes = {}
+    for name in ("north", "south"):
+        (tmp_path / name).mkdir()
+        house = House(tmp_path / name)
+        invite([name], server)
+        join(server / "invites" / f"{name}.invite", house.archive, home=house.home.path, single_user=True)
+        admit([request_path(house.home)], server, fingerprint=fingerprint_of(request(house)))
+        homes[name] = house.home
+        for site, home in homes.items():  # each newcomer leaves those before it in order
+            open_agreement(home, Federation(server).invitation("run", study), site=site)
+    old = homes["north"].identity.public
+    rotate(homes["north"].path)
+    open_agreement(homes["north"], Federation(server).invitation("run", study), site="north")
+    assert homes["north"].identity.public == old
+    admit([request_path(homes["north"])], server, yes=True)
+    for site, home in homes.items():
+        open_agreement(home, Federation(server).invitation("run", study), site=site)
+    assert homes["north"].identity.public == Federation(server).roster.identity("north") != old
+    assert Federation(server).roster.entries[0].node_key.decode() == last_request(homes["north"]).node_key

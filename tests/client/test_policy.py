@@ -1,10 +1,16 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from client.policy import AggregationPolicy, Policy, PrivacyPolicy, judge, read_policy
+from client import rules
+from client.hours import HoursPolicy, quiet_until
+from client.policy import AggregationPolicy, Policy, PrivacyPolicy, read_policy
+from client.rules import PassingError, findings, judge, judge_cohort, judge_hours
 from shared.errors import InputError, RefusalError
-from shared.study import MINIMAL, parse_study
+from shared.messages import Refused
+from shared.study import MINIMAL, Study, parse_study
 
 OPEN = parse_study(MINIMAL)
 PRIVATE = parse_study(
@@ -14,9 +20,9 @@ PRIVATE = parse_study(
 )
 
 
-def refused(policy: Policy, study: object = OPEN) -> RefusalError:
+def refused(policy: Policy, study: Study = OPEN) -> RefusalError:
     with pytest.raises(RefusalError) as caught:
-        judge(policy, study)  # type: ignore[arg-type]
+        judge(policy, study)
     return caught.value
 
 
@@ -26,21 +32,126 @@ def test_privacy_off_needs_the_hospitals_leave() -> None:
     assert 'Set privacy.mode = "local" in the study' in str(error)
 
 
-def test_every_rule_names_itself_and_what_to_change() -> None:
-    strict = Policy(privacy=PrivacyPolicy(delta=1e-6))
-    assert refused(strict, PRIVATE).rule == "privacy.delta"
-    noisy = Policy(privacy=PrivacyPolicy(min_noise_multiplier=50.0))
-    assert refused(noisy, PRIVATE).rule == "privacy.min_noise_multiplier"
-    crowd = Policy(aggregation=AggregationPolicy(min_cohort=4))
-    assert refused(crowd, PRIVATE).rule == "aggregation.min_cohort"
+@pytest.mark.parametrize(
+    ("policy", "rule", "change"),
+    [
+        (Policy(privacy=PrivacyPolicy(delta=1e-6)), "privacy.delta", "Lower privacy.delta"),
+        (Policy(privacy=PrivacyPolicy(min_noise_multiplier=50.0)), "privacy.min_noise_multiplier", "Lower privacy.eps"),
+        (Policy(aggregation=AggregationPolicy(min_cohort=4)), "aggregation.min_cohort", "Raise federation.min_sites"),
+    ],
+)
+def test_every_rule_names_itself_and_what_to_change(policy: Policy, rule: str, change: str) -> None:
+    error = refused(policy, PRIVATE)
+    assert error.rule == rule
+    assert error.do.startswith(change)
+    assert not Refused.of(error, "alder").passing
+
+
+def test_a_weaker_protocol_than_the_policy_demands_is_refused() -> None:
+    strict = Policy(aggregation=AggregationPolicy(adversary="active"))
+    (found,) = [each for each in findings(strict, PRIVATE) if not each.holds]
+    assert found.rule == "aggregation.adversary"
+    assert found.change == 'Set aggregation.adversary = "active" in the study.'
+    assert rules.ADVERSARIES.index("active") > rules.ADVERSARIES.index("semi-honest")
 
 
 def test_the_default_policy_takes_a_private_study_over_three_hospitals() -> None:
     judge(Policy(), PRIVATE)
+    assert all(found.holds for found in findings(Policy(), PRIVATE))
 
 
-def test_unknown_rules_are_refused(tmp_path: Path) -> None:
+def test_a_target_that_no_noise_meets_is_a_broken_rule_and_no_crash() -> None:
+    hopeless = replace(PRIVATE, privacy=replace(PRIVATE.privacy, epsilon=1e-9))
+    assert refused(Policy(privacy=PrivacyPolicy(min_noise_multiplier=0.1)), hopeless).rule.endswith("noise_multiplier")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[privacy]\nepsilon_totel = 3\n", "Did you mean 'epsilon_total'"),
+        ("[hour]\nquiet = []\n", "Did you mean 'hours'"),
+        ('[studies]\nhashes = ["abc"]\n', "studies.hashes"),
+        ('[studies]\nask = false\nmodels = ["cnn"]\n', "either ask = false, or lists"),
+        ('[hours]\nquiet = ["7-9"]\n', 'spans as "07:00-18:30"'),
+        ('[hours]\nquiet = ["07:00-07:00"]\n', "the whole day"),
+        ('[hours]\nquiet = ["24:00-07:00"]\n', "spans as"),
+        ('[hours]\nzone = "Europe/Atlantis"\n', "a time zone of the IANA database"),
+        ('[hours]\nzone = "../../etc/passwd"\n', "a time zone of the IANA database"),
+        ('[hours]\ndays = ["monday"]\n', "hours.days"),
+        ('[aggregation]\nadversary = "lazy"\n', "aggregation.adversary"),
+    ],
+)
+def test_what_the_file_may_not_say_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text("[privacy]\nepsilon_totel = 3\n")
-    with pytest.raises(InputError, match="Did you mean 'epsilon_total'"):
+    path.write_text(text)
+    with pytest.raises(InputError, match=named.replace("[", r"\[")):
         read_policy(path)
+
+
+def test_the_whole_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    key = "ab" * 32
+    path.write_text(
+        "[privacy]\nepsilon_total = 4.0\nepsilon_per_study = 2.0\ndelta = 1e-6\nmin_noise_multiplier = 0.5\n"
+        'allow_off = false\n[aggregation]\nmin_cohort = 5\npeers = ["birch"]\nadversary = "active"\n'
+        "[evaluation]\nper_site_figures = true\nper_site_counts = false\n"
+        f'[studies]\nask = true\nhashes = ["{key}"]\nmodels = ["cnn"]\nsigners = ["{key}"]\n'
+        '[hours]\nquiet = ["07:00-18:30"]\ndays = ["mon", "fri"]\nzone = "Europe/Berlin"\n'
+    )
+    policy = read_policy(path)
+    assert (policy.limits.epsilon_total, policy.limits.epsilon_per_study, policy.limits.delta) == (4.0, 2.0, 1e-6)
+    assert policy.studies.signers == (key,)
+    assert policy.hours.days == ("mon", "fri")
+
+
+# Cohorts
+
+
+@pytest.mark.parametrize(
+    ("sites", "rule"),
+    [(("alder", "birch"), "aggregation.min_cohort"), (("alder", "birch", "cedar"), "aggregation.peers")],
+)
+def test_a_cohort_against_the_policy_is_refused_for_now(sites: tuple[str, ...], rule: str) -> None:
+    policy = Policy(aggregation=AggregationPolicy(min_cohort=3, peers=("yew",)))
+    with pytest.raises(PassingError) as caught:
+        judge_cohort(policy, sites, "cohort")
+    assert caught.value.rule == rule
+    assert Refused.of(caught.value, "alder").passing
+    judge_cohort(policy, ("alder", "birch", "yew"), "cohort")
+
+
+# Quiet hours. 2026-03-02 is a Monday; Berlin is one hour before UTC in winter, two in summer.
+
+DAY = HoursPolicy(quiet=("07:00-18:30",), days=("mon", "tue", "wed", "thu", "fri"), zone="Europe/Berlin")
+NIGHT = HoursPolicy(quiet=("22:00-06:00",), days=("fri",), zone="Europe/Berlin")
+LUNCH = HoursPolicy(quiet=("12:00-13:00", "00:00-24:00"), days=("sun",), zone="UTC")
+
+
+@pytest.mark.parametrize(
+    ("hours", "utc", "end"),
+    [
+        (DAY, "2026-03-02T05:59", ""),
+        (DAY, "2026-03-02T06:00", "18:30"),
+        (DAY, "2026-03-02T17:29", "18:30"),
+        (DAY, "2026-03-02T17:30", ""),
+        (DAY, "2026-07-06T05:00", "18:30"),  # the same hour of the wall clock in summer
+        (DAY, "2026-03-01T10:00", ""),  # a Sunday
+        (NIGHT, "2026-03-06T20:59", ""),
+        (NIGHT, "2026-03-06T21:00", "06:00"),
+        (NIGHT, "2026-03-07T04:59", "06:00"),  # Saturday morning belongs to the span that began on Friday
+        (NIGHT, "2026-03-07T05:00", ""),
+        (NIGHT, "2026-03-06T03:00", ""),  # Friday morning belongs to Thursday
+        (LUNCH, "2026-03-01T23:59", "24:00"),
+        (LUNCH, "2026-03-02T00:00", ""),
+        (HoursPolicy(), "2026-03-02T12:00", ""),
+    ],
+)
+def test_quiet_hours_are_the_hospitals_wall_clock(hours: HoursPolicy, utc: str, end: str) -> None:
+    assert quiet_until(hours, datetime.fromisoformat(utc).replace(tzinfo=UTC)) == end
+
+
+def test_a_refusal_in_quiet_hours_may_pass_and_says_until_when() -> None:
+    with pytest.raises(PassingError, match=r"no new round before 18:30 Europe/Berlin") as caught:
+        judge_hours(Policy(hours=DAY), datetime(2026, 3, 2, 9, tzinfo=UTC))
+    assert caught.value.rule == "hours.quiet"
+    assert Refused.of(caught.value, "alder").passing

@@ -16,8 +16,9 @@ from server.report.result import read_result
 from shared.crypto.identity import Identity
 from shared.errors import InputError, PeerError, SiteError
 from shared.network import network_of
-from shared.parameters import layout_of, save_weights, to_vector
+from shared.parameters import layout_of, to_vector
 from shared.study import MINIMAL, parse_study, study_hash
+from shared.weights import save_weights
 
 STUDY = parse_study(MINIMAL)
 METRICS: dict[str, Any] = {

@@ -3,7 +3,8 @@ from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
-from shared.accounting import ORDERS, SampledGaussian, noise_multiplier, prv_epsilon, rdp_epsilon
+from shared.accountants import ORDERS
+from shared.accounting import SampledGaussian, noise_multiplier, prv_epsilon, rdp_epsilon
 from shared.errors import InputError
 from shared.study import MINIMAL, parse_study
 

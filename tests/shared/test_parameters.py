@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from shared.errors import InputError, MisuseError
-from shared.parameters import layout_of, load_vector, load_weights, save_weights, to_vector
+from shared.parameters import layout_of, load_vector, to_vector
+from shared.weights import load_weights, save_weights
 
 
 def tiny() -> nn.Linear:

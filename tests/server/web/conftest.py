@@ -22,8 +22,9 @@ from server.web.password import set_password
 from shared.crypto.identity import Identity
 from shared.files import write_atomically
 from shared.network import network_of
-from shared.parameters import layout_of, save_weights, to_vector
+from shared.parameters import layout_of, to_vector
 from shared.study import MINIMAL, parse_study, study_hash
+from shared.weights import save_weights
 
 PASSWORD = "correct horse battery"
 HOSTILE = "<script>alert(1)</script>\u202e<img src=//evil.example/x>\x1b[31m{{ 7*7 }}"

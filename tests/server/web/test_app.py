@@ -88,7 +88,7 @@ class TestWithoutSession:
 
     def test_an_invented_session_is_none(self, stranger: httpx.Client) -> None:
         for value in ("x", "", "a" * 5000, "ä"):
-            answer = stranger.get("/", headers={"cookie": f"__Host-konsil={value}".encode()})
+            answer = stranger.get("/", headers={b"cookie": f"__Host-konsil={value}".encode()})
             assert (answer.status_code, answer.headers["location"]) == (303, "/login")
 
 

@@ -1,0 +1,139 @@
+"""A study in plain words, for the people of the hospital who decide: what it does, what leaves, what it costs.
+
+Everything here is derived from the study that was signed, this hospital's own policy and its own ledger; nothing is
+taken from the coordinator's description. Nothing of the study is run: no model is built, no image is read.
+"""
+
+import math
+from dataclasses import dataclass
+
+from client.approvals import Asked
+from client.ledger import Ledger
+from client.policy import Policy
+from client.rules import Finding, findings
+from shared.accounting import noise_multiplier, planned_steps, round_event
+from shared.errors import InputError
+from shared.study import Study, study_hash
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One study for its readers. Lines are whole sentences; `rules` say which of the policy's it meets or breaks."""
+
+    hash: str
+    name: str
+    decision: str
+    asked: str
+    signer: str
+    run: str
+    does: tuple[str, ...]
+    leaves: tuple[str, ...]
+    stays: tuple[str, ...]
+    privacy: tuple[str, ...]
+    rules: tuple[Finding, ...]
+
+
+def explain(asked: Asked, policy: Policy, ledger: Ledger) -> Explained:
+    """`asked` in words, as `policy` and what `ledger` holds today make it."""
+    study = asked.study
+    return Explained(
+        hash=asked.hash,
+        name=study.name,
+        decision=asked.decision,
+        asked=asked.at,
+        signer=asked.operator.hex(),
+        run=asked.run,
+        does=_does(asked, policy),
+        leaves=_leaves(study, policy),
+        stays=(
+            "Images, patient identities and labels.",
+            "This hospital's own update: alone, what is sent of it is uniform noise.",
+        ),
+        privacy=_privacy(study, policy, ledger),
+        rules=(*findings(policy, study), *_budget(study, policy, ledger)),
+    )
+
+
+def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
+    study, training = asked.study, asked.study.training
+    rows, columns = study.input.size
+    options = ", ".join(f"{name} {value}" for name, value in sorted(study.model.options.items()))
+    colour = "colour" if study.input.color else "grey"
+    steps = f"{training.local_steps} steps" if training.local_steps else f"{training.local_epochs} passes"
+    peers = f", {', '.join(policy.aggregation.peers)} among them" if policy.aggregation.peers else ""
+    return (
+        f'Learns to tell "{study.task.labels[1]}" from "{study.task.labels[0]}".',
+        f"Reads images of modality {' or '.join(study.input.modalities)}, as {rows} × {columns} pixels in {colour}.",
+        f"Trains the model {study.model.name}{f' ({options})' if options else ''}.",
+        f"Takes {training.rounds} rounds of {steps} over batches of {training.batch} patients.",
+        f"Holds {study.evaluation.test:.0%} of patients out for the test, {study.evaluation.validation:.0%} to choose.",
+        f"Works with at least {study.federation.min_sites} of {', '.join(asked.sites)}{peers}.",
+    )
+
+
+def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
+    cohort, shows = study.federation.min_sites, policy.evaluation
+    lines = [
+        f"Each round a masked update, readable only as a sum over {cohort} hospitals or more.",
+        "Masked counts, readable as such sums: images by split and label, files left out by reason, how the model's "
+        "scores of held-out patients are spread.",
+        "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),
+    ]
+    if study.privacy.mode != "off":
+        lines.append("In the clear: the ε of the patient who has spent most, in this run and in all.")
+    if study.evaluation.per_site and shows.per_site_figures:
+        lines.append("In the clear, by your policy: this hospital's own AUC, with its number of images and findings.")
+    if shows.per_site_counts:
+        lines.append("In the clear, by your policy: how many images this hospital has, and how many are left out.")
+    return tuple(lines)
+
+
+def _privacy(study: Study, policy: Policy, ledger: Ledger) -> tuple[str, ...]:
+    epsilon, delta = study.privacy.epsilon, study.privacy.delta
+    if epsilon is None or delta is None:
+        return ("No differential privacy: nothing bounds what the sums and the model tell about one patient.",)
+    limit, at = policy.privacy.epsilon_total, policy.privacy.delta
+    now, after = ledger.epsilon(at), _after(study, policy, ledger, alone=False)
+    return (
+        f"ε = {epsilon:g} at δ = {delta:g} for each patient over the whole study, mode {study.privacy.mode}.",
+        "That is: because one patient takes part, nothing that is made of the training gets more than "
+        f"{_factor(epsilon)} times as likely, but for a chance of {delta:g}.",
+        "Held-out patients are not trained on; their scores enter masked sums without noise.",
+        f"The patient who has spent most has ε = {now:.3g} now and would have {after:.3g} after all rounds; "
+        f"{max(0.0, limit - after):.3g} of {limit:g} would be left (at δ = {at:g}).",
+    )
+
+
+def _budget(study: Study, policy: Policy, ledger: Ledger) -> tuple[Finding, ...]:
+    if study.privacy.mode == "off":
+        return ()
+    return tuple(
+        Finding(
+            rule=f"privacy.{key}",
+            demands=f"at most ε = {most:g} per patient {where}",
+            brings=f"ε = {after:.3g} after all its rounds",
+            holds=after <= most,
+            change="This hospital trains as many rounds as fit and then stops.",
+        )
+        for key, where, most, after in (
+            ("epsilon_total", "in all", policy.privacy.epsilon_total, _after(study, policy, ledger, alone=False)),
+            ("epsilon_per_study", "in it", policy.privacy.epsilon_per_study, _after(study, policy, ledger, alone=True)),
+        )
+    )
+
+
+def _after(study: Study, policy: Policy, ledger: Ledger, *, alone: bool) -> float:
+    """ε at the policy's δ of the patient who will have spent most, if all rounds are charged to everyone."""
+    try:
+        sigma = noise_multiplier(study)
+    except InputError:
+        return math.inf
+    if sigma is None or not planned_steps(study):
+        return ledger.epsilon(policy.privacy.delta)
+    events = [round_event(study, sigma)] * study.training.rounds
+    return ledger.epsilon_with(events, policy.privacy.delta, study_hash=study_hash(study) if alone else None)
+
+
+def _factor(epsilon: float) -> str:
+    """e^ε in figures that a person reads."""
+    return f"{math.exp(epsilon):,.3g}" if epsilon < 6.9 else f"e^{epsilon:g}"
