@@ -37,7 +37,7 @@ class HoursPolicy(Record, frozen=True):
                 raise ValueError('a span that ends after it begins; "00:00-24:00" is the whole day')
         try:
             _zone(self.zone)
-        except (OSError, ValueError):  # a name that is none, or that looks like a path
+        except (KeyError, OSError, ValueError):  # a name that is none, or that looks like a path
             raise ValueError('a time zone of the IANA database, as "Europe/Berlin"') from None
 
 

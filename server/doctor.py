@@ -6,7 +6,7 @@ Changes nothing; it may run beside a working coordinator.
 from server.checks import host, identity
 from server.checks.context import Context
 from shared.checks import Check, examine
-from shared.machine import synchronised_clock
+from shared.machine import clock
 
 CHECKS = (
     identity.settings,
@@ -22,7 +22,7 @@ CHECKS = (
     host.disk,
     host.database,
     host.registry,
-    synchronised_clock,
+    clock,
 )
 
 

@@ -4,12 +4,12 @@ Guarantees of `examine`: every check of the tuple gives one `Check`, in order; o
 and stops no other; of an exception that is not ours only the kind is told, because its text could hold a path with a
 patient's name. No I/O here: the functions that are handed in do it.
 
-    >>> render((ok("disk", "40 GiB free"), fail("clock", "310 s ahead", "Start the time service.")))
+    >>> render((ok("40 GiB free"), fail("310 s ahead", "Start the time service.")))
     'ok    disk: 40 GiB free\\nfail  clock: 310 s ahead\\n      Start the time service.\\n1 of 2 checks failed'
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import msgspec
@@ -22,56 +22,55 @@ ContextT = TypeVar("ContextT")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: its `name`, whether it will do, what was `found`, and what to `do` unless it is ok."""
+    """One thing looked at: whether it will do, what was `found`, what to `do` unless it is ok; `name` is stable."""
 
-    name: str
     state: State
     found: str
     do: str = ""
+    name: str = ""
 
 
 class NotCheckedError(Exception):
     """Nothing can be said here because of something that another check tells of."""
 
 
-def ok(name: str, found: str) -> Check:
-    """Nothing to do."""
-    return Check(name, "ok", found)
+def ok(found: str) -> Check:
+    """Nothing to do. `examine` gives the name, here and below."""
+    return Check("ok", found)
 
 
-def warn(name: str, found: str, do: str) -> Check:
+def warn(found: str, do: str) -> Check:
     """It will work, but somebody should act."""
-    return Check(name, "warn", found, do)
+    return Check("warn", found, do)
 
 
-def fail(name: str, found: str, do: str) -> Check:
+def fail(found: str, do: str) -> Check:
     """It will not work, or a promise would not hold."""
-    return Check(name, "fail", found, do)
+    return Check("fail", found, do)
 
 
-def graded(name: str, value: float, *, warn_at: float, fail_at: float, found: str, do: str) -> Check:
+def graded(value: float, *, warn_at: float, fail_at: float, found: str, do: str) -> Check:
     """fail beyond `fail_at`, warn beyond `warn_at`, else ok. Beyond is above, or below where fail_at < warn_at."""
     sign = 1 if fail_at > warn_at else -1
     if sign * value > sign * fail_at:
-        return fail(name, found, do)
-    return warn(name, found, do) if sign * value > sign * warn_at else ok(name, found)
+        return fail(found, do)
+    return warn(found, do) if sign * value > sign * warn_at else ok(found)
 
 
 def examine(context: ContextT, checks: Iterable[Callable[[ContextT], Check]]) -> tuple[Check, ...]:
-    """The outcome of every check on `context`, in order."""
-    return tuple(_one(context, check) for check in checks)
+    """The outcome of every check on `context`, in order, named as its function is."""
+    return tuple(replace(_one(context, check), name=check.__name__.replace("_", " ")) for check in checks)
 
 
 def _one(context: ContextT, check: Callable[[ContextT], Check]) -> Check:
-    name = getattr(check, "__name__", "check").replace("_", " ")
     try:
         return check(context)
     except NotCheckedError as reason:
-        return warn(name, f"not checked: {reason}", "Correct what it depends on, then run the doctor again.")
+        return warn(f"not checked: {reason}", "Correct what it depends on, then run the doctor again.")
     except KonsilError as error:
-        return fail(name, _without_advice(error), error.do or "Correct it, then run the doctor again.")
+        return fail(_without_advice(error), error.do or "Correct it, then run the doctor again.")
     except OSError as error:
-        return fail(name, error.strerror or type(error).__name__, "Check that the file or device is there and allowed.")
+        return fail(error.strerror or type(error).__name__, "Check that the file or device is there and allowed.")
     except Exception as error:  # noqa: BLE001  the other checks must still run
         return fail(
             name, f"an error of the doctor itself, {type(error).__name__}", "Report it to Konsil's maintainers."

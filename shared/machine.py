@@ -30,22 +30,22 @@ def memory_check(needed: int) -> Check:
     free = free_memory()
     found = f"{free / GIB:.1f} GiB free, {needed / GIB:.1f} needed"
     do = "Stop other work on this host, or give it (or the container) more memory."
-    return graded("memory", free, warn_at=1.5 * needed, fail_at=needed, found=found, do=do)
+    return graded(free, warn_at=1.5 * needed, fail_at=needed, found=found, do=do)
 
 
-def disk_check(name: str, folder: Path, needed: int, what: str) -> Check:
+def disk_check(folder: Path, needed: int, what: str) -> Check:
     """At least `needed` bytes are free below `folder`, and half as much again to be at ease."""
     free = free_disk(folder)
     found = f"{free / GIB:.1f} GiB free in {folder}, {needed / GIB:.1f} needed ({what})"
     do = "Free space or move the folder to a larger disk."
-    return graded(name, free, warn_at=1.5 * needed, fail_at=needed, found=found, do=do)
+    return graded(free, warn_at=1.5 * needed, fail_at=needed, found=found, do=do)
 
 
-def synchronised_clock(_: object = None) -> Check:
+def clock(_: object = None) -> Check:
     """The time service says that the clock is synchronised, where there is one to ask."""
     tool = shutil.which("timedatectl")
     if tool is None:
-        return ok("clock", "not known: no timedatectl here")
+        return ok("not known: no timedatectl here")
     try:
         done = subprocess.run(  # noqa: S603  a fixed command
             [tool, "show", "--property=NTPSynchronized", "--value"],
@@ -55,9 +55,9 @@ def synchronised_clock(_: object = None) -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return ok("clock", "not known: timedatectl does not answer")
+        return ok("not known: timedatectl does not answer")
     if done.returncode:
-        return ok("clock", "not known: no time service to ask")
+        return ok("not known: no time service to ask")
     if done.stdout.strip() == "yes":
-        return ok("clock", "synchronised")
-    return warn("clock", "not synchronised", "Start time synchronisation (chrony, systemd-timesyncd).")
+        return ok("synchronised")
+    return warn("not synchronised", "Start time synchronisation (chrony, systemd-timesyncd).")

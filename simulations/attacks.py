@@ -204,6 +204,42 @@ INVITATIONS: Mapping[str, Invitation] = {
 }
 
 
+def under(attacker: Attacker, roster: SignedRoster) -> Join:
+    """The operator's own invitation under another roster: one that was in force before, or a later one."""
+    return _signed(attacker, _operator(attacker), roster)
+
+
+def next_roster(attacker: Attacker, **changes: object) -> SignedRoster:
+    """The roster after the one in force, with `changes`, signed by the true root; not put in force."""
+    return other_roster(attacker, version=attacker.federation.roster.version + 1, **changes)
+
+
+#: Studies that differ from an approved one in one place that a tired reader would miss.
+STUDIES: Mapping[str, Callable[[Study], Study]] = {
+    "one round more": lambda s: replace(s, training=replace(s.training, rounds=s.training.rounds + 1)),
+    "a little more ε": lambda s: replace(s, privacy=replace(s.privacy, epsilon=(s.privacy.epsilon or 1.0) * 1.001)),
+    "a larger clip": lambda s: replace(s, privacy=replace(s.privacy, clip=(s.privacy.clip or 1.0) * 2)),
+    "another seed": lambda s: replace(s, training=replace(s.training, seed=s.training.seed + 1)),
+    "longer updates": lambda s: replace(s, aggregation=replace(s.aggregation, update_norm=11.0)),
+    "labels the other way round": lambda s: replace(s, task=replace(s.task, labels=s.task.labels[::-1])),
+    "another option of the model": lambda s: replace(
+        s, model=replace(s.model, options={**s.model.options, "hidden": 5})
+    ),
+    "another name": lambda s: replace(s, name=f"{s.name}-2"),
+}
+
+
+def flood(attacker: Attacker, site: str, count: int) -> list[Reply]:
+    """So many different studies, each under the operator's true signature."""
+    replies = []
+    for number in range(count):
+        other = Attacker(
+            attacker.federation, attacker.sites, replace(attacker.study, name=f"flood-{number}"), run=f"flood-{number}"
+        )
+        replies.append(other.say(site, other.invitation))
+    return replies
+
+
 # Step 1: plans. Each takes the honest plan and returns a hostile one.
 
 PlanAttack = Callable[[Attacker, str, Plan], Plan]

@@ -13,7 +13,7 @@ from shared.console import run as run_app
 from shared.errors import InputError, OperatorError
 from shared.study import parse_study, read_study
 from simulations.demo import write_archives
-from simulations.federation import Wish, simulate
+from simulations.federation import Wish, simulate, simulate_processes
 from simulations.hospital import PROFILES, write_hospital
 
 app = typer.Typer(
@@ -38,15 +38,19 @@ def demo(out: Out = Path("demo-out"), resume: Resume = False) -> None:
 def run(
     study: Annotated[Path, typer.Argument(help="The study file.")],
     site: Annotated[list[str], typer.Option(help="NAME=ARCHIVE, once per hospital; labels in ARCHIVE/labels.csv.")],
+    *,
     out: Out = Path("run-out"),
     resume: Resume = False,
     baselines: Annotated[bool, typer.Option(help="Also train each hospital alone, and all pooled.")] = False,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="A real coordinator and real daemons, over TLS on this machine.")
+    ] = False,
 ) -> None:
     """Run STUDY over the given DICOM archives."""
     console = Console()
     read = read_study(study)
     wish = Wish(read, study.read_text("utf-8"), _archives(site), out, resume=resume, baselines=baselines)
-    _finish(simulate(wish, console), out, console)
+    _finish(simulate_processes(wish, console) if processes else simulate(wish, console), out, console)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from client.home import Home
 from server.app import make_app
 from server.collect import GridLink
 from server.federation import create
@@ -29,6 +30,7 @@ from shared.files import write_atomically
 from shared.network import network_of
 from shared.study import Study
 from simulations.baselines import baselines
+from simulations.processes import found, run_study, up
 from simulations.relay import SITES
 from simulations.relay import app as client_app
 from simulations.sites import SimulatedSite, check_archives, open_site
@@ -52,9 +54,7 @@ def simulate(wish: Wish, console: Console) -> Result:
     Everything that can be wrong with study, archives and checkpoints is found before the first process starts.
     """
     study = wish.study
-    network_of(study)
-    noise_multiplier(study)
-    check_archives(wish.archives, study)
+    _check(wish)
     start = open_run(wish.out, study, resume=wish.resume)
     write_atomically(wish.out / "study.toml", wish.source.encode())
     sites = _open_sites(wish, console)
@@ -63,6 +63,27 @@ def simulate(wish: Wish, console: Console) -> Result:
         result = replace(result, baselines=_baselines(study, sites, console))
         publish(result, wish.out)
     return result
+
+
+def simulate_processes(wish: Wish, console: Console) -> Result:
+    """The same, by a real coordinator and real daemons on this machine."""
+    _check(wish)
+    archives = {name: archive.resolve() for name, archive in wish.archives.items()}
+    federation = found(wish.out, archives, tell=lambda what: console.print(what, highlight=False))
+    write_atomically(wish.out / "study.toml", wish.source.encode())
+    with up(federation):
+        result = run_study(federation, wish.out / "study.toml", console, resume=wish.resume)
+    if wish.baselines and result.metrics is not None:
+        sites = [SimulatedSite(name, Home(federation.site(name)), 0) for name in archives]
+        result = replace(result, baselines=_baselines(wish.study, sites, console))
+        publish(result, wish.out)
+    return result
+
+
+def _check(wish: Wish) -> None:
+    network_of(wish.study)
+    noise_multiplier(wish.study)
+    check_archives(wish.archives, wish.study)
 
 
 def _shown(bar: Progress, task: TaskID, name: str) -> Callable[[str, int, int], None]:

@@ -63,18 +63,18 @@ def archive_readable(context: Context) -> Check:
     archive = context.archive
     if not archive.is_dir():
         do = "Correct archive in site.toml, or mount it; in a service, bind it (deploy/README.md)."
-        return fail("archive", f"{archive} is not a folder", do)
+        return fail(f"{archive} is not a folder", do)
     paths = [archive, *islice(_files(archive), SAMPLE)]
     denied = len(paths) - sum(may(context.agent, paths, os.R_OK))
     if denied:
         do = f"Let user {context.agent.name} read the archive (group or access list); read only is enough."
-        return fail("archive", f"{context.agent.name} may not read {denied} of {len(paths)} files looked at", do)
+        return fail(f"{context.agent.name} may not read {denied} of {len(paths)} files looked at", do)
     found = sample(archive)
     told = f"{len(found.headers)} of {found.files} files looked at are DICOM"
     if not found.headers:
-        return fail("archive", told, "Point archive at the folder that holds the images.")
+        return fail(told, "Point archive at the folder that holds the images.")
     do = "Look at them: konsil-client scan says what is left out and why."
-    return graded("archive", found.unreadable, warn_at=0, fail_at=found.files - 1, found=told, do=do)
+    return graded(found.unreadable, warn_at=0, fail_at=found.files - 1, found=told, do=do)
 
 
 def labels_join(context: Context) -> Check:
@@ -90,9 +90,9 @@ def _joined(table: Labels, entries: list[Entry], where: str) -> Check:
     labelled = sum(not isinstance(table.of(entry), Reason) for entry in entries)
     found = f"{labelled} of {len(entries)} images {where} have a label; {table.rows} rows"
     if not entries or labelled:
-        return ok("labels", found) if entries else warn("labels", "no image to join them with", "See the archive.")
+        return ok(found) if entries else warn("no image to join them with", "See the archive.")
     do = "Check that the file is this archive's and that its identifiers are those inside the DICOM files."
-    return fail("labels", found, do)
+    return fail(found, do)
 
 
 def _entry(header: Header, key: bytes) -> Entry:

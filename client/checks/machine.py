@@ -31,18 +31,18 @@ def gpu(context: Context) -> Check:
     """With device = "cuda": torch, in a process of its own, sees the GPU and computes on it."""
     driver = _driver()
     if context.site.device == "cpu":
-        return ok("GPU", f"not asked for (device = cpu){f'; there is one: {driver}' if driver else ''}")
+        return ok(f"not asked for (device = cpu){f'; there is one: {driver}' if driver else ''}")
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter
             [sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=120, check=False
         )
     except subprocess.TimeoutExpired:
-        return fail("GPU", "torch found none within 120 s", "Restart the host's GPU driver.")
+        return fail("torch found none within 120 s", "Restart the host's GPU driver.")
     if done.returncode == 0:
-        return ok("GPU", f"{done.stdout.strip()}{f'; {driver}' if driver else ''}")
+        return ok(f"{done.stdout.strip()}{f'; {driver}' if driver else ''}")
     why = (done.stderr.strip().splitlines() or ["torch ended"])[-1][:200]
     do = 'Install the driver and a CUDA build of torch, let the agent\'s user open /dev/nvidia*, or set device = "cpu".'
-    return fail("GPU", f"{why}; {driver or 'no driver answers'}", do)
+    return fail(f"{why}; {driver or 'no driver answers'}", do)
 
 
 def _driver() -> str:
@@ -72,21 +72,21 @@ def disk(context: Context) -> Check:
         why = (
             "without the image cache: give --study" if context.study is None else "without the image cache: scan first"
         )
-        return disk_check("disk", context.home.path, BASE_DISK, why)
+        return disk_check(context.home.path, BASE_DISK, why)
     cache = 2 * images * _image_bytes(context.study)
     rounds = 2 * 4 * parameters_of(context.study)
     what = f"image cache of {images} images, two rounds, databases"
-    return disk_check("disk", context.home.path, BASE_DISK + cache + rounds, what)
+    return disk_check(context.home.path, BASE_DISK + cache + rounds, what)
 
 
 def shared_memory(_: Context, folder: Path = Path("/dev/shm")) -> Check:  # noqa: S108  only looked at
     """The semaphores of the processes that decode have room in /dev/shm."""
     do = "Mount a tmpfs of 64 MiB there; in a container set shm_size."
     if not folder.is_dir():
-        return fail("shared memory", f"{folder} is not there", do)
+        return fail(f"{folder} is not there", do)
     free = free_disk(folder)
     found = f"{free / 2**20:.0f} MiB free in {folder}"
-    return graded("shared memory", free, warn_at=SHARED_MEMORY, fail_at=SHARED_MEMORY / 32, found=found, do=do)
+    return graded(free, warn_at=SHARED_MEMORY, fail_at=SHARED_MEMORY / 32, found=found, do=do)
 
 
 def _image_bytes(study: Study) -> int:

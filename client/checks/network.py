@@ -34,8 +34,8 @@ def name_resolves(context: Context) -> Check:
         }
     except OSError as error:
         do = "Check the name in node.toml against the invitation, and this host's DNS."
-        return fail("coordinator's name", f"{host} does not resolve: {error.strerror}", do)
-    return ok("coordinator's name", f"{host} is {', '.join(sorted(found))}")
+        return fail(f"{host} does not resolve: {error.strerror}", do)
+    return ok(f"{host} is {', '.join(sorted(found))}")
 
 
 def port_reachable(context: Context) -> Check:
@@ -46,8 +46,8 @@ def port_reachable(context: Context) -> Check:
     except OSError as error:
         why = "no answer" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
         do = f"Allow outgoing TCP to {host}:{port} in the firewall; ask the operator whether the coordinator runs."
-        return fail("coordinator's port", f"{host}:{port}: {why}", do)
-    return ok("coordinator's port", f"{host}:{port} is reachable")
+        return fail(f"{host}:{port}: {why}", do)
+    return ok(f"{host}:{port} is reachable")
 
 
 def certificate(context: Context) -> Check:
@@ -59,12 +59,12 @@ def certificate(context: Context) -> Check:
     except (ssl.SSLError, OSError) as error:
         why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "reason", "") or error.strerror
         do = "Check that node.toml names the port for hospitals, and that no proxy stands between."
-        return fail("certificate", f"no TLS there: {why or type(error).__name__}", do)
+        return fail(f"no TLS there: {why or type(error).__name__}", do)
     serial = f"serial {shown.certificate.serial_number:x}"
     if not shown.problem:
-        return ok("certificate", f"{serial} of {pinned}")
+        return ok(f"{serial} of {pinned}")
     found, do = _problem(context, shown.problem, shown.reason)
-    return fail("certificate", f"{found} ({serial}, issued by {_issuer(context)}; pinned {pinned})", do)
+    return fail(f"{found} ({serial}, issued by {_issuer(context)}; pinned {pinned})", do)
 
 
 def _problem(context: Context, problem: int, reason: str) -> tuple[str, str]:
@@ -96,7 +96,7 @@ def certificate_days(context: Context) -> Check:
     }
     found = ", ".join(f"{name} {value:.0f} days" for name, value in days.items())
     do = "Ask the operator to renew it."
-    return graded("certificate's end", min(days.values()), warn_at=SOON_DAYS, fail_at=0, found=found, do=do)
+    return graded(min(days.values()), warn_at=SOON_DAYS, fail_at=0, found=found, do=do)
 
 
 def clock(context: Context) -> Check:
@@ -104,19 +104,19 @@ def clock(context: Context) -> Check:
     ahead = seconds_ahead(context.verified, context.authority, context.timeout_s)
     found = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator"
     do = "Start time synchronisation here (chrony, systemd-timesyncd); ask the operator to check theirs."
-    return graded("clock", abs(ahead), warn_at=CLOCK_WARN_S, fail_at=CLOCK_FAIL_S, found=found, do=do)
+    return graded(abs(ahead), warn_at=CLOCK_WARN_S, fail_at=CLOCK_FAIL_S, found=found, do=do)
 
 
 def link_speed(context: Context) -> Check:
     """Bytes go out fast enough for the study's rounds: judged as if both ways were as fast as the way out."""
     speed = upload_bytes_per_s(context.verified, context.authority, context.timeout_s)
     if speed is None:
-        return warn("link speed", "the coordinator took too few bytes to measure", "Try again later.")
+        return warn("the coordinator took too few bytes to measure", "Try again later.")
     found = f"{speed / 1e6:.2f} MB/s to the coordinator"
     if context.study is None:
-        return ok("link speed", f"{found} (name a study with --study to compare)")
+        return ok(f"{found} (name a study with --study to compare)")
     needed, timeout = bytes_per_round(context.study), context.study.federation.timeout_s
     seconds = needed / speed
     found += f"; a round's {needed / 1e6:.1f} MB take {seconds:.0f} s of the {timeout:.0f} s a step may last"
     do = "Get a faster line, or ask the operator for a longer timeout_s or a smaller model."
-    return graded("link speed", seconds, warn_at=timeout / 4, fail_at=timeout, found=found, do=do)
+    return graded(seconds, warn_at=timeout / 4, fail_at=timeout, found=found, do=do)

@@ -15,7 +15,7 @@ def site_settings(context: Context) -> Check:
     """site.toml reads, and names a label file that is there."""
     present(context.home.path / "site.toml", "Run konsil-client join, or set KONSIL_HOME.")
     config = context.home.config
-    return ok("site.toml", f"site {config.name}, device {config.device}, {config.threads} threads")
+    return ok(f"site {config.name}, device {config.device}, {config.threads} threads")
 
 
 def policy_settings(context: Context) -> Check:
@@ -23,7 +23,7 @@ def policy_settings(context: Context) -> Check:
     present(context.home.path / "policy.toml", "Write one (docs/deploy.md); it decides what a study may do here.")
     policy = context.home.policy
     spends = f"at most ε = {policy.privacy.epsilon_total:g} per patient"
-    return ok("policy.toml", f"{spends}, sums over at least {policy.aggregation.min_cohort} hospitals")
+    return ok(f"{spends}, sums over at least {policy.aggregation.min_cohort} hospitals")
 
 
 def network_settings(context: Context) -> Check:
@@ -33,8 +33,8 @@ def network_settings(context: Context) -> Check:
     parse_address(config.coordinator, f"{path.name}: coordinator")
     if context.home.path.exists() and config.site != context.site.name:
         do = "Join again: the two folders belong to different sites."
-        return fail("node.toml", f"site {config.site}, but site.toml says {context.site.name}", do)
-    return ok("node.toml", f"coordinator {config.coordinator}")
+        return fail(f"site {config.site}, but site.toml says {context.site.name}", do)
+    return ok(f"coordinator {config.coordinator}")
 
 
 def keys(context: Context) -> Check:
@@ -48,18 +48,18 @@ def keys(context: Context) -> Check:
     root = present(home / "root.pub", "Run konsil-client join.")
     if root.stat().st_size != KEY_BYTES:
         faults.append(f"root.pub is not {KEY_BYTES} bytes")
-    return _keys("keys", faults, f"identity, archive key and federation root, readable by {context.agent.name} only")
+    return _keys(faults, f"identity, archive key and federation root, readable by {context.agent.name} only")
 
 
 def network_key(context: Context) -> Check:
     """The SuperNode's key likewise, for the network side's user."""
     fault = _key_fault(context.node.key, context.network_side, exact=False)
-    return _keys("node key", [fault] if fault else [], f"readable by {context.network_side.name} only")
+    return _keys([fault] if fault else [], f"readable by {context.network_side.name} only")
 
 
-def _keys(name: str, faults: list[str], good: str) -> Check:
+def _keys(faults: list[str], good: str) -> Check:
     do = "Restore a lost key from the backup; set owner and mode with chown and chmod 600."
-    return fail(name, "; ".join(faults), do) if faults else ok(name, good)
+    return fail("; ".join(faults), do) if faults else ok(good)
 
 
 def _key_fault(path: Path, holder: Account, *, exact: bool) -> str:
@@ -75,18 +75,18 @@ def _key_fault(path: Path, holder: Account, *, exact: bool) -> str:
 
 def folder(context: Context) -> Check:
     """The agent can write its folder, and nobody else can look inside."""
-    return _folder("folder", context.home.path, context.agent)
+    return _folder(context.home.path, context.agent)
 
 
 def network_folder(context: Context) -> Check:
     """The network side likewise."""
-    return _folder("node folder", context.node.path, context.network_side)
+    return _folder(context.node.path, context.network_side)
 
 
-def _folder(name: str, path: Path, holder: Account) -> Check:
+def _folder(path: Path, holder: Account) -> Check:
     fault = _folder_fault(path, holder)
     do = "Set the owner with chown and the mode with chmod 700; check that the file system is not read-only."
-    return fail(name, f"{path} {fault}", do) if fault else ok(name, f"{path}, writable by {holder.name} only")
+    return fail(f"{path} {fault}", do) if fault else ok(f"{path}, writable by {holder.name} only")
 
 
 def _folder_fault(path: Path, holder: Account) -> str:

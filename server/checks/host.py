@@ -21,20 +21,20 @@ COPIES = 5
 
 def fleet_port(context: Context) -> Check:
     """The port hospitals dial is free, or answers with our certificate."""
-    return _port(context, "hospitals' port", context.config.bind, context.config.port)
+    return _port(context, context.config.bind, context.config.port)
 
 
 def control_port(context: Context) -> Check:
     """Flower's own port, on loopback, likewise."""
-    return _port(context, "control port", "127.0.0.1", context.config.control_port)
+    return _port(context, "127.0.0.1", context.config.control_port)
 
 
 def web_port(context: Context) -> Check:
     """The operator's page likewise."""
-    return _port(context, "page's port", context.config.web_bind, context.config.web_port)
+    return _port(context, context.config.web_bind, context.config.web_port)
 
 
-def _port(context: Context, name: str, bind: str, port: int) -> Check:
+def _port(context: Context, bind: str, port: int) -> Check:
     try:
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -42,12 +42,12 @@ def _port(context: Context, name: str, bind: str, port: int) -> Check:
             listener.bind((bind, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return _taken(context, name, bind, port)
-        return fail(name, f"{bind}:{port}: {error.strerror}", "Correct server.toml, or the address of this host.")
-    return ok(name, f"{bind}:{port} is free")
+            return _taken(context, bind, port)
+        return fail(f"{bind}:{port}: {error.strerror}", "Correct server.toml, or the address of this host.")
+    return ok(f"{bind}:{port} is free")
 
 
-def _taken(context: Context, name: str, bind: str, port: int) -> Check:
+def _taken(context: Context, bind: str, port: int) -> Check:
     """Whoever answers there: ours if it shows a certificate of our authority for our host."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104  compared, not bound
     try:
@@ -55,9 +55,9 @@ def _taken(context: Context, name: str, bind: str, port: int) -> Check:
     except (ssl.SSLError, OSError):
         shown = None
     if shown is not None and not shown.problem:
-        return ok(name, f"{bind}:{port} answers as this coordinator")
+        return ok(f"{bind}:{port} answers as this coordinator")
     do = f"Find out what listens there (ss -ltnp 'sport = :{port}'); stop it or choose another port in server.toml."
-    return fail(name, f"{bind}:{port} is taken by something that does not show our certificate", do)
+    return fail(f"{bind}:{port} is taken by something that does not show our certificate", do)
 
 
 def memory(context: Context) -> Check:
@@ -72,7 +72,7 @@ def disk(context: Context) -> Check:
         hospitals = max(context.study.federation.min_sites, _hospitals(context))
         needed += 4 * parameters_of(context.study) * (2 * hospitals + 4)
         what += f", messages of {hospitals} hospitals"
-    return disk_check("disk", context.home.path, needed, what)
+    return disk_check(context.home.path, needed, what)
 
 
 def _hospitals(context: Context) -> int:
@@ -83,7 +83,7 @@ def database(context: Context) -> Check:
     """The history takes a write transaction (rolled back at once), or can be made."""
     path = context.home.history
     if not path.exists():
-        return _writable(context, "database", {"the folder": context.home.path})
+        return _writable(context, {"the folder": context.home.path})
     try:
         connection = sqlite3.connect(path, timeout=context.timeout_s, isolation_level=None)
         try:
@@ -93,24 +93,24 @@ def database(context: Context) -> Check:
             connection.close()
     except sqlite3.Error as error:
         if "locked" in str(error):
-            return warn("database", "in use by another process", "Look again in a minute.")
+            return warn("in use by another process", "Look again in a minute.")
         do = "Check disk space and permissions; restore history.sqlite from the backup if it is damaged."
-        return fail("database", str(error), do)
-    return _writable(context, "database", {"history.sqlite": path})
+        return fail(str(error), do)
+    return _writable(context, {"history.sqlite": path})
 
 
 def registry(context: Context) -> Check:
     """Runs and models can be written by the coordinator's user."""
     folders = {"runs": context.home.runs, "models": context.home.models}
     there = {name: path for name, path in folders.items() if path.exists()} or {"the folder": context.home.path}
-    return _writable(context, "registry", there)
+    return _writable(context, there)
 
 
-def _writable(context: Context, name: str, places: dict[str, Path]) -> Check:
+def _writable(context: Context, places: dict[str, Path]) -> Check:
     who = account(str(context.home.path.stat().st_uid))
     answers = may(who, list(places.values()), os.W_OK)
     denied = [place for place, allowed in zip(places, answers, strict=True) if not allowed]
     if denied:
         do = f"chown it to {owner(context.home.path)}; check that the file system is not read-only."
-        return fail(name, f"{who.name} may not write {', '.join(denied)}", do)
-    return ok(name, f"writable by {who.name}")
+        return fail(f"{who.name} may not write {', '.join(denied)}", do)
+    return ok(f"writable by {who.name}")

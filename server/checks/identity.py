@@ -24,8 +24,8 @@ def settings(context: Context) -> Check:
     ports = (config.port, config.control_port, config.web_port)
     if len(set(ports)) < len(ports):
         do = "Give port, control_port and web_port three different numbers."
-        return fail("server.toml", f"ports {', '.join(map(str, ports))}", do)
-    return ok("server.toml", f"hospitals dial {config.host}:{config.port}")
+        return fail(f"ports {', '.join(map(str, ports))}", do)
+    return ok(f"hospitals dial {config.host}:{config.port}")
 
 
 def certificate(context: Context) -> Check:
@@ -35,20 +35,20 @@ def certificate(context: Context) -> Check:
         shown.verify_directly_issued_by(authority)
     except (InvalidSignature, ValueError, TypeError):
         do = "Restore tls/ from the backup. Never make a new authority: every hospital has pinned this one."
-        return fail("certificate", f"not signed by tls/ca.pem, authority {fingerprint(authority)}", do)
+        return fail(f"not signed by tls/ca.pem, authority {fingerprint(authority)}", do)
     if not belongs((context.home.tls / "server.pem").read_bytes(), (context.home.tls / "server.key").read_bytes()):
-        return fail("certificate", "tls/server.key is another certificate's", f"Restore it from the backup. {_RENEW}")
+        return fail("tls/server.key is another certificate's", f"Restore it from the backup. {_RENEW}")
     if context.config.host not in _names(shown):
         found = f"for {', '.join(_names(shown)) or 'no name'}, but hospitals dial {context.config.host}"
-        return fail("certificate", found, f"Correct host in server.toml. {_RENEW}")
-    return ok("certificate", f"for {context.config.host}, of authority {fingerprint(authority)}")
+        return fail(found, f"Correct host in server.toml. {_RENEW}")
+    return ok(f"for {context.config.host}, of authority {fingerprint(authority)}")
 
 
 def certificate_days(context: Context) -> Check:
     """Neither the certificate nor the authority ends soon."""
     days = [days_left(each) for each in _certificates(context)]
     found = f"certificate {days[0]:.0f} days, authority {days[1]:.0f} days"
-    return graded("certificate's end", min(days), warn_at=SOON_DAYS, fail_at=0, found=found, do=_RENEW)
+    return graded(min(days), warn_at=SOON_DAYS, fail_at=0, found=found, do=_RENEW)
 
 
 def roster(context: Context) -> Check:
@@ -57,7 +57,7 @@ def roster(context: Context) -> Check:
     days = (signed.valid_until - time.time()) / 86400
     found = f"version {signed.version}, {len(signed.entries)} hospitals, {days:.0f} days left"
     do = "Admit a hospital or sign the roster again, with the root key."
-    return graded("roster", days, warn_at=SOON_DAYS, fail_at=0, found=found, do=do)
+    return graded(days, warn_at=SOON_DAYS, fail_at=0, found=found, do=do)
 
 
 def root_apart(context: Context) -> Check:
@@ -65,8 +65,8 @@ def root_apart(context: Context) -> Check:
     online = [name for name in ("root/root.key", "root/ca.key") if (context.home.path / name).exists()]
     if online:
         do = "Move the folder root/ to a medium kept offline; bring it back only to admit, remove and renew."
-        return warn("root apart", f"{' and '.join(online)} beside the online keys", do)
-    return ok("root apart", "the federation's root is not on this host")
+        return warn(f"{' and '.join(online)} beside the online keys", do)
+    return ok("the federation's root is not on this host")
 
 
 def permissions(context: Context) -> Check:
@@ -78,7 +78,7 @@ def permissions(context: Context) -> Check:
         f"{path}: {fault}" for path, forbidden in wanted.items() if (fault := _mode_fault(path, forbidden, owner))
     ]
     do = "chmod 700 the folder, chmod 600 the keys, chown all to the coordinator's user."
-    return fail("permissions", "; ".join(faults), do) if faults else ok("permissions", "the owner's alone")
+    return fail("; ".join(faults), do) if faults else ok("the owner's alone")
 
 
 def _mode_fault(path: Path, forbidden: int, owner: int) -> str:

@@ -54,7 +54,7 @@ def verify(
     dir: DirOption = HERE,
 ) -> None:
     """Check a signed model, offline: root key, roster, operator's signature, every file. Exit 1 if it fails."""
-    from server.models import verify_model  # noqa: PLC0415  torch takes seconds, the other commands need none
+    from server.models import verify_model  # noqa: PLC0415  Matplotlib takes seconds
 
     home = ServerHome(dir)
     folder = model if model.is_dir() else home.models / model

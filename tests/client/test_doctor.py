@@ -160,7 +160,7 @@ def test_a_good_hospital_is_ready_and_an_error_stops_no_other_check(hospital: Co
     (hospital.home.path / "site.toml").unlink()
     broken = diagnose(reaching(hospital, 1))
     assert len(broken) == len(checks)
-    assert {check.name for check in broken if check.state == "ok"} >= {"policy.toml"}
+    assert {check.name for check in broken if check.state == "ok"} >= {"policy settings"}
     assert all(check.do for check in broken if check.state != "ok")
 
 
@@ -533,10 +533,11 @@ def test_checks_survive_what_they_raise() -> None:
         raise ValueError("patient Miller")
 
     def missing(_: None) -> Check:
-        return ok("disk", "plenty") if Path("/nonexistent/Miller").stat() else fail("", "", "")
+        return ok("plenty") if Path("/nonexistent/Miller").stat() else fail("", "")
 
     checks = examine(None, (broken_thing, missing))
     assert [check.state for check in checks] == ["fail", "fail"]
+    assert [check.name for check in checks] == ["broken thing", "missing"]
     assert "ValueError" in checks[0].found
     assert "Miller" not in render(checks) + json_lines(checks)
     assert render(checks).endswith("2 of 2 checks failed")

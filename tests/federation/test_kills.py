@@ -237,7 +237,9 @@ def test_a_killed_coordinator_resumes_and_no_ledger_says_less_than_was_trained(
     assert newest.memory.round == 1
     outcome, result = local.run(LocalLink(local.sites()), study, resume=True)
     assert (result.status, outcome.checkpoint.memory.round) == ("stopped", 2)
-    assert result.because.count("the study's own privacy.epsilon") == 3, "what the lost round cost is missing at the end"
+    assert result.because.count("the study's own privacy.epsilon") == 3, (
+        "what the lost round cost is missing at the end"
+    )
     assert result.metrics is not None
     run = outcome.checkpoint.memory.run
     assert [charges(local, name, run) for name in local.names] == [3, 3, 3], "the second round was paid for twice"

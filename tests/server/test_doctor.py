@@ -261,7 +261,7 @@ def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, sta
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert shutil.which("timedatectl") == str(tool)
-    assert machine.synchronised_clock().state == state
+    assert machine.clock().state == state
 
 
 def test_the_command(coordinator: Context) -> None:

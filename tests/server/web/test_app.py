@@ -1,6 +1,8 @@
+import asyncio
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import httpx
 import pytest
@@ -109,3 +111,11 @@ class TestWithoutPassword:
             write_atomically(password_file(empty), data)
             answer = visit(create_web(empty)).get("/")
             assert answer.status_code == 503 and "damaged" in answer.text
+
+
+@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
+def test_nothing_but_a_request_for_a_page_is_answered(web: Web, kind: str) -> None:
+    async def never(*_: object) -> Any:
+        raise AssertionError("nothing is read and nothing said")
+
+    asyncio.run(web({"type": kind, "path": "/", "headers": []}, never, never))
