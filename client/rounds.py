@@ -61,9 +61,10 @@ class Rounds:
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA, version=1)
         self._db.execute("PRAGMA secure_delete=ON")
-        with transaction(self._db) as db:
-            db.execute(_USED)
-            db.execute("INSERT OR IGNORE INTO used SELECT run, ? FROM run", (int(time.time()),))
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'used'").fetchone() is None:
+            with transaction(self._db) as db:
+                db.execute(_USED)
+                db.execute("INSERT OR IGNORE INTO used SELECT run, ? FROM run", (int(time.time()),))
 
     def run(self, run: str) -> RunState | None:
         """What was agreed for `run`, or None if this site has not joined it. Raises PeerError if it was forgotten."""

@@ -12,29 +12,25 @@ Rules:
 6. Whatever comes in, a reply goes out: no message stops the daemon, and no refusal shows the inside of this house.
 """
 
-import hashlib
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import torch
 
 from client.agreement import Agreement, agree, open_agreement, reopen
-from client.approvals import Approvals, Asked
 from client.audit import Audit
+from client.consent import Consent
 from client.home import Home
 from client.images import Split
 from client.ledger import Ledger, Promise, Purpose
-from client.refusals import in_full, outwards, short, unforeseen
+from client.outgoing import Leaving, Outgoing
+from client.refusals import unforeseen
 from client.rounds import Rounds, RunState
-from client.rules import judge, judge_cohort, judge_hours
 from client.steps import Outcome, Prepared, evaluate, prepare_for, survey, train_round
 from shared import messages
 from shared.accounting import noise_multiplier, round_event
 from shared.crypto.roster import Roster
-from shared.errors import KonsilError, PeerError, RefusalError
+from shared.errors import KonsilError, PeerError
 from shared.messages import (
     LONGEST_JOIN,
     LONGEST_UNMASK,
@@ -71,16 +67,6 @@ from shared.wire import digest, pack, unpack
 FORGET_S = 30 * 24 * 3600.0
 
 
-@dataclass(frozen=True)
-class Leaving:
-    """Bytes about to leave, and what the audit log says of them."""
-
-    data: bytes
-    purpose: str
-    run: str
-    round: int
-
-
 class Site:
     """One hospital, in its `home`. Any number of processes may serve the same home."""
 
@@ -90,7 +76,8 @@ class Site:
         self._ledger = Ledger(home.path / "ledger.sqlite")
         self._rounds = Rounds(home.path / "rounds.sqlite")
         self._audit = Audit(home.path / "audit.jsonl")
-        self._approvals = Approvals(home.path / "approvals")
+        self._consent = Consent(home, self._audit)
+        self._outgoing = Outgoing(self._config.name, self._audit)
         self._prepared: dict[bytes, Prepared] = {}
         self._sizes: dict[bytes, int] = {}
         self._rounds.forget(FORGET_S)
@@ -101,11 +88,11 @@ class Site:
         about = Heading("", "", 0)
         try:
             about = messages.peek(data)
-            return self._let_go(self._answer(messages.read_request(data, limit=self._longest(about))))
+            return self._outgoing.let_go(self._answer(messages.read_request(data, limit=self._longest(about))))
         except KonsilError as error:
-            return self._refuse(error, about)
+            return self._outgoing.refuse(error, about)
         except Exception as error:  # noqa: BLE001  rule 6
-            return self._refuse(unforeseen(error), about)
+            return self._outgoing.refuse(unforeseen(error), about)
 
     def _answer(self, body: Join | Step | Unmask) -> Leaving:
         if isinstance(body, Join):
@@ -122,26 +109,6 @@ class Site:
         roster = unpack(Roster, state.join.roster.roster)
         return longest_step(self._parameters(state.join.study), len(roster.entries))
 
-    def _let_go(self, leaving: Leaving) -> bytes:
-        """Rule 5: the audit line, then the bytes."""
-        self._audit.record(
-            "sent",
-            purpose=leaving.purpose,
-            run=short(leaving.run),
-            round=leaving.round,
-            bytes=len(leaving.data),
-            digest=hashlib.sha256(leaving.data).hexdigest(),
-        )
-        return leaving.data
-
-    def _refuse(self, error: KonsilError, about: Heading) -> bytes:
-        full = in_full(error, self._config.name)
-        reply = messages.reply(outwards(error, full))
-        with suppress(OSError, ValueError, KonsilError):  # a full disk stops the work and its log, not the refusal
-            self._audit.record("refused", what=full.reason, rule=full.rule, run=short(about.run), round=about.round)
-            self._let_go(Leaving(reply, "refusal", about.run, about.round))
-        return reply
-
     def _join(self, join: Join) -> Leaving:
         """PROTOCOL.md step 0."""
         earlier = self._rounds.run(join.run)
@@ -154,9 +121,8 @@ class Site:
         return Leaving(messages.reply(Joined(record=state.record, software=SOFTWARE)), "join", join.run, 0)
 
     def _welcome(self, join: Join, roster: Roster) -> None:
-        names = tuple(entry.name for entry in roster.entries)
-        judge_cohort(self._home.policy, names, "roster", error=RefusalError)
-        self._consent(join.study, roster, join.run)
+        self._consent.to_roster(roster)
+        self._consent.to_study(join.study, roster, join.run)
 
     def _enter(self, join: Join, earlier: RunState | None) -> RunState:
         """Join a new run, or one joined before under an older roster; the run's study never changes."""
@@ -169,17 +135,6 @@ class Site:
             raise PeerError("join", expected="the study this run was joined with", got="another under the same run")
         self._audit.record("joined", run=join.run, study=join.study.name, hash=study_hash(join.study).hex())
         return state
-
-    def _consent(self, study: Study, roster: Roster, run: str) -> None:
-        """What this hospital itself must say yes to, for a new run and for every new round of it."""
-        policy, asked = self._home.policy, Asked.of(study, roster, run)
-        judge(policy, study)
-        self._approvals.judge(
-            policy.studies,
-            asked,
-            note=lambda: self._audit.record("waits", study=study.name, hash=asked.hash, run=run),
-        )
-        judge_hours(policy, datetime.now(UTC))
 
     def _step(self, step: Step) -> Leaving:
         """PROTOCOL.md step 1."""
@@ -194,11 +149,11 @@ class Site:
         agreement = reopen(self._home, self._joined(plan.run))
         self._rounds.check_newer(plan.run, plan.round, plan.attempt)
         task = unpack(Task, payload).body
-        study, policy = agreement.study, self._home.policy
-        self._consent(study, agreement.roster, plan.run)
+        study = agreement.study
+        self._consent.to_study(study, agreement.roster, plan.run)
         seat = self._seat(agreement, plan, task, payload)
         agreement.check_members(plan.sites())
-        judge_cohort(policy, plan.sites(), "cohort")
+        self._consent.to_sites(plan.sites(), "cohort")
         prepared = self._images(study)
         if isinstance(task, TrainTask):
             self._check_task(study, task, plan)
@@ -273,7 +228,7 @@ class Site:
         answer = found.stored
         if found.secrets is not None:
             made = unmask(found.secrets, body.request, identity=self._home.identity, rules=SiteRules())
-            judge_cohort(self._home.policy, request.survivors, "survivors")
+            self._consent.to_sites(request.survivors, "survivors")
             answer = self._rounds.close(request.plan, body.request, made)
             self._audit.record("answered", purpose="unmask", run=found.run, round=found.round, plan=request.plan.hex())
         if answer is None:

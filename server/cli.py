@@ -8,6 +8,7 @@ from rich.console import Console
 from server.commands import coordinator, federation, members
 from server.commands import runs as listing
 from server.commands.doctor import doctor
+from server.commands.web import password
 from shared.console import run as run_app
 from shared.version import versions
 
@@ -39,6 +40,7 @@ for command in (
     listing.models,
     listing.verify,
     doctor,
+    password,
 ):
     app.command()(command)
 

@@ -4,7 +4,11 @@ Guarantees of `examine`: every check of the tuple gives one `Check`, in order; o
 and stops no other; of an exception that is not ours only the kind is told, because its text could hold a path with a
 patient's name. No I/O here: the functions that are handed in do it.
 
-    >>> render((ok("40 GiB free"), fail("310 s ahead", "Start the time service.")))
+    >>> def disk(free: int) -> Check:
+    ...     return ok(f"{free} GiB free")
+    >>> def clock(_: int) -> Check:
+    ...     return fail("310 s ahead", "Start the time service.")
+    >>> render(examine(40, (disk, clock)))
     'ok    disk: 40 GiB free\\nfail  clock: 310 s ahead\\n      Start the time service.\\n1 of 2 checks failed'
 """
 
@@ -72,9 +76,7 @@ def _one(context: ContextT, check: Callable[[ContextT], Check]) -> Check:
     except OSError as error:
         return fail(error.strerror or type(error).__name__, "Check that the file or device is there and allowed.")
     except Exception as error:  # noqa: BLE001  the other checks must still run
-        return fail(
-            name, f"an error of the doctor itself, {type(error).__name__}", "Report it to Konsil's maintainers."
-        )
+        return fail(f"an error of the doctor itself, {type(error).__name__}", "Report it to Konsil's maintainers.")
 
 
 def _without_advice(error: KonsilError) -> str:

@@ -13,6 +13,7 @@ from shared.console import run as run_app
 from shared.errors import InputError, OperatorError
 from shared.study import parse_study, read_study
 from simulations.demo import write_archives
+from simulations.faults_cli import faults
 from simulations.federation import Wish, simulate, simulate_processes
 from simulations.hospital import PROFILES, write_hospital
 
@@ -67,6 +68,9 @@ def hospital(
         raise InputError("--profile", expected=f"one of {', '.join(PROFILES)}", got=profile, do="Name one of them.")
     write_hospital(out, patients=patients, seed=seed, profile=PROFILES[profile])
     Console().print(f"wrote {out}")
+
+
+app.command()(faults)
 
 
 def _archives(options: list[str]) -> dict[str, Path]:

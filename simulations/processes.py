@@ -42,6 +42,8 @@ class Processes:
 
     out: Path
     names: Sequence[str]
+    #: before the command of a daemon: where a hospital stands behind a line of its own, say
+    before: Mapping[str, Sequence[str]] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -72,7 +74,7 @@ class Processes:
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
             self.running[name] = subprocess.Popen(  # noqa: S603  our own scripts, leashed to this process
-                python("shared.leash", str(os.getpid()), script(tool[0]), *tool[1:]),
+                python("shared.leash", str(os.getpid()), *self.before.get(name, ()), script(tool[0]), *tool[1:]),
                 env=self.env(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -122,14 +124,21 @@ class Processes:
         return {**os.environ, "KONSIL_DIR": str(self.coordinator.path), "OMP_NUM_THREADS": "1"}
 
 
-def found(out: Path, archives: Mapping[str, Path], *, policy: str = POLICY, tell: Callable[[str], None]) -> Processes:
-    """Found a federation in `out` and let every hospital join, unless that was done before."""
+def found(
+    out: Path,
+    archives: Mapping[str, Path],
+    *,
+    tell: Callable[[str], None],
+    policy: str = POLICY,
+    host: str = "localhost",
+) -> Processes:
+    """Found a federation in `out` and let every hospital join, unless that was done before. Hospitals dial `host`."""
     federation = Processes(out.resolve(), tuple(archives))
     if (federation.coordinator.path / "server.toml").exists():
         return federation
     ports = free_ports(3)
     options = [f"--{name}={port}" for name, port in zip(("port", "control-port", "web-port"), ports, strict=True)]
-    where = ("--host", "localhost", "--bind", "127.0.0.1")
+    where = ("--host", host, "--bind", "127.0.0.1" if host == "localhost" else host)
     tell("founding the federation")
     federation.command("konsil-server", "init", federation.coordinator.path, *where, *options)
     federation.command("konsil-server", "invite", *archives)

@@ -97,6 +97,7 @@ def test_the_agent_has_no_network_and_the_network_side_no_file_system() -> None:
     assert values(agent, "PrivateNetwork") == ["yes"]
     assert words(agent, "RestrictAddressFamilies") == {"AF_UNIX"}
     assert values(agent, "IPAddressDeny") == ["any"]
+    assert values(node, "RootDirectory") == ["/usr/lib/konsil/empty"]  # without it, the line below does nothing
     assert values(node, "TemporaryFileSystem") == ["/:ro"]
     visible = {path.lstrip("-") for path in words(node, "BindReadOnlyPaths")}
     assert not visible & {"/", "/home", "/srv", "/mnt", "/media", "/var", "/run"}

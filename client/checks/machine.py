@@ -14,7 +14,7 @@ from shared.study import Study
 
 #: What torch with its libraries takes before any model; what the ledger, the log and the databases may grow by.
 BASE_MEMORY, BASE_DISK = 3 * GIB // 2, GIB
-#: Model-sized arrays held at once in training: weights, the round's start, gradients, optimiser (2), clipping, masks (2).
+#: Model-sized arrays held at once in training: weights, round's start, gradients, optimiser (2), clipping, masks (2).
 COPIES = 8
 #: Workers that decode pass each other small messages through it only.
 SHARED_MEMORY = 32 << 20

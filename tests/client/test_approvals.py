@@ -86,7 +86,7 @@ def test_an_approval_can_be_taken_back(tmp_path: Path) -> None:
     approvals = Approvals(tmp_path)
     refusal(approvals, asked())
     for decision in ("approved", "denied"):
-        approvals.decide(asked(), decision, note=nothing)  # type: ignore[arg-type]
+        approvals.decide(asked(), decision, note=nothing)
     refusal(approvals, asked())
 
 

@@ -191,6 +191,17 @@ def test_no_time_in_a_message_moves_the_hospitals_clock(
     assert reply.rule == "hours.quiet"
 
 
+def test_a_study_asked_in_quiet_hours_is_kept_for_its_people_all_the_same(
+    local: LocalFederation, attacker: Attacker
+) -> None:
+    set_policy(local, QUIET.replace("ask = false", "ask = true"))
+    waits(attacker.say("alder", attacker.invitation))
+    decide(local, "approved")
+    reply = attacker.say("alder", attacker.invitation)
+    assert isinstance(reply, Refused)
+    assert reply.rule == "hours.quiet"
+
+
 # The coordinator's side
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+import server.coordinator
 from client.agreement import newest_roster
 from client.home import Home, make_next_identity
 from client.rounds import Rounds
@@ -144,10 +145,13 @@ def test_a_run_goes_on_under_a_newer_roster_with_its_own_key(local: LocalFederat
     assert again.record.public_key == attacker.records["alder"].public_key
     assert again.record.roster_hash == newer.digest()
     assert attacker.say("alder", attacks.under(attacker, newer)) == again
-    refused(attacker.step("alder", SURVEY), "as joined"), "plans of the old roster are over at this site"
+    refused(attacker.step("alder", SURVEY), "as joined")  # plans of the old roster are over at this site
 
 
-def test_a_run_resumes_after_a_hospital_was_added(local: LocalFederation, changed: Callable[[str, str], Study]) -> None:
+def test_a_run_resumes_after_a_hospital_was_added(
+    local: LocalFederation, changed: Callable[[str, str], Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.coordinator, "REJOIN_S", 0.0)
     study = changed("rounds = 2", "rounds = 3")
     study = replace(study, federation=replace(study.federation, timeout_s=0.1))
     broken = LocalLink(local.sites(), {Moment(node, "train", 2): lost for node in (0, 1, 2)})
