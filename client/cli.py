@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from client.audit import Audit
+from client.commands.approve import approve
+from client.commands.audit import head, verify
 from client.commands.daemon import agent, node, status, up
 from client.commands.doctor import doctor
 from client.commands.join import fingerprint, join
@@ -30,8 +31,10 @@ app = typer.Typer(
 )
 audit_app = typer.Typer(no_args_is_help=True, help="What left the house.")
 app.add_typer(audit_app, name="audit")
-for command in (join, fingerprint, rotate, up, agent, node, status, doctor):
+for command in (join, fingerprint, rotate, up, agent, node, status, approve, doctor):
     app.command()(command)
+for command in (verify, head):
+    audit_app.command()(command)
 
 HomeOption = Annotated[Path, typer.Option("--home", envvar="KONSIL_HOME", help="This hospital's Konsil folder.")]
 DEFAULT_HOME = Path("~/.konsil")
@@ -117,16 +120,6 @@ def ledger(
         table.add_row(line.study, line.run, *map(str, cells))
     console.print(table)
     console.print(f"most spent by any one patient, over everything: ε = {book.epsilon(delta):.3f} at δ = {delta:g}")
-
-
-@audit_app.command()
-def verify(
-    home: HomeOption = DEFAULT_HOME,
-    head: Annotated[str | None, typer.Option(help="A head noted earlier; finds a cut-off tail.")] = None,
-) -> None:
-    """Check that no line of the audit log was changed, removed or inserted."""
-    lines = Audit(home.expanduser() / "audit.jsonl").verify(head=head)
-    Console().print(f"{lines} lines, unbroken")
 
 
 def main() -> NoReturn:

@@ -1,7 +1,8 @@
 """What crosses the socket between the hospital's two sides: one question and one answer per connection.
 
-A frame is one byte of kind, eight of length (big-endian), then the data. Guarantees: nothing longer than the limit the
-reader names is read; a silent or slow writer is cut off; nothing in a frame names code.
+A frame is one byte of kind, eight of length (big-endian), then the data. Guarantees: nothing longer than its kind's
+limit is read or sent; where the connection has a timeout, a writer that needs longer for a megabyte is cut off;
+nothing in a frame names code.
 
 MESSAGE   a request from outside → the Site's reply        only from the network side's user
 REPORT    how the network side fares → empty               only from the network side's user
@@ -9,6 +10,7 @@ STATUS    empty → what the agent knows of itself, JSON     only from the agent
 """
 
 import socket
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +29,8 @@ _CHUNK = 1 << 20
 def send(connection: socket.socket, kind: Kind, data: bytes) -> None:
     """Write one frame."""
     connection.sendall(kind + len(data).to_bytes(8, "big"))
-    connection.sendall(data)
+    if data:  # an empty write to someone who has read the head and left is an error
+        connection.sendall(data)
 
 
 def receive_kind(connection: socket.socket) -> tuple[Kind, int]:
@@ -46,7 +49,12 @@ def receive_data(connection: socket.socket, length: int) -> bytes:
 
 
 def ask(path: Path, kind: Kind, data: bytes, *, timeout_s: float | None) -> bytes:
-    """The answer of whoever listens at `path`. Raises SiteError if nobody does, or it goes away before answering."""
+    """The answer of whoever listens at `path`.
+
+    Raises SiteError if nobody does, or it goes away before answering; PeerError for data beyond the kind's limit.
+    """
+    if len(data) > LIMITS[kind]:
+        raise PeerError("frame", expected=f"at most {LIMITS[kind]} bytes", got=f"{len(data)}")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
@@ -66,11 +74,15 @@ def ask(path: Path, kind: Kind, data: bytes, *, timeout_s: float | None) -> byte
 
 
 def _read(connection: socket.socket, length: int) -> bytearray:
-    data = bytearray(length)
+    data, patience = bytearray(length), connection.gettimeout()
     view, done = memoryview(data), 0
     while done < length:
-        count = connection.recv_into(view[done : done + _CHUNK])
-        if not count:
-            raise PeerError("frame", expected=f"{length} bytes", got=f"{done}, then the end")
-        done += count
+        end, until = min(done + _CHUNK, length), time.monotonic() + (patience or 0.0)
+        while done < end:
+            count = connection.recv_into(view[done:end])
+            if not count:
+                raise PeerError("frame", expected=f"{length} bytes", got=f"{done}, then the end")
+            done += count
+            if patience is not None and time.monotonic() > until:
+                raise PeerError("frame", expected=f"a megabyte within {patience:g} s", got="less")
     return data

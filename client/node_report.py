@@ -1,4 +1,7 @@
-"""What the network side tells the agent of itself, so that one `status` shows both. It is believed for nothing else."""
+"""What the network side tells the agent of itself, so that one `status` shows both. It is believed for nothing else.
+
+Its texts reach a terminal: no control character is admitted.
+"""
 
 from typing import Annotated
 
@@ -6,7 +9,7 @@ from msgspec import Meta
 
 from shared.wire import Record
 
-Text = Annotated[str, Meta(max_length=300)]
+Text = Annotated[str, Meta(max_length=300, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 
 
 class NodeReport(Record, frozen=True):

@@ -60,7 +60,7 @@ class Conductor:
                 self._nodes_due = time.monotonic() + NODES_S
             self._drop_cancelled(link)
             line = self._history.next()
-            if line is not None and not self._alive(line.run):
+            if line is not None and not self._alive(line.run, link):
                 self._start(line.run, link)
 
     def _drop_cancelled(self, link: Control) -> None:
@@ -69,7 +69,7 @@ class Conductor:
             link.stop(current.flower)
             self._current = None
 
-    def _alive(self, run: str) -> bool:
+    def _alive(self, run: str, link: Control) -> bool:
         """Whether a process conducts `run`, or will in a moment."""
         current = self._current
         if is_held(self._home.runs / run / LOCK):
@@ -78,7 +78,8 @@ class Conductor:
             return True
         if current is None or current.run != run:
             return False
-        return not current.seen_alive and time.monotonic() - current.since < STARTING_S
+        starting = not current.seen_alive and time.monotonic() - current.since < STARTING_S
+        return starting and not link.over(current.flower)
 
     def _start(self, run: str, link: Control) -> None:
         if self._current is not None and self._current.run == run:

@@ -85,8 +85,12 @@ class Control:
         return number not in found or found[number].status.status == "finished"
 
     def stop(self, number: int) -> None:
-        """End that Flower run; Konsil's run may go on in another."""
-        self._client.StopRun(StopRunRequest(run_id=number))
+        """End that Flower run unless it is over; Konsil's run may go on in another."""
+        try:
+            self._client.StopRun(StopRunRequest(run_id=number))
+        except httpx.HTTPStatusError:  # Flower refuses to stop what is over, or unknown to it
+            if not self.over(number):
+                raise
 
 
 @contextmanager

@@ -129,11 +129,14 @@ class Coordinator:
         return replace(checkpoint, memory=memory)
 
     def _welcome(self, timeout_s: float) -> dict[str, str]:
-        problems = self._aggregator.welcome(timeout_s)
+        problems = self._aggregator.welcome(timeout_s, waits=self._waits)
         for name in sorted(set(self._aggregator.members.records) - self._joined):
             self._joined.add(name)
             self._tell(SiteJoined(name))
         return problems
+
+    def _waits(self, site: str, reason: str) -> None:
+        self._tell(SiteLeft(site, "join", reason))
 
     def _sum(self, task: AnyTask, round_: int, read: Callable[[Sum], R]) -> tuple[Sum, R]:
         """The opened sum of `task`, and what `read` finds in it; a sum that was lost or cannot be read is tried again

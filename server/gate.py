@@ -6,7 +6,7 @@ Control    start and stop runs, register nodes: needs nothing           on loopb
 
 Guarantees: whoever can reach the public port can neither start code here nor register a node, and cannot make the
 SuperLink hold more of one request than `LARGEST`. On loopback the kernel says whose connection it is (proc(5),
-/proc/net/tcp): another user of this host is as far away as the network.
+/proc/net/tcp): another user of this host is as far away as the network. Nothing a caller writes (X-Forwarded-For) counts.
 """
 
 import os
@@ -19,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FLEET = "/v1/fleet/"
 #: Flower cuts messages into pieces of 5 MB.
 LARGEST = 16 << 20
+#: tcp_states.h, TCP_ESTABLISHED, as /proc/net/tcp writes it
+ESTABLISHED = "01"
 #: (address, port) of a connection's far end and near end → the user who owns the far end; None if nobody here does
 Owner = Callable[[tuple[str, int], tuple[str, int]], int | None]
 
@@ -64,12 +66,15 @@ def _length(scope: Scope) -> int:
 
 
 def owner_of(far: tuple[str, int], near: tuple[str, int]) -> int | None:
-    """The user whose process on this host holds the connection from `far` to `near`, both on IPv4 loopback."""
+    """The user whose process on this host holds the connection from `far` to `near`, both on IPv4 loopback.
+
+    A connection that its owner has closed is nobody's: the kernel would show it as root's.
+    """
     wanted = (_hex(far), _hex(near))
     for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
         fields = line.split()
         if (fields[1], fields[2]) == wanted:
-            return int(fields[7])
+            return int(fields[7]) if fields[3] == ESTABLISHED and fields[9] != "0" else None
     return None
 
 

@@ -17,6 +17,7 @@ from server.collect import Link
 from server.coordinator import Coordinator, Outcome
 from server.federation import Federation
 from server.observer import Observer
+from server.receipts import Receipts
 from server.report.build import result_of
 from server.report.html import write_report
 from server.report.result import Result, write_result
@@ -110,7 +111,8 @@ def conduct(start: Start, link: Link, federation: Federation, observer: Observer
     """Run to the end; the model, result.json and report.html are on disk when this returns."""
     study, folder = start.study, start.folder
     invitation = federation.invitation(start.identity.run, study)
-    aggregator = Aggregator(link, invitation, federation.roster)
+    receipts = Receipts(folder / "receipts.jsonl")
+    aggregator = Aggregator(link, invitation, federation.roster, receipts=receipts)
     checkpoints = Checkpoints(folder / "checkpoints")
     outcome = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts).run(start.begin)
     _write_model(folder, study, outcome)

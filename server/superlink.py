@@ -70,18 +70,22 @@ def serve(home: ServerHome) -> None:
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # else a caller on loopback could say who he is
+        http="h11",  # ends a request whose head outgrows 64 KiB; httptools keeps all of it
+        ws="none",
         timeout_graceful_shutdown=5,
     )
     uvicorn.Server(settings).run(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), backlog=256)
+        return socket.create_server((host, port), family=family, backlog=256, dualstack_ipv6=host == "::")
     except OSError as error:
         raise OperatorError(
             f"address {host}:{port}",
-            expected="free",
+            expected="one of this host's, and free",
             got=error.strerror or "an error",
             do="Stop what listens there, or change server.toml.",
         ) from None

@@ -5,9 +5,11 @@ unless it was killed: then the history says `running`, the lock is free, and the
 """
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from server.collect import Link
 from server.history import Diary, History
@@ -18,6 +20,8 @@ from shared.errors import KonsilError, OperatorError
 from shared.study import read_study
 
 LOCK = "lock"
+#: Seconds in which the lock may be tried in vain: whoever looks whether it is held, holds it for that moment.
+LOOK_S = 1.0
 
 
 def take_turn(home: ServerHome, run: str, link: Link) -> None:
@@ -41,19 +45,31 @@ def take_turn(home: ServerHome, run: str, link: Link) -> None:
 def held(path: Path) -> Iterator[None]:
     """Hold the lock at `path`; raises OperatorError where another process has it."""
     with path.open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OperatorError(
-                f"run {path.parent.name}", expected="no other process that conducts it", got="one", do="Let it work."
-            ) from None
+        until = time.monotonic() + LOOK_S
+        while not _lock(file):
+            if time.monotonic() > until:
+                raise OperatorError(
+                    f"run {path.parent.name}",
+                    expected="no other process that conducts it",
+                    got="one",
+                    do="Let it work.",
+                )
+            time.sleep(0.01)
         yield
 
 
 def is_held(path: Path) -> bool:
     """Whether a living process holds the lock at `path`."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return not _lock(file)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Whether the lock is ours now, until `file` is closed."""
     try:
-        with held(path):
-            return False
-    except OperatorError:
-        return True
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -11,9 +11,12 @@ Fact = str | int | float | bool | None
 
 
 def tell(event: str, **facts: Fact) -> None:
-    """Write one line, at once. Facts are names, figures and sizes; whoever calls keeps patients out of them."""
+    """Write one line, at once, in ASCII: what came from outside steers no terminal.
+
+    Facts are names, figures and sizes; whoever calls keeps patients out of them.
+    """
     line = {"at": now(), "event": event, **facts}
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 

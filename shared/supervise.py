@@ -6,7 +6,6 @@ order of starting, then it is killed. Every start, death and stop is one line of
 """
 
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -17,17 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from shared.accounts import account
 from shared.journal import tell
 
 SHORTEST_S, LONGEST_S = 1.0, 60.0
 #: A program that ran this long was well; the next restart is quick again.
 WELL_S = 60.0
 POLL_S = 0.1
+#: Characters of the longest line that `read` gets whole.
+LONGEST_LINE = 1 << 16
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run: `command` (absolute path first) as `user`, with `env` beside ours.
+    """What to run: `command` (absolute path first) as `user` (a name or number) with its groups, `env` beside ours.
 
     `read` gets each line it prints (from a thread of its own); without it the lines go where ours go.
     """
@@ -56,7 +58,7 @@ class _Child:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.process: subprocess.Popen[str] | None = None
-        self._wait_s, self._started, self._due = SHORTEST_S, 0.0, 0.0
+        self._next_wait_s, self._started, self._due = SHORTEST_S, 0.0, 0.0
 
     def look(self) -> None:
         """Start it if it is due; note its death."""
@@ -65,13 +67,14 @@ class _Child:
                 self._start()
         elif (status := self.process.poll()) is not None:
             lived = time.monotonic() - self._started
-            self._wait_s = SHORTEST_S if lived >= WELL_S else min(2 * self._wait_s, LONGEST_S)
-            self._due, self.process = time.monotonic() + self._wait_s / 2, None
-            tell("died", program=self.program.name, status=status, seconds=round(lived, 1), again_in_s=self._wait_s / 2)
+            wait = SHORTEST_S if lived >= WELL_S else self._next_wait_s
+            self._next_wait_s = min(2 * wait, LONGEST_S)
+            self._due, self.process = time.monotonic() + wait, None
+            tell("died", program=self.program.name, status=status, seconds=round(lived, 1), again_in_s=wait)
 
     def _start(self) -> None:
         program = self.program
-        user = program.user or None
+        user = account(program.user) if program.user else None
         self.process = subprocess.Popen(  # noqa: S603  our own programs, no shell
             python("shared.leash", str(os.getpid()), *program.command),
             env={**os.environ, "PATH": _path(), **program.env},
@@ -82,9 +85,9 @@ class _Child:
             errors="replace",
             start_new_session=True,  # a Ctrl-C is ours to hand on
             umask=0o077,
-            user=user,
-            group=_group(user) if user else None,
-            extra_groups=[] if user else None,
+            user=user.uid if user else None,
+            group=user.groups[0] if user else None,
+            extra_groups=user.groups[1:] if user else None,
         )
         self._started = time.monotonic()
         if program.read and self.process.stdout:
@@ -110,12 +113,8 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
-def _group(user: str) -> int:
-    return pwd.getpwnam(user).pw_gid
-
-
 def _drain(lines: IO[str], read: Callable[[str], None]) -> None:
-    for line in lines:
+    while line := lines.readline(LONGEST_LINE):
         read(line.rstrip("\n"))
 
 

@@ -34,7 +34,7 @@ Hardship = Callable[[Processes, Disturbed, Console], list[Line]]
 def slow_site(federation: Processes, calm: Disturbed, console: Console) -> list[Line]:
     """The agent stands still for longer than the round waits, then goes on."""
 
-    def freeze(stage: Stage) -> None:
+    def freeze(_stage: Stage) -> None:
         pid = pid_of(federation, "agent", VICTIM)
         if pid is None:
             raise OperatorError("agent", expected="running", got="none")
@@ -42,7 +42,9 @@ def slow_site(federation: Processes, calm: Disturbed, console: Console) -> list[
         time.sleep(1.5 * TIMEOUT_S)
         os.kill(pid, signal.SIGCONT)
 
-    return _all_rounds(federation, calm, console, "hospital 30 s too slow (20 s allowed)", "in training", freeze)
+    return _all_rounds(
+        federation, calm, console, "hospital 30 s too slow (20 s allowed)", step="in training", do=freeze
+    )
 
 
 def late_site(federation: Processes, calm: Disturbed, console: Console) -> list[Line]:
@@ -50,7 +52,7 @@ def late_site(federation: Processes, calm: Disturbed, console: Console) -> list[
     federation.stop(VICTIM)
     try:
         return _all_rounds(
-            federation, calm, console, "hospital joins late", "before train", lambda _: federation.start(VICTIM)
+            federation, calm, console, "hospital joins late", step="before train", do=lambda _: federation.start(VICTIM)
         )
     finally:
         if VICTIM not in federation.running:
@@ -65,7 +67,7 @@ def leaving_site(federation: Processes, calm: Disturbed, console: Console) -> li
         federation.stop(VICTIM)
 
     try:
-        return _all_rounds(federation, calm, console, "hospital leaves for good", "vector left", leave)
+        return _all_rounds(federation, calm, console, "hospital leaves for good", step="vector left", do=leave)
     finally:
         federation.start(VICTIM)
         federation.wait_ready()
@@ -80,7 +82,7 @@ def cut_line(seconds: float) -> Hardship:
             time.sleep(seconds)
             _ip("link", "set", LINK, "up")
 
-        return _all_rounds(federation, calm, console, f"line cut for {seconds:g} s", "in training", cut)
+        return _all_rounds(federation, calm, console, f"line cut for {seconds:g} s", step="in training", do=cut)
 
     return hardship
 
@@ -91,7 +93,7 @@ def thin_line(federation: Processes, calm: Disturbed, console: Console) -> list[
     limit = ("tbf", "rate", "1mbit", "burst", "32kbit", "latency", "400ms")
     _run("tc", "qdisc", "add", *device, *limit)
     try:
-        return _all_rounds(federation, calm, console, "line of 1 Mbit/s", "before train", lambda _: None)
+        return _all_rounds(federation, calm, console, "line of 1 Mbit/s", step="before train", do=lambda _: None)
     finally:
         _run("tc", "qdisc", "del", *device)
 
@@ -115,7 +117,7 @@ def full_disk_coordinator(federation: Processes, calm: Disturbed, console: Conso
 def _full(federation: Processes, calm: Disturbed, console: Console, fault: str, folder: Path) -> list[Line]:
     ballast = folder / "ballast"
 
-    def fill(stage: Stage) -> None:
+    def fill(_stage: Stage) -> None:
         with ballast.open("wb", buffering=0) as file:
             try:
                 while True:
@@ -126,13 +128,13 @@ def _full(federation: Processes, calm: Disturbed, console: Console, fault: str, 
         ballast.unlink()
 
     try:
-        return _all_rounds(federation, calm, console, fault, "before train", fill)
+        return _all_rounds(federation, calm, console, fault, step="before train", do=fill)
     finally:
         ballast.unlink(missing_ok=True)
 
 
 def _all_rounds(
-    federation: Processes, calm: Disturbed, console: Console, fault: str, step: str, do: Callable[[Stage], None]
+    federation: Processes, calm: Disturbed, console: Console, fault: str, *, step: str, do: Callable[[Stage], None]
 ) -> list[Line]:
     """A run with the hardship in its second round, and what became of every round."""
     strike = Strike(fault, step, 2, do, lambda stage, at: stage.wait(step, at))  # type: ignore[arg-type]

@@ -9,11 +9,13 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from client import frames
 from client.home import DaemonConfig, Home
 from client.node_home import NodeHome
 from client.status_record import Status, Work
+from shared.accounts import account
 from shared.errors import InputError
 from shared.supervise import Program, python, stop_on_signals, supervise
 
@@ -79,13 +81,15 @@ def status(
 
 
 def _users(config: DaemonConfig) -> tuple[str, str]:
-    """(agent, network side); empty: this very user. Raises InputError where both would be one user without leave."""
+    """(agent, network side); empty: this very user. Raises InputError where both would be one user without leave, or
+    the network side root."""
     if config.single_user:
         return "", ""
-    if os.getuid() != 0 or not config.agent_user or not config.node_user or config.agent_user == config.node_user:
+    users = (config.agent_user, config.node_user)
+    if os.getuid() != 0 or not all(users) or account(users[1]).uid in (0, account(users[0]).uid):
         raise InputError(
             "site.toml: [daemon]",
-            expected="agent_user and node_user, two users, and root to start each side as its own",
+            expected="agent_user and node_user, two users, node_user not root; and root to start each side as its own",
             got=f"agent_user = {config.agent_user!r}, node_user = {config.node_user!r}, started by user {os.getuid()}",
             do="Use the systemd units, start as root, or set single_user = true to run without that protection.",
         )
@@ -123,7 +127,7 @@ def _table(found: Status) -> Table:
         ("agent", f"Konsil {found.software}, since {found.agent_since}"),
     ]
     for row in rows:
-        table.add_row(*row)
+        table.add_row(row[0], Text(row[1]))  # whatever was said to us, it is no markup
     return table
 
 
