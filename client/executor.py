@@ -6,32 +6,32 @@ less: the bundle is neither installed nor opened. Nothing that arrives from outs
 per message.
 
 Guarantees: one message at a time; tasks are taken with the shared secret that only this user can read; a failing
-message is answered as failed and stops nothing.
+message is answered as failed and stops nothing, nor does a SuperNode that died and knows our task no more (Flower's
+own clients end their process then).
 """
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
-from flwr.app import Message
+from flwr.app import Context, Message
 from flwr.app.error import Error
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode, SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
     SuperExecAuthHttpInterceptor,
 )
 from flwr.supercore.protobuf.client import ProtobufClientInterceptor
-from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
-from shared.errors import KonsilError
 from shared.journal import tell
 
 #: Seconds between looks for a message, on loopback.
@@ -60,7 +60,6 @@ class Runtime:
             insecure=True,  # loopback
             root_certificates=None,
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), authority],
-            retry_invoker=make_simple_http_retry_invoker(),
         )
 
 
@@ -71,7 +70,7 @@ def execute(runtime: Runtime, app: ClientApp, stop: threading.Event, *, done: Ca
     while not stop.is_set():
         try:
             found = taker.AcquireTask(request)
-        except (httpx.HTTPError, OSError) as error:  # the SuperNode is starting, or died: its supervisor knows
+        except (httpx.HTTPError, OSError, ValueError) as error:  # the SuperNode starts, or died: its supervisor knows
             tell("supernode not answering", why=type(error).__name__)
             stop.wait(1.0)
             continue
@@ -85,19 +84,29 @@ def execute(runtime: Runtime, app: ClientApp, stop: threading.Event, *, done: Ca
 def _do(runtime: Runtime, token: str, app: ClientApp) -> None:
     """One task, from its message to its reply."""
     worker = runtime.worker(token)
-    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(worker))
+    heartbeat = HeartbeatSender(lambda: _beat(worker))
     heartbeat.start()
     try:
         message, context, _, _ = pull_task_input(worker)  # the bundle stays in its box
-        try:
-            reply = app(message=message, context=context)
-        except KonsilError as error:
-            tell("not relayed", why=type(error).__name__)
-            reply = Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="not relayed"), reply_to=message)
-        push_message(worker, reply, context)
+        push_message(worker, _reply(app, message, context), context)
         push_task_output(worker, context, SubStatus.COMPLETED, "")
-    except (httpx.HTTPError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001  whatever one message brought: the next one has its turn
         tell("message lost", why=type(error).__name__)
     finally:
         heartbeat.stop()
         worker.close()
+
+
+def _reply(app: ClientApp, message: Message, context: Context) -> Message:
+    try:
+        return app(message=message, context=context)
+    except Exception as error:  # noqa: BLE001  a message of a type, or with a content, that the relay does not know
+        tell("not relayed", why=type(error).__name__)
+        return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="not relayed"), reply_to=message)
+
+
+def _beat(worker: RuntimeHttpClient) -> bool:
+    """Say that we are at work. A SuperNode that does not listen, or has given the task up, will refuse its result."""
+    with suppress(httpx.HTTPError, ValueError):
+        worker.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+    return True

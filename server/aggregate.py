@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from server.attendance import Members, Waiting
 from server.collect import Arrival, Link
+from server.open_plan import Desk, OpenPlan
 from server.receipts import Receipts
 from server.text import printable
 from shared import messages
@@ -94,8 +95,17 @@ class TooFewError(OperatorError):
 class Aggregator:
     """Asks the members of one run, over `link`."""
 
-    def __init__(self, link: Link, invitation: Join, roster: Roster, *, receipts: Receipts | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        invitation: Join,
+        roster: Roster,
+        *,
+        receipts: Receipts | None = None,
+        desk: Desk | None = None,
+    ) -> None:
         self._link, self._invitation, self._roster, self._receipts = link, invitation, roster, receipts
+        self._desk = desk or Desk()
         self._hash = study_hash(invitation.study)
         self.study, self.run = invitation.study, invitation.run
         self.parameters = layout_for(invitation.study).size
@@ -187,19 +197,43 @@ class Aggregator:
         if len(names) < least:
             raise TooFewError(step, least, len(names), self.members.absent(step), may_pass=False)
         payload = pack(Task(body=task))
-        plan = self._plan(task, names, payload, round_=round_, attempt=attempt, length=length)
+        opened = self._reopened(step, round_, payload)
+        if opened is None:
+            opened = OpenPlan(plan=self._plan(task, names, payload, round_=round_, attempt=attempt, length=length))
+            self._desk.keep(opened.plan)
+        try:
+            return self._open(opened, payload, progress)
+        except OperatorError:
+            self._desk.clear()
+            raise
+
+    def _reopened(self, step: str, round_: int, payload: bytes) -> OpenPlan | None:
+        """The plan that was open when the coordinator was stopped, if everybody it needs is here as they were."""
+        opened = self._desk.recall(step, round_, payload_digest(payload))
+        if opened is None or opened.plan.roster_hash != self._invitation.roster.digest():
+            return None
+        here = self.members.records
+        if any(here.get(record.site) != record for record in opened.plan.cohort if record.site in opened.asked):
+            return None
+        return opened
+
+    def _open(self, opened: OpenPlan, payload: bytes, progress: Progress) -> Sum:
+        """Collect and unmask one plan's sum. Raises TooFewError, or OperatorError for a sum that does not open."""
+        plan, step, asked = opened.plan, opened.plan.step, opened.asked
+        least = max(self.study.federation.min_sites, plan.threshold)
         collector = Collector(plan, self._roster)
-        missing = self.members.absent(step)
-        shown = self._contributions(collector, plan, payload, missing, progress)
-        if len(shown) < max(least, plan.threshold):
-            raise TooFewError(step, max(least, plan.threshold), len(shown), missing)
+        missing = self.members.absent(step) | dict.fromkeys(set(plan.sites()) - set(asked), "had not answered before")
+        shown = self._contributions(collector, opened, payload, missing, progress)
+        if len(shown) < least or (opened.survivors and len(shown) < len(asked)):
+            raise TooFewError(step, least, len(shown), missing)
         survivors = collector.close()
-        silent = self._answers(collector, survivors, round_)
+        self._desk.keep(plan, survivors)
+        silent = self._answers(collector, survivors, plan.round)
         if len(survivors) - len(silent) < plan.threshold:
             raise TooFewError(f"{step} unmask", plan.threshold, len(survivors) - len(silent), missing | silent)
         vector = collector.finish()
         faults = dict(fault.split(" ", 1) for fault in collector.faults)  # each begins with the name of its site
-        return Sum(vector, survivors, len(names), shown, missing, unhelpful=silent | faults)
+        return Sum(vector, survivors, len(plan.cohort), shown, missing, unhelpful=silent | faults)
 
     def _plan(
         self, task: AnyTask, names: Sequence[str], payload: bytes, *, round_: int, attempt: int, length: int
@@ -220,11 +254,17 @@ class Aggregator:
         )
 
     def _contributions(
-        self, collector: Collector, plan: Plan, payload: bytes, missing: dict[str, str], progress: Progress
+        self,
+        collector: Collector,
+        opened: OpenPlan,
+        payload: bytes,
+        missing: dict[str, str],
+        progress: Progress,
     ) -> dict[str, Shown]:
         """Add the masked vectors up as they come in; `missing` gains whoever is not in the sum."""
+        plan = opened.plan
         request = messages.request(Step(plan=plan, payload=memoryview(payload)))
-        names = {self.members.nodes[name]: name for name in plan.sites()}
+        names = {self.members.nodes[name]: name for name in opened.asked}
         shown: dict[str, Shown] = {}
         progress(0, len(names))
         for arrival in self._ask(dict.fromkeys(names, request), self._invitation.study.federation.timeout_s):

@@ -46,6 +46,8 @@ class Memory(Record, frozen=True):
     retired: dict[str, str] = msgspec.field(default_factory=dict)
     spent: dict[str, Spent] = msgspec.field(default_factory=dict)
     figures: dict[str, OwnFigures] = msgspec.field(default_factory=dict)
+    #: false while `round`, whose sum is in the weights, waits for its evaluation
+    judged: bool = True
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

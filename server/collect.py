@@ -62,11 +62,14 @@ class GridLink:
         while waiting and (passed := time.monotonic() - started) < timeout_s:
             arrivals = 0
             for message_id in list(sent):
-                for message in self._pull(message_id):
-                    node = sent.pop(message_id)
-                    if waiting.pop(node, None) is not None:
-                        arrivals += 1
-                        yield _arrival(node, message)
+                arrival = self._pull(message_id, sent[message_id])
+                if arrival is None:
+                    continue
+                del sent[message_id]
+                if waiting.pop(arrival.node, None) is not None:
+                    arrivals += 1
+                    yield arrival
+                del arrival  # not held while the next one is pulled
             if not again and passed >= timeout_s / 2:
                 self._push(waiting, timeout_s, sent)
                 again = True
@@ -83,8 +86,9 @@ class GridLink:
             )
             sent.update(dict.fromkeys(filter(None, self._grid.push_messages([message])), node))
 
-    def _pull(self, message_id: str) -> list[Message]:
-        return list(self._grid.pull_messages([message_id]))
+    def _pull(self, message_id: str, node: int) -> Arrival | None:
+        """The answer of `node` to that message, if it is in."""
+        return next((_arrival(node, message) for message in self._grid.pull_messages([message_id])), None)
 
 
 def _arrival(node: int, message: Message) -> Arrival:

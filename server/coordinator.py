@@ -8,7 +8,7 @@ opened, or that holds what no hospital has, is asked for again and never enters 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -67,6 +67,7 @@ class Coordinator:
         self._aggregator, self._checkpoints, self._observer = aggregator, checkpoints, observer
         self._study: Study = aggregator.study
         self._attempt = start * ATTEMPTS_PER_START
+        self._laps = _Laps(aggregator.traffic)
         self._joined: set[str] = set()
         self._left: list[LeftOut] = []
         self._figures: dict[str, OwnFigures] = {}
@@ -82,8 +83,9 @@ class Coordinator:
         status: Literal["finished", "stopped", "failed"] = "finished"
         try:
             checkpoint = self._prepare(checkpoint)
-            while checkpoint.memory.round < study.training.rounds and not because:
-                checkpoint = self._round(checkpoint)
+            self._laps.lap()
+            while not because and (checkpoint.memory.round < study.training.rounds or not checkpoint.memory.judged):
+                checkpoint = self._train(checkpoint) if checkpoint.memory.judged else self._judge(checkpoint)
                 self._checkpoints.save(checkpoint)
                 because = self._patience(checkpoint.memory)
         except OperatorError as error:
@@ -100,6 +102,7 @@ class Coordinator:
         self._observer.notice(event)
 
     def _missing(self, round_: int, step: str, reasons: dict[str, str]) -> None:
+        round_ = min(round_, self._study.training.rounds)  # the final evaluation comes after the last
         for site, reason in sorted(reasons.items()):
             self._left.append(LeftOut(site=site, round=round_, step=step, reason=reason))
             self._tell(SiteLeft(site, step, reason))
@@ -164,10 +167,11 @@ class Coordinator:
                 return total, found
         raise AssertionError("the last attempt returns or raises")
 
-    def _round(self, checkpoint: Checkpoint) -> Checkpoint:
-        """One round: train, move the model, evaluate the new one on the validation patients."""
+    def _train(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The first half of a round: train, and move the model. On disk before the second half begins: a coordinator
+        that is killed in between asks nobody to train again."""
         study, before = self._study, checkpoint.memory
-        round_, clock = before.round + 1, _Clock(self._aggregator.traffic)
+        round_ = before.round + 1
         self._tell(RoundStarted(round_))
         self._welcome(REJOIN_S)
         weights = memoryview(checkpoint.state.weights.tobytes())
@@ -175,16 +179,30 @@ class Coordinator:
             TrainTask(weights=weights, class_weights=before.class_weights), round_, self._read_update
         )
         state = fedavg.apply(checkpoint.state, update.mean, averaging=study.federation.averaging)
-        spent = before.spent | {name: c.spent for name, c in total.shown.items() if c.spent is not None}
-        memory = replace(before, round=round_, mass=state.mass, spent=spent)
-        checkpoint = Checkpoint(memory, state, checkpoint.best)
-        judged, counts = None, None
+        row = _row(round_, self._attempt, total, scaled=update.scaled_down, lap=self._laps.lap())
+        memory = replace(
+            before,
+            round=round_,
+            judged=False,
+            mass=state.mass,
+            spent=before.spent | {name: c.spent for name, c in total.shown.items() if c.spent is not None},
+            rows=(*before.rows, row),
+            left_out=tuple(self._left),
+        )
+        return Checkpoint(memory, state, checkpoint.best)
+
+    def _judge(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The second half: the new model on the validation patients, if it is this round's turn."""
+        study, round_ = self._study, checkpoint.memory.round
+        row = checkpoint.memory.rows[-1]
         if round_ % study.evaluation.every == 0 or round_ == study.training.rounds:
-            judged, counts = self._evaluate(state.result, VALIDATION, round_)
+            judged, counts = self._evaluate(checkpoint.state.result, VALIDATION, round_)
             checkpoint = _keep_best(checkpoint, counts)
-        row = clock.row(round_, self._attempt, total, scaled=update.scaled_down, judged=judged, counts=counts)
-        memory = replace(checkpoint.memory, rows=(*before.rows, row), left_out=tuple(self._left))
-        epsilon = {name: s.epsilon_run for name, s in spent.items()}
+            row = _with_evaluation(row, judged, counts)
+        row = self._laps.lap().onto(row)
+        memory = checkpoint.memory
+        memory = replace(memory, judged=True, rows=(*memory.rows[:-1], row), left_out=tuple(self._left))
+        epsilon = {name: spent.epsilon_run for name, spent in memory.spent.items()}
         self._tell(RoundFinished(round_, row.validation_auc, epsilon, row.trained, row.seconds))
         return replace(checkpoint, memory=memory)
 
@@ -203,7 +221,7 @@ class Coordinator:
         validation = BinaryCounts.from_integers(list(memory.best_counts))
         self._welcome(REJOIN_S)
         try:
-            total, test = self._evaluate(checkpoint.best, TEST, memory.round)
+            total, test = self._evaluate(checkpoint.best, TEST, memory.round + 1)  # after all that hospitals were asked
         except OperatorError as error:
             self._blame(memory.round, error)
             return validation, None
@@ -211,40 +229,62 @@ class Coordinator:
         return validation, test
 
 
-class _Clock:
-    """Seconds and bytes of one round, from its making to `row`."""
+class _Lap(NamedTuple):
+    """Seconds and bytes since the lap before."""
+
+    seconds: float
+    down: int
+    up: int
+
+    def onto(self, row: RoundRow) -> RoundRow:
+        """`row` with this lap added."""
+        return replace(
+            row,
+            seconds=round(row.seconds + self.seconds, 3),
+            bytes_down=row.bytes_down + self.down,
+            bytes_up=row.bytes_up + self.up,
+        )
+
+
+class _Laps:
+    """A watch over time and traffic."""
 
     def __init__(self, traffic: Traffic) -> None:
-        self._traffic, self._down, self._up = traffic, traffic.down, traffic.up
-        self._started = time.monotonic()
+        self._traffic, self._at, self._down, self._up = traffic, time.monotonic(), 0, 0
 
-    def row(
-        self,
-        round_: int,
-        attempt: int,
-        total: Sum,
-        *,
-        scaled: int,
-        judged: Sum | None,
-        counts: BinaryCounts | None,
-    ) -> RoundRow:
-        """The round's line in the result."""
-        slowest = max(c.seconds for c in total.shown.values())
-        if judged is not None:
-            slowest += max(c.seconds for c in judged.shown.values())
-        return RoundRow(
-            round=round_,
-            attempt=attempt,
-            trained=total.survivors,
-            evaluated=judged.survivors if judged is not None else (),
-            seconds=round(time.monotonic() - self._started, 3),
-            slowest_site_s=round(slowest, 3),
-            bytes_down=self._traffic.down - self._down,
-            bytes_up=self._traffic.up - self._up,
-            scaled_down=scaled,
-            validation_auc=figure(counts.stratified_auc) if counts is not None else None,
-            validation_ece=figure(counts.calibration_error) if counts is not None else None,
-        )
+    def lap(self) -> _Lap:
+        """What passed since the last call."""
+        now, traffic = time.monotonic(), self._traffic
+        lap = _Lap(now - self._at, traffic.down - self._down, traffic.up - self._up)
+        self._at, self._down, self._up = now, traffic.down, traffic.up
+        return lap
+
+
+def _row(round_: int, attempt: int, total: Sum, *, scaled: int, lap: _Lap) -> RoundRow:
+    """The round's line in the result, before its evaluation."""
+    return RoundRow(
+        round=round_,
+        attempt=attempt,
+        trained=total.survivors,
+        evaluated=(),
+        seconds=round(lap.seconds, 3),
+        slowest_site_s=round(max(c.seconds for c in total.shown.values()), 3),
+        bytes_down=lap.down,
+        bytes_up=lap.up,
+        scaled_down=scaled,
+        validation_auc=None,
+        validation_ece=None,
+    )
+
+
+def _with_evaluation(row: RoundRow, judged: Sum, counts: BinaryCounts) -> RoundRow:
+    return replace(
+        row,
+        evaluated=judged.survivors,
+        slowest_site_s=round(row.slowest_site_s + max(c.seconds for c in judged.shown.values()), 3),
+        validation_auc=figure(counts.stratified_auc),
+        validation_ece=figure(counts.calibration_error),
+    )
 
 
 def _read_counts(total: Sum) -> BinaryCounts:

@@ -6,7 +6,7 @@ Control    start and stop runs, register nodes: needs nothing           on loopb
 
 Guarantees: whoever can reach the public port can neither start code here nor register a node, and cannot make the
 SuperLink hold more of one request than `LARGEST`. On loopback the kernel says whose connection it is (proc(5),
-/proc/net/tcp): another user of this host is as far away as the network. Nothing a caller writes (X-Forwarded-For) counts.
+/proc/net/tcp): another user of this host is as far away as the network, whatever headers he writes.
 """
 
 import os

@@ -17,6 +17,7 @@ from server.collect import Link
 from server.coordinator import Coordinator, Outcome
 from server.federation import Federation
 from server.observer import Observer
+from server.open_plan import Desk
 from server.receipts import Receipts
 from server.report.build import result_of
 from server.report.html import write_report
@@ -112,7 +113,8 @@ def conduct(start: Start, link: Link, federation: Federation, observer: Observer
     study, folder = start.study, start.folder
     invitation = federation.invitation(start.identity.run, study)
     receipts = Receipts(folder / "receipts.jsonl")
-    aggregator = Aggregator(link, invitation, federation.roster, receipts=receipts)
+    desk = Desk(folder / "plan.bin")
+    aggregator = Aggregator(link, invitation, federation.roster, receipts=receipts, desk=desk)
     checkpoints = Checkpoints(folder / "checkpoints")
     outcome = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts).run(start.begin)
     _write_model(folder, study, outcome)

@@ -16,6 +16,7 @@ from server.collect import Link
 from server.coordinator import Coordinator, Outcome
 from server.federation import Federation, create
 from server.observer import Event
+from server.open_plan import Desk
 from server.report.build import result_of
 from server.report.result import Result
 from server.run import open_run
@@ -72,7 +73,8 @@ class LocalFederation:
         """One run of `study`, in `folder`/`out`."""
         start = open_run(self.folder / out, study, resume=resume)
         invitation = self.federation.invitation(start.identity.run, study)
-        aggregator = Aggregator(link, invitation, self.federation.roster)
+        desk = Desk(self.folder / out / "plan.bin")
+        aggregator = Aggregator(link, invitation, self.federation.roster, desk=desk)
         checkpoints = Checkpoints(self.folder / out / "checkpoints")
         coordinator = Coordinator(aggregator, checkpoints, recorder or Recorder(), start=start.identity.starts)
         outcome = coordinator.run(start.begin)
