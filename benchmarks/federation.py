@@ -35,7 +35,7 @@ def konsil(federation: Processes, text: str, console: Console) -> Result:
 
 
 def rounds_of(result: Result) -> list[Round]:
-    return [Round(row.seconds, row.slowest_site_s) for row in result.rounds.rows]
+    return [Round(row.seconds, row.slowest_site_s) for row in result.rounds.each]
 
 
 def plain(federation: Processes, rounds: int, hidden: int, images: tuple[int, int]) -> list[Round]:
@@ -75,7 +75,9 @@ def measure(out: Path, options: argparse.Namespace) -> None:
         console.print("plain Flower", highlight=False)
         found_rounds["plain"] = plain(federation, options.rounds, options.hidden, images)
     study = trial_study(rounds=options.rounds, hidden=options.hidden)
-    print(f"\n{parameters_of(study):,} parameters, {len(federation.names)} hospitals, median of {options.rounds} rounds")
+    print(
+        f"\n{parameters_of(study):,} parameters, {len(federation.names)} hospitals, median of {options.rounds} rounds"
+    )
     print(f"{'seconds per round':24}{'all':>10}{'slowest site':>14}{'overhead':>12}{'ratio':>8}")
     beside = found_rounds.pop("plain", [])
     if beside:

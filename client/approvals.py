@@ -32,7 +32,10 @@ RULE = "studies.ask"
 
 
 class Asked(Record, frozen=True):
-    """A study as it was asked: who signed it (32 bytes), for which run, with which hospitals; and the decision."""
+    """A study as it was asked: who signed it (32 bytes), for which run, with which hospitals; and the decision.
+
+    One that was decided on before it was asked has no signer, run and hospitals yet.
+    """
 
     study: Study
     operator: bytes
@@ -109,6 +112,11 @@ class Approvals:
         """Every study asked for, in the order they came."""
         found = [self._read(path) for path in sorted(self._folder.glob("*.study"))]
         return tuple(sorted((asked for asked in found if asked is not None), key=lambda asked: (asked.at, asked.hash)))
+
+    def of_file(self, study: Study) -> Asked:
+        """`study`, which the hospital was handed before anybody asked: as it was asked, if it was, else unsigned."""
+        asked = Asked(study=study, operator=b"", run="", sites=(), at=_now())
+        return self._read(self._path(asked.hash)) or asked
 
     def match(self, prefix: str) -> Asked:
         """The one study whose hash begins with `prefix`. Raises InputError for none or several."""

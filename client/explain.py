@@ -67,7 +67,7 @@ def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
         f"Trains the model {study.model.name}{f' ({options})' if options else ''}.",
         f"Takes {training.rounds} rounds of {steps} over batches of {training.batch} patients.",
         f"Holds {study.evaluation.test:.0%} of patients out for the test, {study.evaluation.validation:.0%} to choose.",
-        f"Works with at least {study.federation.min_sites} of {', '.join(asked.sites)}{peers}.",
+        f"Works with at least {study.federation.min_sites} of {', '.join(asked.sites) or 'the members'}{peers}.",
     )
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from shared.accounts import account
+from shared.accounts import Account, account
+from shared.errors import InputError
 from shared.journal import tell
 
 SHORTEST_S, LONGEST_S = 1.0, 60.0
@@ -75,7 +76,23 @@ class _Child:
     def _start(self) -> None:
         program = self.program
         user = account(program.user) if program.user else None
-        self.process = subprocess.Popen(  # noqa: S603  our own programs, no shell
+        try:
+            self.process = self._popen(user)
+        except OSError as error:
+            raise InputError(
+                f"program {program.name}",
+                expected=f"one that {program.user or 'this user'} may run",
+                got=error.strerror or "an error",
+                do=f"Let it read and run what is in {sys.prefix} and {sys.base_prefix}.",
+            ) from None
+        self._started = time.monotonic()
+        if program.read and self.process.stdout:
+            threading.Thread(target=_drain, args=(self.process.stdout, program.read), daemon=True).start()
+        tell("started", program=program.name, pid=self.process.pid)
+
+    def _popen(self, user: Account | None) -> "subprocess.Popen[str]":
+        program = self.program
+        return subprocess.Popen(  # noqa: S603  our own programs, no shell
             python("shared.leash", str(os.getpid()), *program.command),
             env={**os.environ, "PATH": _path(), **program.env},
             stdin=subprocess.DEVNULL,
@@ -89,10 +106,6 @@ class _Child:
             group=user.groups[0] if user else None,
             extra_groups=user.groups[1:] if user else None,
         )
-        self._started = time.monotonic()
-        if program.read and self.process.stdout:
-            threading.Thread(target=_drain, args=(self.process.stdout, program.read), daemon=True).start()
-        tell("started", program=program.name, pid=self.process.pid)
 
     def stop(self) -> None:
         """Ask it to end, wait for its grace, then kill it and whatever it started."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,12 +18,13 @@ from client.home import Home
 from client.ledger import Ledger
 from client.rules import Finding
 from shared.errors import InputError
+from shared.study import read_study
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 
 
 def approve(
-    study: Annotated[str | None, typer.Argument(help="The first letters of a study's hash.")] = None,
+    study: Annotated[str | None, typer.Argument(help="The study file, or the first letters of its hash.")] = None,
     home: HomeOption = DEFAULT_HOME,
     yes: Annotated[bool, typer.Option("--yes", help="Take part in this very study.")] = False,
     deny: Annotated[bool, typer.Option("--deny", help="Take no part in it, for good.")] = False,
@@ -38,7 +40,7 @@ def approve(
         return
     if yes and deny:
         raise InputError("approve", expected="one of --yes and --deny", got="both", do="Choose.")
-    asked = approvals.match(study)
+    asked = approvals.of_file(read_study(Path(study))) if study.endswith(".toml") else approvals.match(study)
     if yes or deny:
         asked = _decide(folder, approvals, asked, "approved" if yes else "denied")
     found = explain(asked, folder.policy, Ledger(folder.path / "ledger.sqlite"))
@@ -94,7 +96,8 @@ def _show(found: Explained) -> None:
     section("What stays", found.stays)
     section("Privacy", found.privacy)
     section("Your policy", tuple(map(_rule, found.rules)))
-    section("Signed by", (f"operator key {found.signer}, for run {found.run}, asked {found.asked}",))
+    signed = f"operator key {found.signer}, for run {found.run}, asked {found.asked}"
+    section("Signed by", (signed if found.signer else "nobody yet: this is the study as the file has it",))
     section("Decision", (found.decision,))
 
 
