@@ -6,6 +6,7 @@ without finishing a round is ended as failed, with a reason.
 """
 
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -52,16 +53,15 @@ class Conductor:
         #: starts since the run's last new checkpoint, and that checkpoint's round
         self._tries, self._round = 0, -1
 
-    def tick(self) -> None:
+    def tick(self, link: Control) -> None:
         """Do what is due. Raises httpx.HTTPError while the SuperLink is away."""
-        with control(self._home) as link:
-            if time.monotonic() >= self._nodes_due:
-                match_roster(self._home, link)
-                self._nodes_due = time.monotonic() + NODES_S
-            self._drop_cancelled(link)
-            line = self._history.next()
-            if line is not None and not self._alive(line.run, link):
-                self._start(line.run, link)
+        if time.monotonic() >= self._nodes_due:
+            match_roster(self._home, link)
+            self._nodes_due = time.monotonic() + NODES_S
+        self._drop_cancelled(link)
+        line = self._history.next()
+        if line is not None and not self._alive(line.run, link):
+            self._start(line.run, link)
 
     def _drop_cancelled(self, link: Control) -> None:
         current = self._current
@@ -105,10 +105,16 @@ class Conductor:
 def serve(home: ServerHome) -> None:
     """Work until SIGTERM."""
     stop = stop_on_signals()
-    conductor, away = Conductor(home), False
+    conductor = Conductor(home)
+    with control(home) as link:
+        _work(conductor, link, stop)
+
+
+def _work(conductor: Conductor, link: Control, stop: threading.Event) -> None:
+    away = False
     while not stop.wait(TICK_S):
         try:
-            conductor.tick()
+            conductor.tick(link)
             away = False
         except httpx.HTTPError as error:
             if not away:

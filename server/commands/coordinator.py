@@ -31,15 +31,13 @@ DirOption = Annotated[Path, typer.Option("--dir", envvar="KONSIL_DIR", help="The
 HERE = Path()
 #: Seconds between looks at a run that is followed.
 FOLLOW_S = 0.5
-#: Flower looks this often for a ServerApp to start.
-FLOWER_POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
 
 
 def up(dir_: DirOption = HERE) -> None:
     """Coordinate: start and watch the SuperLink, the queue of runs and the page until stopped."""
     home = ServerHome(dir_.expanduser().resolve())
     _ = home.config, home.federation.roster  # what is wrong with them is said before anything starts
-    flower = FLOWER_POLL | {"FLWR_HOME": str(home.path / "flower")}
+    flower = {"FLWR_HOME": str(home.path / "flower")}
     path = str(home.path)
     programs = (
         Program("superlink", python("server.superlink", path), env=flower, grace_s=15.0),

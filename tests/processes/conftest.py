@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -155,6 +156,29 @@ class Real:
     network: Network
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
+    agent_user: ClassVar[int] = AGENT
+    node_user: ClassVar[int] = NODE
+    third_user: ClassVar[int] = THIRD
+
+    @staticmethod
+    def until(happened: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+        until(happened, what, seconds)
+
+    @staticmethod
+    def as_user(user: int, code: str, *arguments: object, background: bool = False) -> "subprocess.Popen[str]":
+        """`code` in a Python of its own, run to its end by `user` in no group but its own."""
+        process = subprocess.Popen(
+            [*READABLE, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            + [sys.executable, "-P", "-c", code, *map(str, arguments)],
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if not background:
+            process.wait(60)
+        return process
+
     @property
     def coordinator(self) -> ServerHome:
         return ServerHome(self.folder / "coordinator")
@@ -261,16 +285,3 @@ def _start(federation: Real) -> None:
     federation.start("coordinator", "konsil-server", "up")
     federation.start("alder", "konsil-client", "up", "--home", str(federation.home.path))
     until(federation.taking_part, "alder takes part", READY_S)
-
-
-def as_user(user: int, code: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    """`code` in a Python of its own, run by `user` in no group but its own."""
-    return subprocess.run(
-        [*READABLE, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        + [sys.executable, "-P", "-c", code, *map(str, arguments)],
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )

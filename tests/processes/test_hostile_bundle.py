@@ -1,0 +1,153 @@
+"""Nothing from outside is executed: a hostile coordinator submits a bundle with a client/app.py of its own.
+
+And were it executed all the same, as the network side's user, it would reach nothing.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flwr.cli.build import build_fab_from_files
+from flwr.common.serde import fab_to_proto
+from flwr.proto.control_pb2 import StartRunRequest
+from flwr.supercore.fab import Fab
+
+from server.control import control
+from shared.messages import Refused, read_reply
+
+if TYPE_CHECKING:
+    from tests.processes.conftest import Real
+
+HOSTILE = Path(__file__).with_name("hostile.py").read_text()
+#: The ServerApp of the bundle: every kind of message Flower knows, none of them Konsil's, then one it must refuse.
+SERVER = """
+import json
+import time
+from pathlib import Path
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import ServerApp
+
+app = ServerApp()
+
+def ask(grid, node, kind, content):
+    number, = grid.push_messages([Message(content=content, dst_node_id=node, message_type=kind, ttl=60.0)])
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for reply in grid.pull_messages([number]):
+            return f"error {reply.error.code}" if reply.has_error() else reply.content["konsil"]["message"].hex()
+        time.sleep(0.05)
+    return "silence"
+
+@app.main()
+def main(grid, context):
+    while not (nodes := list(grid.get_node_ids())):
+        time.sleep(0.1)
+    konsil = lambda data: RecordDict({"konsil": ConfigRecord({"message": data})})
+    tries = [(kind, konsil(b"junk")) for kind in ("query", "evaluate", "train.steal")]
+    tries += [("train", content) for content in (RecordDict(), konsil("text"), konsil(b"junk"))]
+    told = [ask(grid, nodes[0], kind, content) for kind, content in tries]
+    Path(LOOT, "replies.json").write_text(json.dumps(told))
+"""
+PROJECT = b"""
+[project]
+name = "hostile"
+version = "1.0.0"
+description = ""
+license = "Apache-2.0"
+dependencies = []
+[tool.flwr.app]
+publisher = "mallory"
+[tool.flwr.app.components]
+serverapp = "mallory:app"
+clientapp = "client.app:app"
+"""
+
+
+@pytest.fixture
+def loot(real: "Real") -> Iterator[Path]:
+    """A folder where anybody may tell."""
+    folder = real.folder / "loot"
+    folder.mkdir()
+    folder.chmod(0o777)
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+@pytest.fixture
+def code(real: "Real", loot: Path) -> str:
+    places = {
+        "home": str(real.home.path),
+        "archive": str(real.archive),
+        "socket": str(real.socket),
+        "node": str(real.node.path),
+        "loot": str(loot),
+    }
+    line = "PLACES: dict[str, str] = {}\n"
+    assert line in HOSTILE
+    return HOSTILE.replace(line, f"PLACES = {places!r}\n")
+
+
+def told(loot: Path) -> dict[str, Any]:
+    (path,) = loot.glob("told-*")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_a_hostile_bundle_is_never_run_and_konsil_answers(real: "Real", loot: Path, code: str) -> None:
+    files = {
+        "pyproject.toml": PROJECT,
+        "client/__init__.py": code.encode(),
+        "client/app.py": code.encode(),
+        "shared/__init__.py": code.encode(),
+        "mallory.py": SERVER.replace("LOOT", repr(str(loot))).encode(),
+    }
+    content, _ = build_fab_from_files(files)
+    fab = Fab(hash_str=hashlib.sha256(content).hexdigest(), content=content, verifications={})
+    with control(real.coordinator) as link:
+        number = link._client.StartRun(StartRunRequest(fab=fab_to_proto(fab))).run_id
+        real.until((loot / "replies.json").exists, "replies", 60.0)
+        real.until(lambda: link.over(number), "its end")
+    *others, last = json.loads((loot / "replies.json").read_text())
+    assert others == ["error 2"] * 3 + [others[-1]] * 2  # CLIENT_APP_RAISED_EXCEPTION; empty requests
+    for reply in (others[-1], last):
+        refused = read_reply(bytes.fromhex(reply))
+        assert isinstance(refused, Refused)
+        assert refused.site == "alder"
+    assert list(loot.glob("told-*")) == []
+    brought = [path for path in real.node.path.rglob("*") if "mallory" in str(path) or path.suffix in (".py", ".fab")]
+    assert brought == []
+    assert real.taking_part()
+
+
+def test_the_network_sides_user_reaches_nothing(real: "Real", loot: Path, code: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become two other users")
+    before = {path: path.stat().st_mtime_ns for path in (real.home.path / "policy.toml", real.socket)}
+    for user in (real.node_user, real.third_user):
+        assert real.as_user(user, code).returncode == 0
+        found = told(loot)
+        assert (found["user"], found["worked"]) == (user, [])
+        assert found["tried"] > 30
+        next(loot.glob("told-*")).unlink()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert real.taking_part()
+
+
+def test_without_separation_the_same_code_reads_the_keys(real: "Real", loot: Path, code: str) -> None:
+    """What `single_user = true` gives away; and that the attempts above can succeed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    harmless = code.replace("signal.SIGKILL", "0").replace("at.unlink", "at.stat").replace(": replace,", ": at.stat,")
+    done = real.as_user(real.agent_user, harmless.replace('"mem", ', "").replace("attach(pid)", "False"))
+    assert done.returncode == 0
+    worked = told(loot)["worked"]
+    wanted = {"open keys/identity.key", "list archive", "list keys", "write here", "status", "unlink", "beside"}
+    assert wanted <= set(worked) | {"list archive"}
+    (real.home.path / "new").unlink()
+    real.socket.with_name("agent.sock.new").unlink()
