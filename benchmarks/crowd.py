@@ -129,10 +129,8 @@ def main() -> None:
     options = parser.parse_args()
     size = parameters_of(trial_study(rounds=1, hidden=options.hidden))
     target = 3 * 4 * size / 1e6 + 300
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for sites in options.sites:
-            rows.append((sites, weigh(Path(folder) / str(sites), sites, options, Console())))
+        rows = [(sites, weigh(Path(folder) / str(sites), sites, options, Console())) for sites in options.sites]
     print(f"\npeak MB, {size:,} parameters ({4 * size / 1e6:.0f} MB), {options.rounds} rounds")
     print(f"{'hospitals':>10}{'ServerApp':>12}{'target':>10}{'SuperLink':>12}")
     for sites, peaks in rows:

@@ -141,11 +141,10 @@ def endure(folder: Path, options: argparse.Namespace) -> list[dict[str, Memory]]
 
 
 def report(rounds: list[dict[str, Memory]]) -> None:
-    """One line per agent: at the warm round, at the end, the growth between them, and the peak after every round."""
+    """One line per agent: at the warm round, at the end, and the growth between them."""
     warm, last = rounds[min(WARM, len(rounds)) - 1], rounds[-1]
-    print(
-        f"MB of memory (RSS){'':6}round {min(WARM, len(rounds)):>4}  round {len(rounds):>4}    growth       %  own pages"
-    )
+    first = min(WARM, len(rounds))
+    print(f"{'RSS, MB':24}{f'round {first}':>10}  {f'round {len(rounds)}':>10}{'growth':>10}{'':8}{'own pages':>11}")
     for name in last:
         before, after = warm[name], last[name]
         growth = after.rss_mb - before.rss_mb

@@ -68,16 +68,14 @@ def measure(out: Path, options: argparse.Namespace) -> None:
             result = konsil(federation, text, console)
             found_rounds[kind] = rounds_of(result)
             print_trips(federation, result)
-            if result.images is not None:
-                sites = len(federation.names)
-                images = (result.images.splits["train"] // sites, result.images.splits["validation"] // sites)
+            splits, sites = result.sites.images.splits, len(federation.names)
+            images = (splits["train"] // sites, splits["validation"] // sites)
     if "plain" not in options.skip:
         console.print("plain Flower", highlight=False)
         found_rounds["plain"] = plain(federation, options.rounds, options.hidden, images)
     study = trial_study(rounds=options.rounds, hidden=options.hidden)
-    print(
-        f"\n{parameters_of(study):,} parameters, {len(federation.names)} hospitals, median of {options.rounds} rounds"
-    )
+    size = f"{parameters_of(study):,} parameters, {len(federation.names)} hospitals"
+    print(f"\n{size}, median of {options.rounds} rounds")
     print(f"{'seconds per round':24}{'all':>10}{'slowest site':>14}{'overhead':>12}{'ratio':>8}")
     beside = found_rounds.pop("plain", [])
     if beside:

@@ -1,5 +1,6 @@
-"""A hospital without images, for crowds: real keys, real masks and the real protocol over Flower's own Fleet client; its
-vectors are made up. Many of them are threads of one process, of which two at a time hold a message.
+"""A hospital without images, for crowds: real keys, real masks and the real protocol over Flower's own Fleet client.
+
+Its vectors are made up. Many of them are threads of one process, of which a few at a time hold a message.
 """
 
 import threading

@@ -18,6 +18,7 @@ from flwr.proto.control_pb2 import StartRunRequest
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from numpy.typing import NDArray
 
 from client.node_home import NodeHome
 from server.control import Control
@@ -130,12 +131,12 @@ def write_images(folder: Path, study: Study, names: Sequence[str], train: int, v
     files = {}
     for seed, name in enumerate(names):
         rng = np.random.default_rng(seed)
-        arrays = {}
+        arrays: dict[str, NDArray[np.generic]] = {}
         for split, count in (("train", train), ("validation", validation)):
             arrays[split] = rng.random((count, 1, *study.input.size), dtype=np.float32)
             arrays[f"{split}_label"] = rng.integers(2, size=count)
         files[name] = folder / f"{name}.npz"
-        np.savez(files[name], **arrays)
+        np.savez(files[name], allow_pickle=False, **arrays)
     return files
 
 

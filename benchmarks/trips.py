@@ -1,4 +1,4 @@
-"""Where a round's seconds go: each trip to the hospitals, from the coordinator's receipts and the hospitals' audit logs.
+"""Where a round's seconds go: each trip to the hospitals, from the coordinator's receipts and their audit logs.
 
 A trip begins when the last reply of the one before it was in. `out` ends when the last hospital's agent let its answer
 go (waiting for the SuperNode's next look, the request's way, the hospital's own work); `back` ends when the coordinator

@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from server.aggregate import Aggregator, Sum, TooFewError, Traffic
+from server.aggregate import Aggregator, Sum, TooFewError
 from server.checkpoints import Checkpoint, Checkpoints, Memory
+from server.counted import Traffic
 from server.observer import (
     Event,
     Observer,

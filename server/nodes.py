@@ -1,7 +1,8 @@
 """Keep the SuperLink's nodes equal to the roster's, and say who is connected.
 
 Guarantees: only node keys of the roster in force can connect; a hospital that was removed, or whose node key changed,
-is out at the next look. nodes.json tells the page and `status` who is online; it decides nothing.
+is out at the next look. nodes.json tells the page and `status` who is online, and a run whose node it is
+that answers.
 """
 
 from pathlib import Path
@@ -50,3 +51,8 @@ def read_nodes(home: ServerHome) -> dict[str, NodeLine]:
     """What `match_roster` wrote last; empty before the first time."""
     path = nodes_file(home)
     return msgspec.json.decode(path.read_bytes(), type=dict[str, NodeLine]) if path.exists() else {}
+
+
+def owner_of(home: ServerHome, number: int) -> str | None:
+    """The member whose node key Flower checked for node `number`; None for a node that is no member's."""
+    return next((name for name, line in read_nodes(home).items() if line.number == number), None)

@@ -19,6 +19,7 @@ from server.federation import Federation
 from server.observer import Observer
 from server.open_plan import Desk
 from server.receipts import Receipts
+from server.reception import Owner
 from server.report.build import result_of
 from server.report.html import write_report
 from server.report.result import Result, write_result
@@ -108,13 +109,15 @@ def _fresh(study: Study, run: str) -> Checkpoint:
     return Checkpoint(memory, fedavg.init(weights), weights)
 
 
-def conduct(start: Start, link: Link, federation: Federation, observer: Observer) -> Result:
+def conduct(
+    start: Start, link: Link, federation: Federation, observer: Observer, *, owner: Owner = lambda _node: ""
+) -> Result:
     """Run to the end; the model, result.json and report.html are on disk when this returns."""
     study, folder = start.study, start.folder
     invitation = federation.invitation(start.identity.run, study)
     receipts = Receipts(folder / "receipts.jsonl")
     desk = Desk(folder / "plan.bin")
-    aggregator = Aggregator(link, invitation, federation.roster, receipts=receipts, desk=desk)
+    aggregator = Aggregator(link, invitation, federation.roster, receipts=receipts, desk=desk, owner=owner)
     checkpoints = Checkpoints(folder / "checkpoints")
     outcome = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts).run(start.begin)
     _write_model(folder, study, outcome)

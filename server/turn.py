@@ -15,6 +15,7 @@ from server.collect import Link
 from server.history import Diary, History
 from server.home import ServerHome
 from server.models import publish_model
+from server.nodes import owner_of
 from server.run import conduct, enter_run
 from shared.errors import KonsilError, OperatorError
 from shared.study import read_study
@@ -32,7 +33,7 @@ def take_turn(home: ServerHome, run: str, link: Link) -> None:
         starts = history.start(run)
         try:
             start = enter_run(folder, read_study(folder / "study.toml"), run, starts=starts)
-            result = conduct(start, link, home.federation, Diary(history, run))
+            result = conduct(start, link, home.federation, Diary(history, run), owner=lambda node: owner_of(home, node))
             if result.status == "finished":
                 publish_model(home, folder)
             history.end(run, result.status, result.because)

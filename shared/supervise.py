@@ -32,7 +32,8 @@ LONGEST_LINE = 1 << 16
 class Program:
     """What to run: `command` (absolute path first) as `user` (a name or number) with its groups, `env` beside ours.
 
-    `read` gets each line it prints (from a thread of its own); without it the lines go where ours go.
+    `read` gets each line it prints (from a thread of its own); without it the lines go where ours go. `stale` says when
+    what it read at its start has changed, and it is to be started anew.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Program:
     user: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[str], None] | None = None
+    stale: Callable[[], bool] | None = None
     grace_s: float = 30.0
 
 
@@ -72,6 +74,10 @@ class _Child:
             self._next_wait_s = min(2 * wait, LONGEST_S)
             self._due, self.process = time.monotonic() + wait, None
             tell("died", program=self.program.name, status=status, seconds=round(lived, 1), again_in_s=wait)
+        elif self.program.stale is not None and self.program.stale():
+            tell("stale", program=self.program.name)
+            self.stop()
+            self.process = None
 
     def _start(self) -> None:
         program = self.program

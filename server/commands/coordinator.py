@@ -40,11 +40,28 @@ def up(dir_: DirOption = HERE) -> None:
     flower = {"FLWR_HOME": str(home.path / "flower")}
     path = str(home.path)
     programs = (
-        Program("superlink", python("server.superlink", path), env=flower, grace_s=15.0),
+        Program("superlink", python("server.superlink", path), env=flower, stale=_Renewed(home), grace_s=15.0),
         Program("conductor", python("server.conductor", path), env=flower, grace_s=5.0),
-        Program("page", python("server.web", path), grace_s=5.0),
+        Program("page", python("server.web", path), stale=_Renewed(home), grace_s=5.0),
     )
     supervise(programs, stop=stop_on_signals())
+
+
+class _Renewed:
+    """Says once, for each new certificate, that it is there: when no run is disturbed by a restart."""
+
+    def __init__(self, home: ServerHome) -> None:
+        self._home, self._history, self._read = home, History(home.history), self._written()
+
+    def __call__(self) -> bool:
+        """Whether the program is to be started anew."""
+        if self._written() == self._read or self._history.next() is not None:
+            return False
+        self._read = self._written()
+        return True
+
+    def _written(self) -> int:
+        return (self._home.tls / "server.pem").stat().st_mtime_ns
 
 
 def run(

@@ -124,7 +124,7 @@ def renew(
     root: RootOption = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="From today.")] = SERVER_DAYS,
 ) -> None:
-    """Renew the coordinator's certificate and the roster. Hospitals need nothing new; restart konsil-server up."""
+    """Renew the coordinator's certificate and the roster. Hospitals need nothing new; `up` takes it between runs."""
     home, federation = ServerHome(folder), Federation(folder, root)
     host = home.config.host
     with federation.locked():

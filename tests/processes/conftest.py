@@ -83,15 +83,6 @@ def _readable() -> tuple[str, ...]:
 READABLE = _readable()
 
 
-def until(happened: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    """Return once `happened`; fail the test that waits in vain."""
-    end = time.monotonic() + seconds
-    while not happened():
-        if time.monotonic() > end:
-            pytest.fail(f"{what}: not within {seconds:g} s")
-        time.sleep(0.05)
-
-
 @dataclass
 class Network:
     """A network namespace; `heard` gets the target of everything that left it, and of every DNS question at all."""
@@ -160,12 +151,17 @@ class Real:
     node_user: ClassVar[int] = NODE
     third_user: ClassVar[int] = THIRD
 
-    @staticmethod
-    def until(happened: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-        until(happened, what, seconds)
+    def until(self, happened: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+        """Return once `happened`; fail with what the processes said where it does not."""
+        end = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > end:
+                said = "".join(f"\n{name}: {self.log(name).read_text()[-3000:]}" for name in self.running)
+                pytest.fail(f"{what}: not within {seconds:g} s{said}")
+            time.sleep(0.05)
 
     @staticmethod
-    def as_user(user: int, code: str, *arguments: object, background: bool = False) -> "subprocess.Popen[str]":
+    def as_user(user: int, code: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         """`code` in a Python of its own, run to its end by `user` in no group but its own."""
         process = subprocess.Popen(
             [*READABLE, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
@@ -175,9 +171,9 @@ class Real:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        if not background:
-            process.wait(60)
-        return process
+        with process:
+            output, _ = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     @property
     def coordinator(self) -> ServerHome:
@@ -284,4 +280,4 @@ def _start(federation: Real) -> None:
     found(federation.folder)
     federation.start("coordinator", "konsil-server", "up")
     federation.start("alder", "konsil-client", "up", "--home", str(federation.home.path))
-    until(federation.taking_part, "alder takes part", READY_S)
+    federation.until(federation.taking_part, "alder takes part", READY_S)

@@ -1,0 +1,113 @@
+"""Who takes part: PROTOCOL.md step 0 at the coordinator.
+
+Guarantees: a hospital is in only with a join record that its roster key signed for this very run, from the node whose
+key the roster gives it; one key per hospital and run; waiting for hospitals ends.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from server.attendance import Members, Waiting
+from server.collect import Arrival
+from server.counted import CountedLink
+from server.shown import said
+from shared import messages
+from shared.crypto.roster import Roster
+from shared.errors import KonsilError, PeerError
+from shared.messages import Join, Joined, Refused
+from shared.secagg.joining import JoinRecord, check_join
+from shared.study import study_hash
+
+#: Seconds between looks for hospitals that have not joined yet.
+WELCOME_POLL_S = 0.2
+#: the member behind a node, by its registered key; None if it is nobody's, "" where nodes are not registered
+Owner = Callable[[int], str | None]
+#: a hospital's name (its node, where no name is known) and what it said
+Told = Callable[[str, str], None]
+
+
+@dataclass
+class Reception:
+    """Invites over `link` with `invitation`; `members` is its book."""
+
+    link: CountedLink
+    invitation: Join
+    roster: Roster
+    owner: Owner
+    members: Members
+    _welcomed: bool = False
+    _keys: dict[str, JoinRecord] = field(default_factory=dict)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a hospital of the roster is neither in nor has declined for good."""
+        return self.members.undecided > 0
+
+    def welcome(self, timeout_s: float, *, waits: Told = lambda _name, _reason: None) -> dict[str, str]:
+        """Wait until every hospital of the roster has joined or declined, `timeout_s` at most.
+
+        One that said no for now is asked again, and `waits` told its reason once. The first welcome of a start waits
+        for it as for one that is not there yet; later ones ask it, but do not wait. Returns who is not in and said why,
+        by the hospital's name where it is known.
+        """
+        request = messages.request(self.invitation)
+        deadline = time.monotonic() + timeout_s
+        problems: dict[str, str] = {}
+        while self.awaited:
+            now = time.monotonic()
+            newcomers = [
+                node for node in self.link.nodes() if self.members.to_invite(node, now) and self.owner(node) is not None
+            ]
+            for arrival in self.link.ask(dict.fromkeys(newcomers, request), max(0.0, deadline - now)):
+                self._take(arrival, problems, waits)
+            only_waiting = self._welcomed and self.members.undecided <= len(self.members.waiting)
+            if time.monotonic() >= deadline or only_waiting:
+                break
+            if self.awaited:
+                time.sleep(WELCOME_POLL_S)
+        self._welcomed = True
+        return problems | {waiting.name: waiting.reason for waiting in self.members.waiting.values()}
+
+    def _take(self, arrival: Arrival, problems: dict[str, str], waits: Told) -> None:
+        """One answer to the invitation."""
+        if arrival.data is None:
+            return
+        self.link.note(arrival, "", 0, "join")
+        name, reason = f"node {arrival.node}", ""  # until it is known better
+        try:
+            body = messages.read_reply(arrival.data)
+            if isinstance(body, Refused):
+                known = body.site in self.members.expected and body.site not in self.members.records
+                name, reason = body.site if known else name, said(body.reason)
+            elif isinstance(body, Joined):
+                self._check(body.record, arrival.node)
+                self.members.admit(body.record, arrival.node)
+            else:
+                reason = f"answered the invitation with {type(body).__name__}"
+        except KonsilError as error:
+            body, reason = None, said(str(error))
+        if isinstance(body, Refused) and body.passing:
+            self._wait(arrival.node, name, reason, waits)
+        elif reason:
+            self.members.turn_away(arrival.node, name, reason)
+            problems[name] = reason
+
+    def _wait(self, node: int, name: str, reason: str, waits: Told) -> None:
+        before = self.members.waiting.get(node)
+        self.members.waiting[node] = Waiting(name, reason, time.monotonic())
+        if before is None or before.reason != reason:
+            waits(name, reason)
+
+    def _check(self, record: JoinRecord, node: int) -> None:
+        if self.owner(node) not in ("", record.site):
+            raise PeerError("join", expected=f"one of {self.owner(node)}, whose node this is", got=record.site)
+        check_join(
+            record,
+            self.roster,
+            run=self.invitation.run,
+            study_hash=study_hash(self.invitation.study),
+            roster_hash=self.invitation.roster.digest(),
+        )
+        if self._keys.setdefault(record.site, record) != record:
+            raise PeerError(f"join of {record.site}", expected="its one key for this run", got="a second one")
