@@ -60,7 +60,7 @@ def serve(home: ServerHome) -> None:
     (home.path / "flower").mkdir(mode=0o700, exist_ok=True)
     logging.getLogger("flwr").setLevel(logging.WARNING)  # it has a line for every call
     os.environ["KONSIL_DIR"] = str(home.path)  # the ServerApp's, which Flower starts from here
-    sockets = [_listen(config.bind, config.port), _listen(LOOPBACK, config.control_port)]
+    sockets = [listen(config.bind, config.port), listen(LOOPBACK, config.control_port)]
     lifespan = lifespan_config(home)
     app = Gate(create_app(lifespan, SuperLinkLifespan), public_port=config.port)
     settings = uvicorn.Config(
@@ -78,7 +78,8 @@ def serve(home: ServerHome) -> None:
     uvicorn.Server(settings).run(sockets)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at `host`, an address of this host, IPv4 or IPv6. Raises OperatorError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=256, dualstack_ipv6=host == "::")
