@@ -5,9 +5,9 @@ its code. Flower also lets an outside process do that work (`--isolation process
 less: the bundle is neither installed nor opened. Nothing that arrives from outside is executed, and nothing is imported
 per message.
 
-Guarantees: one message at a time; tasks are taken with the shared secret that only this user can read; a failing
-message is answered as failed and stops nothing, nor does a SuperNode that died and knows our task no more (Flower's
-own clients end their process then).
+Guarantees: tasks are taken with the shared secret that only this user can read; a failing message is answered as failed
+and stops nothing. A message whose bytes the SuperNode lost on the way is waited for beside the others, until Flower
+gives it up: the SuperNode has one message in work at a time, the agent answers one at a time.
 """
 
 import threading
@@ -77,11 +77,10 @@ def execute(runtime: Runtime, app: ClientApp, stop: threading.Event, *, done: Ca
         if not found.token:
             stop.wait(POLL_S)
             continue
-        _do(runtime, found.token, app)
-        done()
+        threading.Thread(target=_do, args=(runtime, found.token, app, done), daemon=True).start()
 
 
-def _do(runtime: Runtime, token: str, app: ClientApp) -> None:
+def _do(runtime: Runtime, token: str, app: ClientApp, done: Callable[[], None]) -> None:
     """One task, from its message to its reply."""
     worker = runtime.worker(token)
     heartbeat = HeartbeatSender(lambda: _beat(worker))
@@ -90,6 +89,7 @@ def _do(runtime: Runtime, token: str, app: ClientApp) -> None:
         message, context, _, _ = pull_task_input(worker)  # the bundle stays in its box
         push_message(worker, _reply(app, message, context), context)
         push_task_output(worker, context, SubStatus.COMPLETED, "")
+        done()
     except Exception as error:  # noqa: BLE001  whatever one message brought: the next one has its turn
         tell("message lost", why=type(error).__name__)
     finally:

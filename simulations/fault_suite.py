@@ -184,7 +184,9 @@ def _seconds(run: Disturbed, round_: int) -> float:
 
 
 def distance(run: Disturbed, calm: Disturbed) -> float:
-    """How far the two models are apart, as a share of the calm one's length."""
+    """How far the two models are apart, as a share of the calm one's length; nan where a run left none."""
+    if not _model(run).exists():
+        return float("nan")
     one, other = (load_file(_model(each)) for each in (run, calm))
     a, b = (np.concatenate([tensors[name].ravel() for name in sorted(tensors)]) for tensors in (one, other))
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))

@@ -43,11 +43,12 @@ def faults(
     wanted = tuple(only or (*ROLES, *HARDSHIPS))
     if unknown := set(wanted) - {*ROLES, *HARDSHIPS}:
         raise InputError("--only", expected=f"of {', '.join((*ROLES, *HARDSHIPS))}", got=", ".join(unknown))
+    lines: list[Line] = []
     with _theatre(out, console) as federation:
-        lines = list(_lines(federation, wanted, console, private=private))
-    table = _markdown(lines)
-    write_atomically(out / "table.md", table.encode())
-    console.print(table, highlight=False, markup=False)
+        for line in _lines(federation, wanted, console, private=private):
+            lines.append(line)
+            write_atomically(out / "table.md", _markdown(lines).encode())
+    console.print(_markdown(lines), highlight=False, markup=False)
 
 
 @contextmanager
