@@ -88,7 +88,7 @@ def connected(federation: Processes, hospitals: Sequence[LightHospital]) -> Iter
         yield
     finally:
         stop.set()
-        for thread in threads:
+        for thread in filter(threading.Thread.is_alive, threads):
             thread.join(10.0)
         federation.stop("coordinator")
 

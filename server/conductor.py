@@ -58,15 +58,18 @@ class Conductor:
         if time.monotonic() >= self._nodes_due:
             match_roster(self._home, link)
             self._nodes_due = time.monotonic() + NODES_S
-        self._drop_cancelled(link)
+        self._forget_ended(link)
         line = self._history.next()
         if line is not None and not self._alive(line.run, link):
             self._start(line.run, link)
 
-    def _drop_cancelled(self, link: Control) -> None:
+    def _forget_ended(self, link: Control) -> None:
+        """A run that is over and is queued again later starts from zero; a cancelled one's process is stopped."""
         current = self._current
-        if current is not None and self._history.run(current.run).state == "cancelled":
-            link.stop(current.flower)
+        state = self._history.run(current.run).state if current is not None else "running"
+        if current is not None and state not in ("queued", "running"):
+            if state == "cancelled":
+                link.stop(current.flower)
             self._current = None
 
     def _alive(self, run: str, link: Control) -> bool:

@@ -94,7 +94,7 @@ class Processes:
     def wait_ready(self, names: Sequence[str] | None = None) -> None:
         """Return when every hospital (of `names`) is registered. Raises OperatorError after READY_S."""
         wanted, until = set(self.names if names is None else names), time.monotonic() + READY_S
-        while time.monotonic() < until:
+        while time.monotonic() < until and all(daemon.poll() is None for daemon in self.running.values()):
             found = self.status()
             online = {name for name, node in found.hospitals.items() if node is not None and node.online}
             if found.up and wanted <= online:

@@ -51,7 +51,8 @@ class _Renewed:
     """Says once, for each new certificate, that it is there: when no run is disturbed by a restart."""
 
     def __init__(self, home: ServerHome) -> None:
-        self._home, self._history, self._read = home, History(home.history), self._written()
+        self._home, self._history = home, History(home.history)
+        self._read = self._written()
 
     def __call__(self) -> bool:
         """Whether the program is to be started anew."""

@@ -1,5 +1,6 @@
 """The relay: what it asks, how long it waits, and what it leaves out of the process."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
 
 import client.app
 from client import frames
@@ -17,10 +19,15 @@ from shared.errors import PeerError, SiteError
 from shared.relay import open_message, wrap
 
 
+@pytest.fixture(autouse=True)
+def task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who Flower believes to be at work in this process; no message is made without."""
+    for name in ("_run_id", "_node_id", "_task_id"):
+        monkeypatch.setattr(TaskIdentity, name, 1)
+
+
 def context(path: Path) -> Context:
-    return Context(
-        run_id=1, node_id=2, node_config={"socket": str(path)}, state=RecordDict(), run_config={}, task_id=None
-    )
+    return Context(run_id=1, node_id=2, node_config={"socket": str(path)}, state=RecordDict(), run_config={})
 
 
 def request(content: RecordDict, ttl: float = 60.0) -> Message:
@@ -65,8 +72,6 @@ def test_what_no_agent_takes_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_starts_late_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
     monkeypatch.setattr(client.app, "RETRY_S", 0.01)
 
     def start() -> None:

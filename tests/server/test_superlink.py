@@ -27,6 +27,7 @@ def test_flower_is_told_to_check_nodes_and_to_install_nothing(home: ServerHome) 
     assert config.database == str(home.path / "flower" / "superlink.sqlite")
 
 
+@pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")  # Flower's database
 def test_what_uvicorn_is_told(home: ServerHome, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who calls is the kernel's to say, no header's; requests have a head of 64 KiB at most; TLS on every port."""
     seen: list[Any] = []
