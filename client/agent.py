@@ -40,8 +40,8 @@ Name = Annotated[str, Meta(max_length=128)]
 PATIENCE_S = 30.0
 #: Callers waiting at the socket.
 BACKLOG = 64
-#: Callers of one user served at once. The relay needs two: a message, and its report.
-MOST_CALLERS = 8
+#: Callers of one user served at once: the executor's messages (client/executor.py, MOST_TASKS), its report, and some.
+MOST_CALLERS = 20
 #: Seconds between looks whether a caller that waits for its turn is still there.
 LOOK_S = 1.0
 

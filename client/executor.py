@@ -36,6 +36,8 @@ from shared.journal import tell
 
 #: Seconds between looks for a message, on loopback.
 POLL_S = 0.1
+#: Messages at hand at once: one that is lost in the SuperNode, or waits for the agent, keeps no other waiting.
+MOST_TASKS = 16
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
 
@@ -65,7 +67,7 @@ class Runtime:
 
 def execute(runtime: Runtime, app: ClientApp, stop: threading.Event, *, done: Callable[[], None]) -> None:
     """Answer messages by `app` until `stop` is set; `done` is called after each."""
-    taker = runtime.taker()
+    taker, places = runtime.taker(), threading.Semaphore(MOST_TASKS)
     request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
     while not stop.is_set():
         try:
@@ -77,10 +79,11 @@ def execute(runtime: Runtime, app: ClientApp, stop: threading.Event, *, done: Ca
         if not found.token:
             stop.wait(POLL_S)
             continue
-        threading.Thread(target=_do, args=(runtime, found.token, app, done), daemon=True).start()
+        places.acquire()
+        threading.Thread(target=_do, args=(runtime, found.token, app, done, places), daemon=True).start()
 
 
-def _do(runtime: Runtime, token: str, app: ClientApp, done: Callable[[], None]) -> None:
+def _do(runtime: Runtime, token: str, app: ClientApp, done: Callable[[], None], places: threading.Semaphore) -> None:
     """One task, from its message to its reply."""
     worker = runtime.worker(token)
     heartbeat = HeartbeatSender(lambda: _beat(worker))
@@ -95,6 +98,7 @@ def _do(runtime: Runtime, token: str, app: ClientApp, done: Callable[[], None]) 
     finally:
         heartbeat.stop()
         worker.close()
+        places.release()
 
 
 def _reply(app: ClientApp, message: Message, context: Context) -> Message:

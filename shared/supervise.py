@@ -133,8 +133,9 @@ def _path() -> str:
 
 
 def _drain(lines: IO[str], read: Callable[[str], None]) -> None:
-    while line := lines.readline(LONGEST_LINE):
-        read(line.rstrip("\n"))
+    with lines:
+        while line := lines.readline(LONGEST_LINE):
+            read(line.rstrip("\n"))
 
 
 def supervise(programs: Sequence[Program], *, stop: threading.Event, tick: Callable[[], None] = lambda: None) -> None:

@@ -37,28 +37,32 @@ class FakeRuntime:
     def __init__(self, tasks: list[Callable[[], Message]]) -> None:
         self.tasks, self.pushed, self.closed = tasks, list[Message](), 0
         self.beat: Callable[[], Any] = lambda: None
+        self.over = threading.Event()
 
     def taker(self) -> Any:
         numbers = iter(range(len(self.tasks)))
-        return SimpleNamespace(AcquireTask=lambda _: SimpleNamespace(token=str(next(numbers))))
+        return SimpleNamespace(AcquireTask=lambda _: SimpleNamespace(token=str(next(numbers, ""))))
 
     def worker(self, token: str) -> Any:
         return SimpleNamespace(task=self.tasks[int(token)], SendTaskHeartbeat=lambda _: self.beat(), close=self._close)
 
     def _close(self) -> None:
         self.closed += 1
+        if self.closed == len(self.tasks):
+            self.over.set()
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeRuntime]:
     def run(*tasks: Callable[[], Message], app: ClientApp, beat: Callable[[], Any] = lambda: None) -> FakeRuntime:
-        runtime, stop, left = FakeRuntime(list(tasks)), threading.Event(), iter(range(len(tasks) - 1))
+        runtime = FakeRuntime(list(tasks))
         runtime.beat = beat
+        monkeypatch.setattr(client.executor, "POLL_S", 0.01)
         monkeypatch.setattr(client.executor, "pull_task_input", lambda worker: (worker.task(), CONTEXT, None, None))
         monkeypatch.setattr(client.executor, "push_message", lambda _, reply, __: runtime.pushed.append(reply))
         monkeypatch.setattr(client.executor, "push_task_output", lambda *_: None)
-        execute(runtime, app, stop, done=lambda: None if next(left, None) is not None else stop.set())  # type: ignore[arg-type]
-        assert runtime.closed == len(tasks)
+        execute(runtime, app, runtime.over, done=lambda: None)  # type: ignore[arg-type]
+        runtime.pushed.sort(key=lambda reply: not reply.has_error())
         return runtime
 
     return run
@@ -105,6 +109,41 @@ def test_a_heartbeat_in_vain_stops_nothing(run: Callable[..., FakeRuntime]) -> N
     for beat in (refuse, lambda: SimpleNamespace(success=False)):
         (reply,) = run(message(), app=make_relay(echo), beat=beat).pushed
         assert open_message(reply) == b"re data"
+
+
+def test_a_message_that_is_lost_inside_the_supernode_holds_nobody_up(run: Callable[..., FakeRuntime]) -> None:
+    found = threading.Event()
+
+    def lost() -> Message:
+        assert found.wait(20)
+        raise RuntimeError
+
+    def last(data: bytes, context: Context, until: float) -> bytes:
+        found.set()
+        return echo(data, context, until)
+
+    (reply,) = run(lost, message(), app=make_relay(last)).pushed
+    assert open_message(reply) == b"re data"
+
+
+def test_no_more_messages_are_taken_than_there_are_places(
+    run: Callable[..., FakeRuntime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.executor, "MOST_TASKS", 2)
+    lock, at_hand, most = threading.Lock(), 0, 0
+
+    def work(data: bytes, _: Context, __: float) -> bytes:
+        nonlocal at_hand, most
+        with lock:
+            at_hand += 1
+            most = max(most, at_hand)
+        threading.Event().wait(0.02)
+        with lock:
+            at_hand -= 1
+        return data
+
+    assert len(run(*[message()] * 6, app=make_relay(work)).pushed) == 6
+    assert most == 2
 
 
 class Refusing(BaseHTTPRequestHandler):

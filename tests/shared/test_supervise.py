@@ -144,9 +144,11 @@ def test_killed_supervisors_leave_nobody(tmp_path: Path) -> None:
         wait_for(lambda: dead_or_orphan(numbers(at)[0]))
 
 
-def test_a_program_that_cannot_run_is_named() -> None:
-    with pytest.raises(InputError, match="program p: expected one that this user may run"):
-        supervise([Program("p", (), env={"\0": ""})], stop=threading.Event())
+def test_a_program_that_cannot_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where this Python lies in a folder that the program's user may not enter."""
+    monkeypatch.setattr(shared.supervise, "python", lambda *_: ("/no/such/python",))
+    with pytest.raises(InputError, match="program p: expected one that this user may run, got No such file"):
+        supervise([Program("p", ())], stop=threading.Event())
 
 
 @needs_root
