@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -39,7 +39,7 @@ class _Current:
 
     run: str
     flower: int
-    since: float = field(default_factory=time.monotonic)
+    since: float
     seen_alive: bool = False
 
 
@@ -94,7 +94,7 @@ class Conductor:
         if self._hopeless(run):
             self._history.end(run, "failed", f"its process died {MOST_STARTS} times without finishing a round")
             return
-        self._current = _Current(run, link.start(run))
+        self._current = _Current(run, link.start(run), since=time.monotonic())
         tell("run started", run=run, flower=str(self._current.flower), attempt=self._tries)
 
     def _hopeless(self, run: str) -> bool:

@@ -93,7 +93,8 @@ def test_what_is_not_relayed_is_answered_as_failed(run: Callable[..., FakeRuntim
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("proto"), TypeError(), RuntimeError("none"), KeyError(1), httpx.ReadError("gone"), MemoryError()]
+    "error",
+    [ValueError("proto"), TypeError(), RuntimeError("none"), KeyError(1), httpx.ReadError("gone"), MemoryError()],
 )
 def test_a_lost_message_costs_no_other(run: Callable[..., FakeRuntime], error: Exception) -> None:
     (reply,) = run(fails(error), message(), app=make_relay(echo)).pushed
@@ -180,7 +181,10 @@ def test_a_supernode_that_refuses_is_an_error_and_no_signal(
     before = signal.signal(signal.SIGINT, lambda number, _: signals.append(number))
     try:
         runtime = Runtime(supernode, b"s" * 32)
-        for client_, call in ((runtime.taker(), AcquireTaskRequest()), (runtime.worker("t"), SendTaskHeartbeatRequest())):
+        for client_, call in (
+            (runtime.taker(), AcquireTaskRequest()),
+            (runtime.worker("t"), SendTaskHeartbeatRequest()),
+        ):
             with client_, pytest.raises(httpx.HTTPStatusError):
                 getattr(client_, type(call).__name__.removesuffix("Request"))(call)
     except RunNotRunningException:  # a BaseException: it would end the thread

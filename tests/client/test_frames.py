@@ -94,8 +94,7 @@ def serve_once(path: Path, answer: bytes) -> threading.Thread:
     def serve() -> None:
         connection, _ = listener.accept()
         with listener, connection:
-            kind, length = frames.receive_kind(connection)
-            frames.receive_data(connection, length)
+            frames.receive_data(connection, frames.receive_kind(connection)[1])
             connection.sendall(answer)
 
     thread = threading.Thread(target=serve)
@@ -109,7 +108,9 @@ def test_an_answer(tmp_path: Path) -> None:
     thread.join()
 
 
-@pytest.mark.parametrize("answer", [b"", b"m", b"s" + bytes(8), b"m" + b"\xff" * 8, b"m" + (9).to_bytes(8, "big") + b"4"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"m", b"s" + bytes(8), b"m" + b"\xff" * 8, b"m" + (9).to_bytes(8, "big") + b"4"]
+)
 def test_a_broken_answer_is_the_sites_error(tmp_path: Path, answer: bytes) -> None:
     thread = serve_once(tmp_path / "s", answer)
     with pytest.raises(SiteError, match="Start it"):

@@ -106,7 +106,9 @@ def test_the_relay_hands_over_bytes_and_until_when() -> None:
     assert seen[1][0] == b""
 
 
-@pytest.mark.parametrize("module", ["client.node", "client.executor", "server.app", "server.conductor", "server.superlink"])
+@pytest.mark.parametrize(
+    "module", ["client.node", "client.executor", "server.app", "server.conductor", "server.superlink"]
+)
 def test_the_network_side_and_the_coordinator_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit(int('torch' in sys.modules or 'monai' in sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", code], timeout=60, check=False)
@@ -118,5 +120,3 @@ def test_importing_any_of_us_switches_telemetry_off(monkeypatch: pytest.MonkeyPa
     environment = {"FLWR_TELEMETRY_ENABLED": "1", "FLWR_DISABLE_UPDATE_CHECK": "0", "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "1"]
-
-

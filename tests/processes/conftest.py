@@ -41,6 +41,7 @@ ROOT = os.geteuid() == 0
 AGENT, NODE, THIRD = 64001, 64002, 64003
 READY_S = 120.0
 CLONE_NEWNET = 0x40000000
+BECOME = "setpriv --reuid={0} --regid={0} --clear-groups"
 OUTGOING = 4  # PACKET_OUTGOING, linux/if_packet.h
 #: A way out that leads to an address without anybody: what is sent there is heard, and lost.
 WAY_OUT = """
@@ -164,8 +165,7 @@ class Real:
     def as_user(user: int, code: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         """`code` in a Python of its own, run to its end by `user` in no group but its own."""
         process = subprocess.Popen(
-            [*READABLE, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-            + [sys.executable, "-P", "-c", code, *map(str, arguments)],
+            [*READABLE, *BECOME.format(user).split(), sys.executable, "-P", "-c", code, *map(str, arguments)],
             cwd="/",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -214,6 +214,10 @@ class Real:
         except KonsilError:
             return None
 
+    def why_not(self) -> str:
+        found = self.status()
+        return found.why_not if found is not None else ""
+
     def taking_part(self) -> bool:
         for name, process in self.running.items():
             assert process.poll() is None, self.log(name).read_text()
@@ -237,7 +241,7 @@ def found(folder: Path) -> None:
     for number, (name, who) in enumerate({"alder": users, "birch": {"single_user": True}}.items()):
         archive = folder / "archives" / name
         write_hospital(archive, patients=14, seed=number, profile=PROFILES[name])
-        join(coordinator / "invites" / f"{name}.invite", archive, home=folder / name, **who)  # type: ignore[arg-type]
+        join(coordinator / "invites" / f"{name}.invite", archive, home=folder / name, **who)
     if ROOT:
         for path in [folder / "archives" / "alder", *(folder / "archives" / "alder").rglob("*")]:
             os.chown(path, AGENT, AGENT)

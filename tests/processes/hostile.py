@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 PLACES: dict[str, str] = {}
@@ -51,6 +52,17 @@ def attach(pid: int) -> bool:
     return bool(ctypes.CDLL(None).ptrace(PTRACE_ATTACH, pid, 0, 0) == 0)
 
 
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def look(path: Path) -> None:
+    if path.is_dir():
+        list(path.iterdir())
+    else:
+        path.open("rb").close()
+
+
 def touch(path: Path) -> bool:
     with path.open("ab"):
         return True
@@ -60,15 +72,14 @@ def attempts() -> dict[str, Callable[[], object]]:
     home, archive, at = Path(PLACES["home"]), Path(PLACES["archive"]), Path(PLACES["socket"])
     tries: dict[str, Callable[[], object]] = {f"read {name}": (home / name).stat for name in SECRETS}
     tries |= {f"open {name}": (home / name).read_bytes for name in SECRETS}
-    tries |= {f"list {path.name}": lambda path=path: list(path.iterdir()) for path in (home, home / "keys", archive)}
+    tries |= {f"list {path.name}": partial(look, path) for path in (home, home / "keys", archive)}
     tries |= {"write policy.toml": lambda: touch(home / "policy.toml"), "write here": lambda: touch(home / "new")}
     tries |= {"status": status, "unlink": at.unlink, "replace": replace, "beside": beside}
     for pid in agents():
-        tries[f"kill {pid}"] = lambda pid=pid: os.kill(pid, signal.SIGKILL) is None
-        tries[f"ptrace {pid}"] = lambda pid=pid: attach(pid)
+        tries[f"kill {pid}"] = partial(kill, pid)
+        tries[f"ptrace {pid}"] = partial(attach, pid)
         for name in ("mem", "environ", "maps", "fd"):
-            path = Path("/proc") / str(pid) / name
-            tries[f"proc {pid} {name}"] = lambda path=path: list(path.iterdir()) if path.is_dir() else path.open("rb")
+            tries[f"proc {pid} {name}"] = partial(look, Path("/proc") / str(pid) / name)
     return tries
 
 

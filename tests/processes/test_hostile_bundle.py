@@ -16,9 +16,13 @@ from flwr.common.constant import ErrorCode
 from flwr.common.serde import fab_to_proto
 from flwr.proto.control_pb2 import StartRunRequest
 from flwr.supercore.fab import Fab
+from msgspec.structs import replace
 
+from client.rounds import Rounds
 from server.control import control
-from shared.messages import Refused, read_reply
+from server.federation import create
+from shared.messages import Refused, Unmask, read_reply, request
+from shared.study import MINIMAL, parse_study
 
 if TYPE_CHECKING:
     from tests.processes.conftest import Real
@@ -144,10 +148,68 @@ def test_without_separation_the_same_code_reads_the_keys(real: "Real", loot: Pat
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
     harmless = code.replace("signal.SIGKILL", "0").replace("at.unlink", "at.stat").replace(": replace,", ": at.stat,")
-    done = real.as_user(real.agent_user, harmless.replace('"mem", ', "").replace("attach(pid)", "False"))
+    harmless = harmless.replace('"mem", ', "").replace("partial(attach, pid)", "lambda: False")
+    done = real.as_user(real.agent_user, harmless)
     assert done.returncode == 0
     worked = told(loot)["worked"]
     wanted = {"open keys/identity.key", "list archive", "list keys", "write here", "status", "unlink", "beside"}
     assert wanted <= set(worked) | {"list archive"}
     (real.home.path / "new").unlink()
     real.socket.with_name("agent.sock.new").unlink()
+
+
+#: The network side's user at the agent's door: junk, too long, half; argv: socket, how often, files to send as messages.
+FLOOD = """
+import json, socket, sys, time
+from pathlib import Path
+at, often, *files = sys.argv[1:]
+
+def tell(data, listen=False):
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(30)
+        try:
+            line.connect(at)
+            line.sendall(data)
+            answer = b""
+            while listen and (piece := line.recv(1 << 16)):
+                answer += piece
+            return answer
+        except OSError:
+            return b""
+
+for n in range(int(often)):
+    junk = (b"junk", b"m" + b"\\xff" * 8, b"m" + bytes(7) + b"\\x09half", b"s" + bytes(8), b"r" + bytes(8))
+    tell(junk[n % 5])
+
+def ask(data):
+    while not (answer := tell(b"m" + len(data).to_bytes(8, "big") + data, listen=True)):
+        time.sleep(0.05)  # turned away: our own callers still hold every place
+    return answer[9:].hex()
+
+print(json.dumps([ask(Path(file).read_bytes()) for file in files]))
+"""
+
+
+def forged(real: "Real", folder: Path) -> list[bytes]:
+    """A join of a federation that alder never pinned, one of its own with the signature of another, an unmask."""
+    study = parse_study(MINIMAL)
+    mallory = create(folder / "mallory")
+    mallory.enroll({"alder": real.home.identity.public})
+    wrong = mallory.invitation("run", study)
+    ours = real.coordinator.federation.invitation("run", study)
+    bodies = (wrong, replace(ours, signature=wrong.signature), Unmask(request=b"r" * 100))
+    return [request(body) for body in bodies] + [b"", b"\xc1" * 1000]
+
+
+def test_a_flood_from_the_network_side_keeps_nobody_from_asking(real: "Real", loot: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    files = [loot / str(number) for number in range(5)]
+    for path, data in zip(files, forged(real, tmp_path), strict=True):
+        path.write_bytes(data)
+    done = real.as_user(real.node_user, FLOOD, real.socket, 10_000, *files)
+    assert done.returncode == 0, done.stdout
+    answers = [read_reply(bytes.fromhex(answer)) for answer in json.loads(done.stdout)]
+    assert [type(answer) for answer in answers] == [Refused] * 5
+    assert real.taking_part()
+    assert Rounds(real.home.path / "rounds.sqlite").run("run") is None

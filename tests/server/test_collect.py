@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-import server.collect
 from server.collect import LINGER_S, Arrival, GridLink
 from shared.relay import open_message, wrap
 
@@ -49,13 +49,15 @@ class FakeGrid(Grid):
     waiting: dict[str, list[Message]] = field(default_factory=dict)
     lifetimes: set[float] = field(default_factory=set)
 
-    def set_run(self, run_id: int) -> None: ...
+    clock: Clock = field(default_factory=Clock)
+
+    def set_run(self, run: Run) -> None: ...
 
     @property
-    def run(self) -> object:  # type: ignore[override]
-        return None
+    def run(self) -> Run:
+        raise NotImplementedError
 
-    def create_message(self, *_: object, **__: object) -> Message:  # type: ignore[override]
+    def create_message(self, *_: object, **__: object) -> Message:
         raise NotImplementedError
 
     def get_node_ids(self) -> Iterable[int]:
@@ -65,7 +67,7 @@ class FakeGrid(Grid):
         numbers = []
         for message in messages:
             node, number = message.metadata.dst_node_id, f"m{len(self.sent)}"
-            self.sent.append((server.collect.time.monotonic(), node))
+            self.sent.append((self.clock.now, node))
             self.lifetimes.add(message.metadata.ttl)
             self.waiting[number] = list(self.behaviour[node](message))
             numbers.append(number)
@@ -74,7 +76,7 @@ class FakeGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         return [message for number in message_ids for message in self.waiting.pop(number, [])]
 
-    def send_and_receive(self, *_: object, **__: object) -> Iterable[Message]:  # type: ignore[override]
+    def send_and_receive(self, *_: object, **__: object) -> Iterable[Message]:
         raise NotImplementedError
 
 
@@ -108,19 +110,19 @@ def foreign(message: Message) -> list[Message]:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(server.collect, "time", clock)
+    monkeypatch.setattr("server.collect.time", clock)
     return clock
 
 
-def ask(behaviour: Mapping[int, Node], timeout_s: float = 10.0) -> tuple[dict[int, Arrival], FakeGrid]:
-    grid = FakeGrid(behaviour)
+def ask(clock: Clock, behaviour: Mapping[int, Node], timeout_s: float = 10.0) -> tuple[dict[int, Arrival], FakeGrid]:
+    grid = FakeGrid(behaviour, clock=clock)
     arrivals = list(GridLink(grid).ask({node: b"%d" % node for node in behaviour}, timeout_s))
     assert len(arrivals) == len(behaviour)  # one per node
     return {arrival.node: arrival for arrival in arrivals}, grid
 
 
 def test_every_node_answers_for_itself(clock: Clock) -> None:
-    found, grid = ask({1: echo, 2: echo, 3: echo})
+    found, grid = ask(clock, {1: echo, 2: echo, 3: echo})
     assert {node: arrival.data for node, arrival in found.items()} == {1: b"re 1", 2: b"re 2", 3: b"re 3"}
     assert [node for _, node in grid.sent] == [1, 2, 3]
     assert grid.lifetimes == {10.0 + LINGER_S}
@@ -128,14 +130,14 @@ def test_every_node_answers_for_itself(clock: Clock) -> None:
 
 
 def test_a_lost_message_is_sent_again_at_half_time_and_only_then(clock: Clock) -> None:
-    found, grid = ask({1: echo, 2: second_time()})
+    found, grid = ask(clock, {1: echo, 2: second_time()})
     assert found[2].data == b"re 2"
     assert [node for _, node in grid.sent] == [1, 2, 2]
     assert 5.0 <= grid.sent[-1][0] < 6.0
 
 
 def test_silence_ends_at_the_timeout(clock: Clock) -> None:
-    found, grid = ask({1: echo, 2: silent})
+    found, grid = ask(clock, {1: echo, 2: silent})
     assert found[2] == Arrival(2, None, "no answer within 10 s")
     assert len(grid.sent) == 3
     assert 10.0 <= clock.now < 11.0
@@ -153,12 +155,12 @@ def test_a_reply_twice_is_one_arrival(clock: Clock) -> None:
         late.append(message)
         return [] if len(late) < 3 else echo(message)
 
-    found, _ = ask({1: both, 2: slow})
+    found, _ = ask(clock, {1: both, 2: slow})
     assert (found[1].data, found[2].data) == (b"re 1", b"re 2")
 
 
 def test_errors_and_foreign_replies_are_problems_not_data(clock: Clock) -> None:
-    found, _ = ask({1: broken, 2: foreign})
+    found, _ = ask(clock, {1: broken, 2: foreign})
     assert found[1] == Arrival(1, None, "failed with Flower error 2")
     assert found[2] == Arrival(2, None, "answered without a Konsil reply")
     assert clock.now < 1

@@ -2,11 +2,11 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
-import server.conductor
 from server.conductor import MOST_STARTS, STARTING_S, Conductor
 from server.control import FlowerNode
 from server.federation import create
@@ -71,7 +71,7 @@ class Queue:
 @pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     found = Queue(tmp_path)
-    monkeypatch.setattr(server.conductor.time, "monotonic", lambda: found.now)
+    monkeypatch.setattr("server.conductor.time", SimpleNamespace(monotonic=lambda: found.now))
     return found
 
 

@@ -136,15 +136,14 @@ def test_a_websocket_gets_nothing() -> None:
 @pytest.fixture
 def line() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Both ends of a connection over loopback: theirs and ours."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as theirs:
-            ours, _ = server.accept()
-            with ours:
-                yield theirs, ours
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as theirs:
+        ours, _ = server.accept()
+        with ours:
+            yield theirs, ours
 
 
 def test_the_kernel_knows_the_owner(line: tuple[socket.socket, socket.socket]) -> None:
-    theirs, ours = line
+    _, ours = line
     assert owner_of(ours.getpeername(), ours.getsockname()) == OWN
     assert owner_of(("127.0.0.1", 1), ours.getsockname()) is None
 
@@ -155,7 +154,9 @@ def test_a_connection_its_owner_left_is_nobodys(line: tuple[socket.socket, socke
     near, far = ours.getsockname(), ours.getpeername()
     theirs.close()
     lines = [fields for text in Path("/proc/net/tcp").read_text().splitlines() if (fields := text.split())]
-    left = [fields for fields in lines if fields[1].endswith(f":{far[1]:04X}") and fields[2].endswith(f":{near[1]:04X}")]
+    left = [
+        fields for fields in lines if fields[1].endswith(f":{far[1]:04X}") and fields[2].endswith(f":{near[1]:04X}")
+    ]
     assert [fields[7] for fields in left] == ["0"]
     assert owner_of(far, near) is None
 

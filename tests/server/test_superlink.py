@@ -59,5 +59,5 @@ def test_a_taken_port_and_an_address_of_another_host_are_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OperatorError, match=f"address 127.0.0.1:{port}: expected one of this host's, and free"):
             listen("127.0.0.1", port)
-    with pytest.raises(OperatorError, match="192.0.2.1:9"):
+    with pytest.raises(OperatorError, match=r"192\.0\.2\.1:9"):
         listen("192.0.2.1", 9)

@@ -1,23 +1,30 @@
 """The lock of a run, held by real processes."""
 
-import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import server.turn
+from server.collect import Arrival
 from server.history import History
 from server.home import ServerHome
 from server.turn import LOCK, held, is_held, take_turn
 from shared.errors import KonsilError, OperatorError
 from shared.study import MINIMAL, parse_study
 
-HOLDER = "import sys, time; from pathlib import Path; from server.turn import held\nwith held(Path(sys.argv[1])): print('on', flush=True); time.sleep(60)"
+HOLDER = """
+import sys, time
+from pathlib import Path
+from server.turn import held
+with held(Path(sys.argv[1])):
+    print('on', flush=True)
+    time.sleep(60)
+"""
 
 
 @pytest.fixture
@@ -81,7 +88,7 @@ class NoLink:
     def nodes(self) -> tuple[int, ...]:
         pytest.fail("asked")
 
-    def ask(self, *_: object) -> Iterator[object]:
+    def ask(self, requests: Mapping[int, bytes], timeout_s: float) -> Iterator[Arrival]:
         pytest.fail("asked")
 
 
@@ -91,7 +98,7 @@ def test_what_ends_a_run_is_in_the_history(tmp_path: Path) -> None:
     history.enqueue("r", study)
     (home.runs / "r").mkdir(parents=True)
     with pytest.raises(KonsilError):
-        take_turn(home, "r", NoLink())  # type: ignore[arg-type]  its study is gone
+        take_turn(home, "r", NoLink())  # its study is gone
     line = history.run("r")
     assert (line.state, line.starts) == ("failed", 1)
     assert "study.toml" in line.because
@@ -102,12 +109,11 @@ def test_a_run_that_another_conducts_is_left_alone(tmp_path: Path) -> None:
     history = History(home.history)
     history.enqueue("r", parse_study(MINIMAL))
     (home.runs / "r").mkdir(parents=True)
-    command = [sys.executable, "-P", "-c", HOLDER, home.runs / "r" / LOCK]
+    command = [sys.executable, "-P", "-c", HOLDER, str(home.runs / "r" / LOCK)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         with pytest.raises(OperatorError):
-            take_turn(home, "r", NoLink())  # type: ignore[arg-type]
+            take_turn(home, "r", NoLink())
         holder.kill()
     assert (history.run("r").state, history.run("r").starts) == ("queued", 0)
-    assert os.path.exists(home.runs / "r" / LOCK)

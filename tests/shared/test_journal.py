@@ -23,7 +23,11 @@ def test_no_text_breaks_the_line_or_steers_a_terminal(capsys: pytest.CaptureFixt
 
 
 def test_lines_of_many_threads_stay_whole(capfd: pytest.CaptureFixture[str]) -> None:
-    threads = [threading.Thread(target=lambda n=n: [tell("e", n=n) for _ in range(50)]) for n in range(8)]  # type: ignore[misc]
+    def work(n: int) -> None:
+        for _ in range(50):
+            tell("e", n=n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

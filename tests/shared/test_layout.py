@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from shared.errors import InputError, MisuseError
 from shared.layout import Layout, begin, layout_for
@@ -29,7 +30,7 @@ def test_join_undoes_split(shapes: list[tuple[int, ...]]) -> None:
 
 
 @pytest.mark.parametrize("vector", [np.zeros(4, np.float32), np.zeros((1, 5), np.float32), np.zeros(5)])
-def test_another_vector_is_misuse(vector: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_another_vector_is_misuse(vector: NDArray[np.float32]) -> None:
     with pytest.raises(MisuseError, match=r"float32 \[5\]"):
         LAYOUT.split(vector)
 

@@ -45,7 +45,9 @@ def test_a_parent_that_is_gone_already_starts_nothing(tmp_path: Path) -> None:
 def test_the_program_takes_the_leashs_place_and_keeps_its_words() -> None:
     words = ["a b", "", "ä", "-x"]
     show = [sys.executable, "-S", "-c", "import os, sys; print(os.getpid(), sys.argv[1:])", *words]
-    with subprocess.Popen(python("shared.leash", str(os.getpid()), *show), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        python("shared.leash", str(os.getpid()), *show), stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.read() == f"{process.pid} {words}\n"
 

@@ -155,7 +155,10 @@ def test_a_program_that_cannot_run_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_user_by_number_with_a_group_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(shared.supervise, "python", lambda *arguments: arguments[2:])  # this Python may be root's own
-    until(lambda: len(lines) == 3, [Program("p", ("/bin/sh", "-c", "id -u; id -g; id -G; sleep 60"), "64001", read=lines.append)])
+    until(
+        lambda: len(lines) == 3,
+        [Program("p", ("/bin/sh", "-c", "id -u; id -g; id -G; sleep 60"), "64001", read=lines.append)],
+    )
     assert lines == ["64001"] * 3
 
 

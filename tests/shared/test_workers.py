@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -35,8 +36,6 @@ def test_the_programs_file_comes_back_after_a_failure() -> None:
 
 
 def test_aside_here_where_torch_is_loaded_and_elsewhere_where_not() -> None:
-    import os
-
     assert "torch" in sys.modules  # tests/conftest.py
     assert aside("os", "getpid") == os.getpid()
     code = (
