@@ -4,7 +4,7 @@ The coordinator is the real one: `konsil-server up` (SuperLink behind its gate, 
 and the ServerApp that Flower starts for `konsil-server run`. The hospitals are light (light_hospital.py): real keys,
 masks and messages through Flower's own Fleet client, no images and no SuperNode between.
 
-    python benchmarks/crowd.py [--sites 10 50] [--rounds 2] [--hidden 2434] [--trace]
+    python benchmarks/crowd.py [--sites 10 50] [--rounds 3] [--hidden 2434] [--trace]
 """
 
 import argparse
@@ -28,6 +28,8 @@ from simulations.processes import Processes, free_ports, run_study
 
 #: Messages that all hospitals together hold at a time: they share this machine's memory with what is measured.
 AT_ONCE = 2
+#: All hospitals share this machine's cores, and nobody is to be asked twice for that.
+TIMEOUT_S = 3600
 ROLES: tuple[Role, ...] = ("serverapp", "superlink")
 
 
@@ -103,11 +105,12 @@ def _wait(done: Callable[[], bool]) -> None:
 
 def weigh(out: Path, sites: int, options: argparse.Namespace, console: Console) -> dict[Role, float]:
     """Peak MB of the coordinator's processes over one run with so many hospitals."""
-    hospitals = [LightHospital(f"site-{number:03d}") for number in range(sites)]
-    out.mkdir(parents=True)
+    replies = out / "replies"
+    replies.mkdir(parents=True)
+    hospitals = [LightHospital(f"site-{number:03d}", replies) for number in range(sites)]
     federation = found(out, hospitals)
     study = out / "study.toml"
-    study.write_text(study_text(rounds=options.rounds, hidden=options.hidden, sites=sites))
+    study.write_text(study_text(rounds=options.rounds, hidden=options.hidden, sites=sites, timeout_s=TIMEOUT_S))
     scale, stop = Scale(federation, options.trace), threading.Event()
     with connected(federation, hospitals):
         watcher = threading.Thread(target=scale.watch, args=(stop,))
@@ -123,7 +126,7 @@ def weigh(out: Path, sites: int, options: argparse.Namespace, console: Console) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", type=int, nargs="+", default=[10, 50])
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hidden", type=int, default=TEN_MILLION, help="units of the dense layer: the model's size")
     parser.add_argument("--trace", action="store_true", help="print the ServerApp's memory ten times a second")
     options = parser.parse_args()

@@ -132,7 +132,7 @@ def endure(folder: Path, options: argparse.Namespace) -> list[dict[str, Memory]]
         start = enter_run(folder / "run", study, new_run(study), starts=1)
         invitation = local.federation.invitation(start.identity.run, study)
         link = SocketLink([folder / name for name in local.names])
-        aggregator = Aggregator(link, invitation, local.federation.roster)
+        aggregator = Aggregator(link, invitation, local.federation.roster, local.federation.operator)
         coordinator = Coordinator(aggregator, Checkpoints(folder / "run" / "checkpoints"), scale, start=1)
         outcome = coordinator.run(start.begin)
     if outcome.status != "finished":

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -62,12 +63,15 @@ class LightHospital:
     """One of them; `answer` is the agent's part, `serve` the SuperNode's."""
 
     name: str
+    #: where its last reply lies, to be sent again if it is asked again
+    folder: Path
     identity: Identity = field(default_factory=Identity.generate)
     node_private: bytes = field(default_factory=node_key.generate)
 
     def __post_init__(self) -> None:
         self._run_key = new_run_key()
         self._states: dict[bytes, RoundState] = {}
+        self._last = b""
 
     @property
     def entry(self) -> RosterEntry:
@@ -80,7 +84,13 @@ class LightHospital:
         body = messages.read_request(request)
         if isinstance(body, Join):
             return messages.reply(Joined(record=self._join(body), software=SOFTWARE))
-        return self._step(body) if isinstance(body, Step) else self._unmask(body)
+        if isinstance(body, Unmask):
+            return self._unmask(body)
+        kept, plan = self.folder / self.name, body.plan.digest()
+        if plan != self._last:  # a plan is answered once, and again with the same bytes
+            kept.write_bytes(self._step(body))
+            self._last = plan
+        return kept.read_bytes()
 
     def serve(self, address: str, authority: bytes, turn: threading.Semaphore, stop: threading.Event) -> None:
         """Answer messages from the SuperLink at `address` until stopped."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from shared.study import Study, parse_study
 from simulations.hospital import PROFILES, write_hospital
 
-#: Units of the dense layer that make 10,000,472 parameters; and a tiny model.
+#: Units of the dense layer that make 10,000,488 parameters; and a tiny model.
 TEN_MILLION, TINY = 2434, 8
 
 _STUDY = """
@@ -28,7 +28,7 @@ local_steps = 4
 learning_rate = 0.001
 [federation]
 min_sites = {sites}
-timeout_s = 300.0
+timeout_s = {timeout_s}.0
 max_images = 1000
 [evaluation]
 test = 0.2
@@ -39,9 +39,13 @@ _OFF = 'mode = "off"\n'
 _PRIVATE = 'mode = "local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 1.0\nsampling_rate = 0.2\n'
 
 
-def study_text(*, rounds: int, hidden: int = TEN_MILLION, sites: int = 3, private: bool = False) -> str:
+def study_text(
+    *, rounds: int, hidden: int = TEN_MILLION, sites: int = 3, private: bool = False, timeout_s: int = 300
+) -> str:
     """A study file: four steps of four patients a round, then an evaluation."""
-    return _STUDY.format(hidden=hidden, rounds=rounds, sites=sites) + (_PRIVATE if private else _OFF)
+    return _STUDY.format(hidden=hidden, rounds=rounds, sites=sites, timeout_s=timeout_s) + (
+        _PRIVATE if private else _OFF
+    )
 
 
 def trial_study(*, rounds: int, hidden: int = TEN_MILLION, sites: int = 3, private: bool = False) -> Study:

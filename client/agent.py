@@ -9,6 +9,7 @@ Rules:
 4. One agent at a socket: a second one refuses to start.
 """
 
+import ctypes
 import os
 import pwd
 import queue
@@ -113,6 +114,7 @@ class Agent:
         self._live.busy = None
         call.answered.set()
         call.sent.wait(PATIENCE_S)
+        _give_back()
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stop.is_set():
@@ -178,6 +180,13 @@ class Agent:
                 call.sent.set()
         finally:
             self._one.release()
+
+
+def _give_back() -> None:
+    """Return freed memory to the system: glibc keeps the gaps that tensors of changing size leave, and they add up over
+    hundreds of rounds (benchmarks/endurance.py)."""
+    with suppress(OSError, AttributeError):  # another C library: it has its own ways
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _work_of(request: bytes) -> Work:

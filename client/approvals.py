@@ -6,9 +6,11 @@ Rules:
 3. Only a study that the roster's operator signed is kept, at most MOST_WAITING that wait, of LONGEST bytes each: when
    they are full the next is turned away, and no earlier one is pushed out.
 4. What was asked and decided is on disk before anybody is told.
+5. Made by root, it is the home's owner's: the agent must be able to read it.
 """
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,7 +23,7 @@ from client.policy import StudiesPolicy
 from client.rules import PassingError
 from shared.crypto.roster import Roster
 from shared.errors import InputError, KonsilError, RefusalError, SiteError
-from shared.files import write_atomically
+from shared.files import folder_as_owner, open_as_owner, write_atomically
 from shared.study import Study, study_hash
 from shared.wire import Record, pack, unpack
 
@@ -106,7 +108,7 @@ class Approvals:
                     do="Ask again when this hospital's people have decided on some.",
                 )
             note()
-            write_atomically(self._path(asked.hash), data, mode=0o600)
+            write_atomically(self._path(asked.hash), data, mode=0o600, as_owner=True)
 
     def listed(self) -> tuple[Asked, ...]:
         """Every study asked for, in the order they came."""
@@ -143,7 +145,7 @@ class Approvals:
                 )
             note()
             decided = replace(found, decision=decision, decided=_now())
-            write_atomically(self._path(asked.hash), pack(decided), mode=0o600)
+            write_atomically(self._path(asked.hash), pack(decided), mode=0o600, as_owner=True)
         return decided
 
     def _path(self, hash_: str) -> Path:
@@ -164,8 +166,17 @@ class Approvals:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._folder / ".lock").open("w") as lock:
+        try:
+            folder_as_owner(self._folder)
+            lock = os.fdopen(open_as_owner(self._folder / ".lock", os.O_WRONLY), "w")
+        except OSError as error:
+            raise SiteError(
+                "approvals",
+                expected="a folder of ours that can be written",
+                got=error.strerror or "an I/O error",
+                do="Free space or correct the permissions; it must be no link.",
+            ) from None
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shared.errors import MisuseError, SiteError
+from shared.files import open_as_owner
 
 GENESIS = "0" * 64
 #: Bytes of the longest line `record` writes.
@@ -65,7 +66,7 @@ class Audit:
 
     def _append(self, event: str, facts: dict[str, str | int]) -> str:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "rb+") as file:
+        with os.fdopen(open_as_owner(self._path, os.O_RDWR | os.O_APPEND), "rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             head = _tail(file)
             line = {"n": head.lines, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}

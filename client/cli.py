@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from client.commands.approve import approve
 from client.commands.audit import head, verify
@@ -25,6 +26,7 @@ from client.home import Home, make_keys
 from client.ledger import Ledger
 from shared.console import bars
 from shared.console import run as run_app
+from shared.text import printable
 
 app = typer.Typer(
     name="konsil-client", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -89,7 +91,7 @@ def _print_scan(report: ScanReport, console: Console) -> None:
     table = Table("files", "what became of them", title="Scan")
     table.add_row(str(report.usable), f"usable, of {report.patients} patients")
     for reason, count in report.skipped.items():
-        table.add_row(str(count), f"left out: {reason.explain}")
+        table.add_row(str(count), _words(f"left out: {reason.explain}"))
     console.print(table)
     for title, counts in (
         ("modality", report.by_modality),
@@ -97,7 +99,7 @@ def _print_scan(report: ScanReport, console: Console) -> None:
         ("label", report.by_label),
     ):
         shown = ", ".join(f"{name or 'none given'} {count}" for name, count in counts.items())
-        console.print(f"usable by {title}: {shown or 'none'}", highlight=False)
+        console.print(_words(f"usable by {title}: {shown or 'none'}"))
     if report.orphans:
         console.print(f"{report.orphans} images name no patient: each study of theirs counts as one")
     if report.labels_unmatched:
@@ -116,10 +118,15 @@ def ledger(
     book = Ledger(path)
     table = Table("study", "run", "rounds", "patients", f"ε at δ = {delta:g}", "first", "last", title="Privacy ledger")
     for line in book.lines(delta):
-        cells = (line.rounds, line.patients, f"{line.epsilon:.3f}", line.first, line.last)
-        table.add_row(line.study, line.run, *map(str, cells))
+        cells = (line.study, line.run, line.rounds, line.patients, f"{line.epsilon:.3f}", line.first, line.last)
+        table.add_row(*(_words(str(cell)) for cell in cells))
     console.print(table)
     console.print(f"most spent by any one patient, over everything: ε = {book.epsilon(delta):.3f} at δ = {delta:g}")
+
+
+def _words(text: str) -> Text:
+    """What others named (studies, runs, labels, makers of scanners): text, no markup, and steers no terminal."""
+    return Text(printable(text))
 
 
 def main() -> NoReturn:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from client.approvals import Approvals, Asked
 from client.audit import Audit
 from client.home import Home
-from client.rules import judge, judge_cohort, judge_hours
+from client.rules import judge, judge_cohort, judge_hours, judge_peer_keys
 from shared.crypto.roster import Roster
 from shared.errors import RefusalError
 from shared.study import Study
@@ -28,6 +28,7 @@ class Consent:
     def to_study(self, study: Study, roster: Roster, run: str) -> None:
         """Raise RefusalError unless `study`, signed by the operator of `roster`, may begin a run or a round now."""
         policy, asked = self._home.policy, Asked.of(study, roster, run)
+        judge_peer_keys(policy, roster)
         judge(policy, study)
         self._approvals.judge(
             policy.studies,
@@ -37,9 +38,11 @@ class Consent:
         judge_hours(policy, datetime.now(UTC))
 
     def to_roster(self, roster: Roster) -> None:
-        """Raise RefusalError if no cohort of `roster` could ever be one that the policy takes part in."""
-        names = tuple(entry.name for entry in roster.entries)
-        judge_cohort(self._home.policy, names, "roster", error=RefusalError)
+        """Raise RefusalError if no cohort of `roster` could ever be one that the policy takes part in, or if a peer is
+        not who the policy pinned."""
+        policy, names = self._home.policy, tuple(entry.name for entry in roster.entries)
+        judge_cohort(policy, names, "roster", error=RefusalError)
+        judge_peer_keys(policy, roster)
 
     def to_sites(self, sites: Sequence[str], what: str) -> None:
         """Raise RefusalError, for now, unless the policy takes part in a cohort or sum (`what`) of `sites`."""

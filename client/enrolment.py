@@ -63,17 +63,6 @@ def check_folder(path: Path, marks: tuple[str, ...]) -> None:
         raise InputError(str(path), expected="a new or empty folder", got="other files", do="Choose another.")
 
 
-def private_folder(path: Path, mode: int = 0o700) -> None:
-    """The folder at `path`, made if need be, with `mode`."""
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=mode)
-        path.chmod(mode)
-    except OSError as error:
-        raise InputError(
-            str(path), expected="a folder we may write", got=error.strerror or "an I/O error", do="Choose another."
-        ) from None
-
-
 def hand_over(home: Home, node: NodeHome, *folders: Path) -> None:
     """Started by root: what was written, to the users that site.toml names; `folders` to the agent's."""
     daemon = home.config.daemon

@@ -1,7 +1,7 @@
 """policy.toml: the hospital decides. A study never overrides it, and what it does not allow is refused.
 
 [privacy]      epsilon_total, epsilon_per_study, delta, min_noise_multiplier, allow_off
-[aggregation]  min_cohort, peers, adversary
+[aggregation]  min_cohort, peers, peer_keys, adversary
 [evaluation]   per_site_figures, per_site_counts
 [studies]      ask, hashes, models, signers
 [hours]        quiet, days, zone
@@ -15,10 +15,11 @@ What is left out has the stricter value; an unknown key is refused by name. clie
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from client.hours import HoursPolicy
 from client.ledger import Limits
+from shared.crypto.roster import SiteName
 from shared.toml import read_toml
 from shared.wire import Record
 
@@ -48,11 +49,12 @@ class PrivacyPolicy(Record, frozen=True):
 
 
 class AggregationPolicy(Record, frozen=True):
-    """The fewest hospitals whose sum may be revealed, peers without whom this hospital takes no part, and the
-    strongest coordinator that the protocol must hold against."""
+    """The fewest hospitals whose sum may be revealed, peers without whom this hospital takes no part, peers whom every
+    roster must list with this very identity key, and the strongest coordinator that the protocol must hold against."""
 
     min_cohort: Annotated[int, Meta(ge=2)] = 3
     peers: tuple[str, ...] = ()
+    peer_keys: dict[SiteName, Hex] = field(default_factory=dict)
     adversary: Literal["semi-honest", "active"] = "semi-honest"
 
 

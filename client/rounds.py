@@ -7,11 +7,14 @@ Rules (PROTOCOL.md):
 4. Everything is on disk before it is sent; a round's secrets go once it is unmasked or a newer plan of its run is
    answered, its tombstone stays.
 5. A run key goes when its run was not used for a while (`forget`); that run is then over for this site, for good.
+6. What was opened once over some survivors is not opened over others: the difference would be one hospital's part.
 """
 
 import hashlib
+import json
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +31,8 @@ _SCHEMA = """
 CREATE TABLE run (run TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE plan (
     plan BLOB PRIMARY KEY, run TEXT NOT NULL REFERENCES run(run), round INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    reply BLOB, secrets BLOB, request BLOB, answer BLOB, UNIQUE (run, attempt)
+    reply BLOB, secrets BLOB, request BLOB, answer BLOB, topic TEXT NOT NULL, payload BLOB NOT NULL, survivors TEXT,
+    UNIQUE (run, attempt)
 )
 """
 #: Unix seconds at which each run was last used. A table of its own: files made before it grow it.
@@ -55,11 +59,22 @@ class Answer:
     round: int
 
 
+@dataclass(frozen=True)
+class Topic:
+    """What a plan's sum is about: its `name` ("survey", "evaluate 1", "train") and the digest of its payload.
+
+    Without a name it is about nothing that two sums could tell apart.
+    """
+
+    name: str = ""
+    payload: bytes = b""
+
+
 class Rounds:
     """The site's memory of runs and plans, in one SQLite file shared by any number of processes."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_database(path, _SCHEMA, version=1)
+        self._db = open_database(path, _SCHEMA, version=2)
         self._db.execute("PRAGMA secure_delete=ON")
         if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'used'").fetchone() is None:
             with transaction(self._db) as db:
@@ -104,7 +119,17 @@ class Rounds:
                 "plan", expected=f"an attempt after {last}, round {last_round} or later", got=f"{attempt}, {round_}"
             )
 
-    def store(self, plan: bytes, run: str, round_: int, attempt: int, *, reply: bytes, secrets: RoundState) -> bytes:
+    def store(
+        self,
+        plan: bytes,
+        run: str,
+        round_: int,
+        attempt: int,
+        *,
+        reply: bytes,
+        secrets: RoundState,
+        topic: Topic = Topic(),
+    ) -> bytes:
         """Keep `reply` and the round's secrets; returns the reply that stands if another process was first.
 
         The secrets of the run's older plans go: the coordinator asks for a new plan only when it has given up on the
@@ -114,8 +139,9 @@ class Rounds:
             if db.execute("SELECT 1 FROM plan WHERE plan = ?", (plan,)).fetchone() is None:
                 self.check_newer(run, round_, attempt)  # another process may have answered a newer plan meanwhile
                 db.execute(
-                    "INSERT INTO plan (plan, run, round, attempt, reply, secrets) VALUES (?, ?, ?, ?, ?, ?)",
-                    (plan, run, round_, attempt, reply, pack(secrets)),
+                    "INSERT INTO plan (plan, run, round, attempt, reply, secrets, topic, payload)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (plan, run, round_, attempt, reply, pack(secrets), topic.name, topic.payload),
                 )
                 db.execute(
                     "UPDATE plan SET reply = NULL, answer = NULL, secrets = NULL WHERE run = ? AND attempt < ?",
@@ -145,16 +171,19 @@ class Rounds:
             raise PeerError("unmask request", expected="one request per plan", got="a second, different one")
         return Answer(bytes(stored), None, run, round_)
 
-    def close(self, plan: bytes, request: bytes, answer: bytes) -> bytes:
+    def close(self, plan: bytes, request: bytes, answer: bytes, survivors: Sequence[str] = ()) -> bytes:
         """Keep `answer`, forget the round's secrets, leave the tombstone; returns the answer that stands.
 
-        Raises PeerError if another process answered a later plan of the run meanwhile: its secrets were dropped.
+        Raises PeerError if another process answered a later plan of the run meanwhile: its secrets were dropped; or if
+        a sum of this topic was opened over other survivors (rule 6).
         """
+        over = json.dumps(sorted(survivors))
         with transaction(self._db) as db:
+            _check_one_set(db, plan, over)
             db.execute(
-                "UPDATE plan SET request = ?, answer = ?, secrets = NULL"
+                "UPDATE plan SET request = ?, answer = ?, survivors = ?, secrets = NULL"
                 " WHERE plan = ? AND request IS NULL AND secrets IS NOT NULL",
-                (hashlib.sha256(request).digest(), answer, plan),
+                (hashlib.sha256(request).digest(), answer, over, plan),
             )
         self._wipe_log()
         stands = self.answer(plan, request).stored
@@ -186,6 +215,23 @@ class Rounds:
             self._db.execute("PRAGMA busy_timeout=0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._db.execute("PRAGMA busy_timeout=60000")
+
+
+def _check_one_set(db: sqlite3.Connection, plan: bytes, survivors: str) -> None:
+    """Rule 6."""
+    other = db.execute(
+        "SELECT 1 FROM plan AS this JOIN plan AS before ON before.run = this.run AND before.topic = this.topic"
+        " AND (before.round = this.round OR before.payload = this.payload)"
+        " WHERE this.plan = ? AND this.topic != '' AND before.plan != this.plan AND before.survivors != ?",
+        (plan, survivors),
+    ).fetchone()
+    if other is not None:
+        raise PeerError(
+            "unmask request",
+            expected="the survivors of the sum that was opened before",
+            got="others",
+            do="Two such sums would tell one hospital's part: wait for those survivors, or start a new run.",
+        )
 
 
 def _touch(db: sqlite3.Connection, run: str) -> None:

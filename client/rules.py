@@ -14,6 +14,7 @@ from datetime import datetime
 from client.hours import quiet_until
 from client.policy import Policy
 from shared.accounting import noise_multiplier, planned_steps
+from shared.crypto.roster import Roster
 from shared.errors import InputError, RefusalError
 from shared.study import Study
 
@@ -140,6 +141,21 @@ def judge_cohort(policy: Policy, sites: Sequence[str], what: str, *, error: type
             got="none of that name",
             do="Ask again with that hospital.",
         )
+
+
+def judge_peer_keys(policy: Policy, roster: Roster) -> None:
+    """Raise RefusalError where `roster` gives a pinned peer another key, or lacks it."""
+    listed = {entry.name: entry.identity.hex() for entry in roster.entries}
+    for name, pinned in policy.aggregation.peer_keys.items():
+        found = listed.get(name)
+        if found != pinned:
+            raise RefusalError(
+                "roster",
+                rule="aggregation.peer_keys",
+                expected=f"{name} with the key that this hospital pinned",
+                got="another key" if found else "none of that name",
+                do=f"Ask again under a roster with that key, or once {name} has told this hospital its new one.",
+            )
 
 
 def judge_hours(policy: Policy, now: datetime) -> None:

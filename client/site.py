@@ -25,7 +25,7 @@ from client.images import Split
 from client.ledger import Ledger, Promise, Purpose
 from client.outgoing import Leaving, Outgoing
 from client.refusals import unforeseen
-from client.rounds import Rounds, RunState
+from client.rounds import Rounds, RunState, Topic
 from client.steps import Outcome, Prepared, evaluate, prepare_for, survey, train_round
 from shared import messages
 from shared.accounting import noise_multiplier, round_event
@@ -139,6 +139,7 @@ class Site:
     def _step(self, step: Step) -> Leaving:
         """PROTOCOL.md step 1."""
         plan, key = step.plan, step.plan.digest()
+        messages.check_operator(step, self._operator(plan.run))
         stored = self._rounds.reply(key)
         if stored is None:
             stored = self._answer_plan(plan, key, step.payload)
@@ -150,6 +151,7 @@ class Site:
         self._rounds.check_newer(plan.run, plan.round, plan.attempt)
         task = unpack(Task, payload).body
         study = agreement.study
+        _check_round(study, task, plan)
         self._consent.to_study(study, agreement.roster, plan.run)
         seat = self._seat(agreement, plan, task, payload)
         agreement.check_members(plan.sites())
@@ -169,7 +171,9 @@ class Site:
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )
         reply = messages.reply(Contributed.sign(contribution, shown, self._home.identity, key))
-        reply = self._rounds.store(key, plan.run, plan.round, plan.attempt, reply=reply, secrets=secrets)
+        reply = self._rounds.store(
+            key, plan.run, plan.round, plan.attempt, reply=reply, secrets=secrets, topic=_topic(study, task, plan)
+        )
         self._audit.record("answered", purpose=plan.step, run=plan.run, round=plan.round, plan=key.hex())
         return reply
 
@@ -197,8 +201,6 @@ class Site:
         size = plan.length - TRAIN_HEADER
         if len(task.weights) != 4 * size or not np.isfinite(np.frombuffer(task.weights, "<f4")).all():
             raise PeerError("weights", expected=f"{size} finite numbers", got=f"{len(task.weights)} bytes, or others")
-        if not 1 <= plan.round <= study.training.rounds:
-            raise PeerError("train task", expected=f"a round from 1 to {study.training.rounds}", got=str(plan.round))
 
     def _reserve(self, study: Study, prepared: Prepared, plan: Plan, key: bytes) -> None:
         sigma, privacy = noise_multiplier(study), study.privacy
@@ -225,11 +227,12 @@ class Site:
         """PROTOCOL.md step 3: once per plan, ever."""
         request = unpack(UnmaskRequest, body.request)
         found = self._rounds.answer(request.plan, body.request)
+        messages.check_operator(body, self._operator(found.run))
         answer = found.stored
         if found.secrets is not None:
             made = unmask(found.secrets, body.request, identity=self._home.identity, rules=SiteRules())
             self._consent.to_sites(request.survivors, "survivors")
-            answer = self._rounds.close(request.plan, body.request, made)
+            answer = self._rounds.close(request.plan, body.request, made, request.survivors)
             self._audit.record("answered", purpose="unmask", run=found.run, round=found.round, plan=request.plan.hex())
         if answer is None:
             raise PeerError("unmask request", expected="a plan whose answer is kept", got="a forgotten one")
@@ -240,6 +243,10 @@ class Site:
         if state is None:
             raise PeerError("plan", expected="a run this site has joined", got="another", do="Send the study first.")
         return state
+
+    def _operator(self, run: str) -> bytes:
+        """Who speaks for the coordinator in `run`: the roster it was joined with was checked then."""
+        return unpack(Roster, self._joined(run).join.roster.roster).operator
 
     def _parameters(self, study: Study) -> int:
         key = study_hash(study)
@@ -274,3 +281,19 @@ class Site:
             delta=delta,
             noise_multiplier=sigma,
         )
+
+
+def _check_round(study: Study, task: AnyTask, plan: Plan) -> None:
+    """Raise PeerError for a round that the study does not have; the test comes after the last."""
+    last = study.training.rounds
+    first, last = {TrainTask: (1, last), EvaluateTask: (1, last + 1), SurveyTask: (0, last + 1)}[type(task)]
+    if not first <= plan.round <= last:
+        raise PeerError(f"{plan.step} task", expected=f"a round from {first} to {last}", got=str(plan.round))
+
+
+def _topic(study: Study, task: AnyTask, plan: Plan) -> Topic:
+    """What two sums must not differ in. Private updates may: each hospital's own noise covers its part."""
+    if isinstance(task, TrainTask) and study.privacy.mode != "off":
+        return Topic()
+    name = f"{plan.step} {task.split}" if isinstance(task, EvaluateTask) else plan.step
+    return Topic(name, plan.payload)

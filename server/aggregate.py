@@ -16,6 +16,7 @@ from server.receipts import Receipts
 from server.reception import Owner, Reception, Told
 from server.shown import check_shown, said
 from shared import messages
+from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster
 from shared.errors import OperatorError, PeerError
 from shared.layout import layout_for
@@ -79,12 +80,14 @@ class Aggregator:
         link: Link,
         invitation: Join,
         roster: Roster,
+        operator: Identity,
         *,
         receipts: Receipts | None = None,
         desk: Desk | None = None,
         owner: Owner = lambda _node: "",
     ) -> None:
-        self._invitation, self._roster, self._desk = invitation, roster, desk or Desk()
+        self._invitation, self._roster, self._operator = invitation, roster, operator
+        self._desk = desk or Desk()
         self._hash = study_hash(invitation.study)
         self.study, self.run = invitation.study, invitation.run
         self.parameters = layout_for(invitation.study).size
@@ -173,7 +176,7 @@ class Aggregator:
     ) -> dict[str, Shown]:
         """Add the masked vectors up as they come in; `missing` gains whoever is not in the sum."""
         plan = opened.plan
-        request = messages.request(Step(plan=plan, payload=memoryview(payload)))
+        request = messages.request(Step(plan=plan, payload=memoryview(payload)), self._operator)
         names = {self.members.nodes[name]: name for name in opened.asked}
         shown: dict[str, Shown] = {}
         progress(0, len(names))
@@ -211,7 +214,10 @@ class Aggregator:
     def _answers(self, collector: Collector, survivors: Sequence[str], round_: int) -> dict[str, str]:
         """Ask every survivor to help unmask; returns who did not, and why."""
         names = {self.members.nodes[name]: name for name in survivors}
-        requests = {node: messages.request(Unmask(request=collector.request(name))) for node, name in names.items()}
+        requests = {
+            node: messages.request(Unmask(request=collector.request(name)), self._operator)
+            for node, name in names.items()
+        }
         silent: dict[str, str] = {}
         for arrival in self._link.ask(requests, self._invitation.study.federation.timeout_s):
             name = names[arrival.node]

@@ -81,6 +81,7 @@ class Coordinator:
         self._tell(RunStarted(self._aggregator.run, study.name, expected, study.training.rounds))
         self._left = list(begin.memory.left_out)
         checkpoint, because = begin, ""
+        del begin  # as long as the model
         status: Literal["finished", "stopped", "failed"] = "finished"
         try:
             checkpoint = self._prepare(checkpoint)
@@ -175,7 +176,7 @@ class Coordinator:
         round_ = before.round + 1
         self._tell(RoundStarted(round_))
         self._welcome(REJOIN_S)
-        weights = memoryview(checkpoint.state.weights.tobytes())
+        weights = checkpoint.state.weights.data.cast("B")  # a view: the model is not copied
         total, update = self._sum(
             TrainTask(weights=weights, class_weights=before.class_weights), round_, self._read_update
         )
@@ -208,7 +209,7 @@ class Coordinator:
         return replace(checkpoint, memory=memory)
 
     def _evaluate(self, weights: fedavg.Weights, split: int, round_: int) -> tuple[Sum, BinaryCounts]:
-        return self._sum(EvaluateTask(weights=memoryview(weights.tobytes()), split=split), round_, _read_counts)
+        return self._sum(EvaluateTask(weights=weights.data.cast("B"), split=split), round_, _read_counts)
 
     def _read_update(self, total: Sum) -> Update:
         quantize, most = quantizer(self._study, total.cohort), self._study.federation.max_images

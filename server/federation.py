@@ -2,10 +2,11 @@
 
 root/root.key · root.pub     signs rosters; belongs offline, with the consortium (`root` may be another folder)
 operator.key                 signs studies; the coordinator's
+operator.key.next            takes its place as soon as the roster in force lists it
 roster.bin                   the signed roster in force
 
 Guarantees: a roster is replaced whole or not at all; the next one has the next version, and every hospital that stays
-keeps its entry byte for byte; no existing key is ever replaced.
+keeps its entry byte for byte; no existing key is ever replaced, but the operator's where that is asked for.
 """
 
 import fcntl
@@ -18,12 +19,13 @@ from pathlib import Path
 from shared.crypto.identity import KEY_BYTES, Identity
 from shared.crypto.roster import Roster, RosterEntry, SignedRoster, open_roster, sign_roster
 from shared.errors import InputError, OperatorError
-from shared.files import write_atomically
+from shared.files import private_folder, sync_folder, write_atomically
 from shared.messages import Join
 from shared.study import STUDY_LABEL, Study
 from shared.wire import pack, unpack
 
 VALID_S = 2 * 365 * 24 * 3600
+OPERATOR_NEXT = "operator.key.next"
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,16 @@ class Federation:
             raise InputError(f"hospital {name!r}", expected=f"a member ({known})", do="See konsil-server members.")
         return self.signed(kept)
 
-    def signed(self, entries: tuple[RosterEntry, ...], *, valid_s: int = VALID_S) -> SignedRoster:
-        """The next roster of `entries`. Raises InputError where the root key is not at hand or not ours."""
+    def signed(
+        self, entries: tuple[RosterEntry, ...], *, valid_s: int = VALID_S, operator: Identity | None = None
+    ) -> SignedRoster:
+        """The next roster of `entries`, with another `operator` where one is given. Raises InputError where the root
+        key is not at hand or not ours."""
         root, now = self.root_key(), int(self.clock())
         version = self.latest_roster.version + 1 if self._stored() else 1
-        operator = Identity.from_private_bytes(self._key("operator.key")).public
+        public = (operator or self.operator).public
         roster = Roster(
-            version=version, entries=entries, operator=operator, valid_from=now - 3600, valid_until=now + valid_s
+            version=version, entries=entries, operator=public, valid_from=now - 3600, valid_until=now + valid_s
         )
         return sign_roster(root, roster)
 
@@ -106,10 +111,36 @@ class Federation:
         """Put `signed` in force. The caller holds `locked` since before it was made."""
         write_atomically(self.path / "roster.bin", pack(signed))
 
+    @property
+    def operator(self) -> Identity:
+        """What signs studies, plans and unmask requests; the coordinator's own. A new one once the roster lists it."""
+        coming = self.coming_operator
+        if coming is not None and self._stored() and coming.public == self.latest_roster.operator:
+            return coming
+        return Identity.from_private_bytes(self._key("operator.key"))
+
+    @property
+    def coming_operator(self) -> Identity | None:
+        """The key that a renewal stopped half way is to put in the operator's place; None where there is none."""
+        if not (self.path / OPERATOR_NEXT).exists():
+            return None
+        return Identity.from_private_bytes(self._key(OPERATOR_NEXT))
+
+    def make_operator(self) -> Identity:
+        """The next operator's key, on disk; the one waiting there if it is. The caller holds `locked`."""
+        return _kept(self.path / OPERATOR_NEXT, may_make=True)
+
+    def adopt_operator(self) -> None:
+        """Put the next operator's key in the old one's place if the roster in force lists it; the old one is gone then.
+        The caller holds `locked`."""
+        coming = self.coming_operator
+        if coming is not None and coming.public == self.latest_roster.operator:
+            (self.path / OPERATOR_NEXT).replace(self.path / "operator.key")
+            sync_folder(self.path)
+
     def invitation(self, run: str, study: Study) -> Join:
         """The message that asks a hospital to join `run`, signed by the operator."""
-        operator = Identity.from_private_bytes(self._key("operator.key"))
-        signature = operator.sign(STUDY_LABEL, run.encode(), study)
+        signature = self.operator.sign(STUDY_LABEL, run.encode(), study)
         return Join(run=run, study=study, signature=signature, roster=self.signed_roster)
 
     @contextmanager
@@ -161,18 +192,6 @@ def create(path: Path) -> Federation:
         write_atomically(path / "root.pub", root.public)
     _kept(path / "operator.key", may_make=not founded)
     return Federation(path)
-
-
-def private_folder(path: Path) -> Path:
-    """The folder at `path`, made if need be, that only its owner reads."""
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.chmod(0o700)
-    except OSError as error:
-        raise InputError(
-            str(path), expected="a folder of our own", got=error.strerror or "an I/O error", do="Choose another."
-        ) from None
-    return path
 
 
 def _kept(path: Path, *, may_make: bool) -> Identity:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from server.federation import Federation, private_folder
+from server.federation import Federation
 from shared.crypto.roster import RosterEntry
 from shared.crypto.secret import SecretRecord
 from shared.enrolment import (
@@ -37,7 +37,7 @@ from shared.enrolment import (
     verify_rotation,
 )
 from shared.errors import InputError, PeerError
-from shared.files import sync_folder, write_atomically
+from shared.files import private_folder, sync_folder, write_atomically
 from shared.wire import digest, pack, unpack
 
 INVITE_DAYS = 14

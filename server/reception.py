@@ -78,8 +78,7 @@ class Reception:
         try:
             body = messages.read_reply(arrival.data)
             if isinstance(body, Refused):
-                known = body.site in self.members.expected and body.site not in self.members.records
-                name, reason = body.site if known else name, said(body.reason)
+                name, reason = self._name_of(arrival.node, body.site) or name, said(body.reason)
             elif isinstance(body, Joined):
                 self._check(body.record, arrival.node)
                 self.members.admit(body.record, arrival.node)
@@ -92,6 +91,11 @@ class Reception:
         elif reason:
             self.members.turn_away(arrival.node, name, reason)
             problems[name] = reason
+
+    def _name_of(self, node: int, claimed: str) -> str:
+        """The member behind a refusal: by its node's key; where nodes are not registered, by its own word."""
+        name = self.owner(node) or claimed
+        return name if name in self.members.expected and name not in self.members.records else ""
 
     def _wait(self, node: int, name: str, reason: str, waits: Told) -> None:
         before = self.members.waiting.get(node)

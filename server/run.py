@@ -117,7 +117,9 @@ def conduct(
     invitation = federation.invitation(start.identity.run, study)
     receipts = Receipts(folder / "receipts.jsonl")
     desk = Desk(folder / "plan.bin")
-    aggregator = Aggregator(link, invitation, federation.roster, receipts=receipts, desk=desk, owner=owner)
+    aggregator = Aggregator(
+        link, invitation, federation.roster, federation.operator, receipts=receipts, desk=desk, owner=owner
+    )
     checkpoints = Checkpoints(folder / "checkpoints")
     outcome = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts).run(start.begin)
     _write_model(folder, study, outcome)

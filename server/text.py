@@ -1,7 +1,6 @@
 """Words and figures of a run, as a person reads them: in the report and in the terminal alike.
 
-Guarantees: text from outside loses every character that could steer a terminal or turn a line around; a figure
-that does not exist reads "–", never 0.
+Guarantees: a figure that does not exist reads "–", never 0; words from outside pass `printable` (shared/text.py).
 
     >>> number(None), number(0.91234), ranges([3, 7, 8, 9])
     ('–', '0.912', '3, 7–9')
@@ -10,20 +9,25 @@ that does not exist reads "–", never 0.
 import math
 from collections.abc import Iterable
 
+from shared.text import GAP, printable
+
+__all__ = [
+    "GAP",
+    "NONE",
+    "duration",
+    "number",
+    "percent",
+    "plural",
+    "power",
+    "printable",
+    "ranges",
+    "size",
+    "span",
+]
+
 NONE = "–"
-#: no line ends between a figure and its unit
-GAP = "\u00a0"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def printable(text: str, most: int | None = None) -> str:
-    """`text` in one line, without control, direction and private characters, its middle cut out beyond `most`."""
-    clean = "".join(c if c.isprintable() or c == GAP else " " if c in "\n\r\t" else "\ufffd" for c in text)
-    if most is None or len(clean) <= most:
-        return clean
-    tail = (most - 1) // 2
-    return f"{clean[: most - 1 - tail]}…{clean[len(clean) - tail :]}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

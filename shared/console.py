@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from shared.errors import KonsilError
+from shared.text import printable
 
 
 def run(app: typer.Typer) -> NoReturn:
@@ -17,11 +18,14 @@ def run(app: typer.Typer) -> NoReturn:
 
 
 def run_main(name: str, main: Callable[[], None]) -> NoReturn:
-    """Run `main`; exit 0 done, 1 failed, 2 bad input, with the message on stderr. Interrupted: 130."""
+    """Run `main`; exit 0 done, 1 failed, 2 bad input, with the message on stderr. Interrupted: 130.
+
+    A message may quote what came from outside, so it is shown as one printable line.
+    """
     try:
         main()
     except KonsilError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        sys.stderr.write(f"{name}: {printable(str(error))}\n")
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted; what was finished is kept\n")

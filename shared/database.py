@@ -1,12 +1,14 @@
 """SQLite the way Konsil needs it: what is committed is on disk, whoever is killed when."""
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import SiteError
+from shared.files import open_as_owner
 
 
 def open_database(path: Path, schema: str, *, version: int) -> sqlite3.Connection:
@@ -19,10 +21,10 @@ def open_database(path: Path, schema: str, *, version: int) -> sqlite3.Connectio
         path.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: switching to WAL does not wait. The gate is a file of its own, because closing any
         # handle of the database itself drops the locks SQLite holds on it in this process (sqlite.org/howtocorrupt).
-        with path.with_name(path.name + ".lock").open("wb") as gate:
+        with os.fdopen(open_as_owner(path.with_name(path.name + ".lock"), os.O_WRONLY), "wb") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
             if not path.exists():
-                path.touch(mode=0o600)
+                os.close(open_as_owner(path, os.O_RDWR))
             connection, found = _open(path, schema, version)
     except (OSError, sqlite3.DatabaseError) as error:
         raise SiteError(

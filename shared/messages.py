@@ -8,6 +8,8 @@ patients travel masked, inside `Contributed.contribution`; the plain fields are 
 import math
 from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from shared.crypto.identity import Identity, verify
 from shared.crypto.roster import SignedRoster
 from shared.errors import KonsilError, PeerError, RefusalError
@@ -42,12 +44,15 @@ class Step(Record, frozen=True, tag="step"):
 
     plan: Plan
     payload: memoryview
+    #: the operator's, over the plan: the network side of a hospital carries plans, it makes none
+    signature: bytes = b""
 
 
 class Unmask(Record, frozen=True, tag="unmask"):
-    """PROTOCOL.md step 3: an encoded UnmaskRequest."""
+    """PROTOCOL.md step 3: an encoded UnmaskRequest, and the operator's signature over it."""
 
     request: bytes
+    signature: bytes = b""
 
 
 class TrainTask(Record, frozen=True, tag="train"):
@@ -82,6 +87,8 @@ STEP_OF: dict[type, Literal["train", "evaluate", "survey"]] = {
     SurveyTask: "survey",
 }
 PAYLOAD_LABEL = "konsil/payload/v1"
+STEP_LABEL = "konsil/step/v1"
+UNMASK_LABEL = "konsil/unmask-request/v1"
 
 
 def payload_digest(payload: bytes | memoryview) -> bytes:
@@ -284,9 +291,21 @@ def _check_version(data: bytes) -> None:
         )
 
 
-def request(body: Join | Step | Unmask) -> bytes:
-    """`body` as it travels."""
+def request(body: Join | Step | Unmask, operator: Identity | None = None) -> bytes:
+    """`body` as it travels; a step and an unmask request signed by `operator`."""
+    if operator is not None and isinstance(body, Step):
+        body = replace(body, signature=operator.sign(STEP_LABEL, body.plan.digest()))
+    elif operator is not None and isinstance(body, Unmask):
+        body = replace(body, signature=operator.sign(UNMASK_LABEL, body.request))
     return pack(Request(body=body))
+
+
+def check_operator(body: Step | Unmask, operator: bytes) -> None:
+    """Raise PeerError unless the owner of the public key `operator` signed `body`."""
+    if isinstance(body, Step):
+        verify(operator, body.signature, STEP_LABEL, body.plan.digest())
+    else:
+        verify(operator, body.signature, UNMASK_LABEL, body.request)
 
 
 def reply(body: Joined | Contributed | Answered | Refused) -> bytes:

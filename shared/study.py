@@ -1,8 +1,8 @@
 """The study file: what the consortium asks, hashed, signed, and shown to hospitals before they agree.
 
 Guarantees: a `Study` is complete and consistent, frozen, and two equal studies have equal hashes whatever
-their comments and key order. Unknown keys are refused by name. Sizes are rows × columns in pixels, times in
-seconds, distances in mm.
+their comments and key order. Unknown keys are refused by name. No word in it steers a terminal or
+holds a line end. Sizes are rows × columns in pixels, times in seconds, distances in mm.
 
     >>> study = parse_study(MINIMAL)
     >>> study.training.rounds
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from shared.text import is_plain
 from shared.toml import parse_toml, read_toml
 from shared.wire import Record, digest
 
@@ -23,7 +24,13 @@ CANONICAL = "canonical/v1"
 STUDY_LABEL = "konsil/study/v1"
 SPEC_LABEL = "konsil/canonical/v1"
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}\Z")]
+Label = Annotated[str, Meta(min_length=1, max_length=64)]
+#: DICOM code string, as in Modality (PS3.5 §6.2)
+Modality = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{1,16}\Z")]
+#: of a model and of its options
+Word = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+OptionText = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{0,64}\Z")]
 Positive = Annotated[float, Meta(gt=0, lt=1e9)]
 NotNegative = Annotated[float, Meta(ge=0, lt=1e9)]
 Count = Annotated[int, Meta(ge=1)]
@@ -35,18 +42,20 @@ Augmentation = Literal["flip", "rotate", "shift", "scale", "noise", "contrast", 
 class Task(Record, frozen=True):
     """What is learned. `labels` as they stand in the label files; the last one is the finding looked for."""
 
-    labels: tuple[str, str]
+    labels: tuple[Label, Label]
     kind: Literal["classification"] = "classification"
 
     def __post_init__(self) -> None:
         if self.labels[0] == self.labels[1]:
             raise ValueError("two different labels")
+        if not all(map(is_plain, self.labels)):
+            raise ValueError("labels without control, format and direction characters")
 
 
 class Input(Record, frozen=True):
     """The canonical tensor asked for (DICOM.md §8): channels × rows × columns, float32 in [0, 1]."""
 
-    modalities: tuple[str, ...]
+    modalities: tuple[Modality, ...]
     size: tuple[Side, Side]
     color: bool = False
     #: "file": the image's own VOI window; "percentile": 1st to 99th; or a fixed (centre, width)
@@ -56,8 +65,8 @@ class Input(Record, frozen=True):
 class Model(Record, frozen=True):
     """A name of the closed registry (shared/models) and its options."""
 
-    name: str
-    options: dict[str, int | float | str] = field(default_factory=dict)
+    name: Word
+    options: dict[Word, int | float | OptionText] = field(default_factory=dict)
 
 
 class Training(Record, frozen=True):

@@ -16,7 +16,7 @@ from shared.wire import Record
 
 R = TypeVar("R", bound=Record)
 
-_PLACE = re.compile(r"^(?P<message>.*?)(?: - at `\$(?:\.(?P<key>.*))?`)?$", re.DOTALL)
+_PLACE = re.compile(r"^(?P<message>.*?)(?: - at (?:`key` in )?`\$(?:\.(?P<key>.*))?`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 _EXPECTED = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re.DOTALL)

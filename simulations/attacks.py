@@ -61,7 +61,11 @@ class Attacker:
 
     def say(self, site: str, body: Join | Step | Unmask) -> Reply:
         """What `site` answers to `body`."""
-        return messages.read_reply(self.sites[site].handle(messages.request(body)))
+        return messages.read_reply(self.sites[site].handle(self.request(body)))
+
+    def request(self, body: Join | Step | Unmask) -> bytes:
+        """`body` as the operator sends it: this attacker holds the operator's key."""
+        return messages.request(body, self.federation.operator)
 
     @property
     def invitation(self) -> Join:

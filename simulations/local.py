@@ -74,7 +74,7 @@ class LocalFederation:
         start = open_run(self.folder / out, study, resume=resume)
         invitation = self.federation.invitation(start.identity.run, study)
         desk = Desk(self.folder / out / "plan.bin")
-        aggregator = Aggregator(link, invitation, self.federation.roster, desk=desk)
+        aggregator = Aggregator(link, invitation, self.federation.roster, self.federation.operator, desk=desk)
         checkpoints = Checkpoints(self.folder / out / "checkpoints")
         coordinator = Coordinator(aggregator, checkpoints, recorder or Recorder(), start=start.identity.starts)
         outcome = coordinator.run(start.begin)

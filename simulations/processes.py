@@ -8,11 +8,12 @@ import hashlib
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,7 +114,7 @@ class Processes:
 
     def socket(self, name: str) -> Path:
         """The agent's socket of one hospital: in the system's folder for such, since a socket's path must be short."""
-        return Path(tempfile.gettempdir()) / f"konsil-{os.getuid()}" / f"{_short(self.site(name))}.sock"
+        return _socket_folder() / f"{_short(self.site(name))}.sock"
 
     def where(self, name: str) -> tuple[str, ...]:
         """Options that name one hospital's folder and socket."""
@@ -153,7 +154,6 @@ def found(
 def _join(federation: Processes, name: str, archive: Path, policy: str) -> None:
     invite = federation.coordinator.path / "invites" / f"{name}.invite"
     where = federation.where(name)
-    federation.socket(name).parent.mkdir(mode=0o700, exist_ok=True)
     federation.command("konsil-client", "join", invite, "--archive", archive, "--single-user", *where)
     write_atomically(federation.site(name) / "policy.toml", policy.encode(), mode=0o600)
 
@@ -195,6 +195,22 @@ def free_ports(count: int) -> list[int]:
     for probe in probes:
         probe.close()
     return ports
+
+
+def _socket_folder() -> Path:
+    """A folder of this user's alone, made if need be: anybody may make one of that name before us."""
+    folder = Path(tempfile.gettempdir()) / f"konsil-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise OperatorError(
+            str(folder),
+            expected="a folder of this user's alone, mode 0700",
+            got=f"{stat.filemode(found.st_mode)} of user {found.st_uid}",
+            do="Remove it, or set TMPDIR to a folder of your own.",
+        )
+    return folder
 
 
 def _short(path: Path) -> str:

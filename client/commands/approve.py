@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from client.approvals import Approvals, Asked
 from client.audit import Audit
@@ -19,6 +20,7 @@ from client.ledger import Ledger
 from client.rules import Finding
 from shared.errors import InputError
 from shared.study import read_study
+from shared.text import printable
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 
@@ -76,21 +78,22 @@ def _list(studies: tuple[Asked, ...], *, json: bool) -> None:
         return
     table = Table("hash", "study", "asked", "decision", title="Studies")
     for asked in studies:
-        table.add_row(asked.hash[:16], asked.study.name, asked.at, f"{asked.decision} {asked.decided}".strip())
+        cells = (asked.hash[:16], asked.study.name, asked.at, f"{asked.decision} {asked.decided}".strip())
+        table.add_row(*map(_words, cells))
     console = Console()
     console.print(table)
-    console.print("`konsil-client approve HASH` says what a study would do.", highlight=False, markup=False)
+    console.print(_words("`konsil-client approve HASH` says what a study would do."))
 
 
 def _show(found: Explained) -> None:
     console = Console()
 
     def section(title: str, lines: tuple[str, ...]) -> None:
-        console.print(title, style="bold")
+        console.print(_words(title, "bold"))
         for line in lines:
-            console.print(f"  {line}", highlight=False, markup=False)
+            console.print(_words(f"  {line}"))
 
-    console.print(f"{found.name}  {found.hash}", style="bold", markup=False)
+    console.print(_words(f"{found.name}  {found.hash}", "bold"))
     section("What it does", found.does)
     section("What leaves this hospital", found.leaves)
     section("What stays", found.stays)
@@ -108,10 +111,15 @@ def _rule(rule: Finding) -> str:
 
 def _confirm(found: Explained) -> None:
     console = Console()
-    console.print(f"{found.decision}: {found.name} {found.hash[:16]}", highlight=False, markup=False)
+    console.print(_words(f"{found.decision}: {found.name} {found.hash[:16]}"))
     broken = [rule.rule for rule in found.rules if not rule.holds]
     if found.decision == "approved" and broken:
-        console.print(f"policy.toml still has its say: {', '.join(broken)}", highlight=False, markup=False)
+        console.print(_words(f"policy.toml still has its say: {', '.join(broken)}"))
+
+
+def _words(text: str, style: str = "") -> Text:
+    """All that this command shows passes here: what the operator wrote is text, no markup, and steers no terminal."""
+    return Text(printable(text), style=style)
 
 
 def _write_json(value: object) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from client.audit import Audit
 from client.commands.daemon import DEFAULT_HOME, HomeOption
@@ -16,6 +17,7 @@ from client.home import Home
 from client.receipts import Comparison, compare
 from shared.errors import InputError, SiteError
 from shared.messages import Receipt
+from shared.text import printable
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 #: Bytes of the longest line of a coordinator's log.
@@ -83,10 +85,11 @@ def _show(compared: Comparison | None, console: Console) -> None:
     if compared is None:
         return
     console.print(f"{compared.matched} replies are in both logs", highlight=False)
-    for line in compared.lost:
-        console.print(f"lost on the way: {line}", highlight=False, markup=False)
-    for line in compared.alarms:
-        console.print(f"ALARM: {line}", highlight=False, markup=False)
+    for line in (
+        *(f"lost on the way: {lost}" for lost in compared.lost),
+        *(f"ALARM: {one}" for one in compared.alarms),
+    ):
+        console.print(Text(printable(line)))  # the coordinator's words
 
 
 def _write_json(value: object) -> None:

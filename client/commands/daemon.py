@@ -18,6 +18,7 @@ from client.status_record import Status, Work
 from shared.accounts import account
 from shared.errors import InputError
 from shared.supervise import Program, python, stop_on_signals, supervise
+from shared.text import printable
 
 HomeOption = Annotated[Path, typer.Option("--home", envvar="KONSIL_HOME", help="This hospital's Konsil folder.")]
 NodeHomeOption = Annotated[
@@ -110,7 +111,8 @@ def _become(module: str, *arguments: str) -> None:
 
 
 def _table(found: Status) -> Table:
-    table = Table(title=f"{found.site}: {'taking part' if found.taking_part else 'NOT taking part'}", show_header=False)
+    state = "taking part" if found.taking_part else "NOT taking part"
+    table = Table(title=Text(printable(f"{found.site}: {state}")), show_header=False)
     rows = [("why not", found.why_not)] if found.why_not else []
     if found.node is not None:
         reached = found.node.coordinator
@@ -127,7 +129,7 @@ def _table(found: Status) -> Table:
         ("agent", f"Konsil {found.software}, since {found.agent_since}"),
     ]
     for row in rows:
-        table.add_row(row[0], Text(row[1]))  # whatever was said to us, it is no markup
+        table.add_row(row[0], Text(printable(row[1])))  # whatever was said to us, it is text and steers no terminal
     return table
 
 

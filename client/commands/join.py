@@ -1,7 +1,8 @@
 """konsil-client join, fingerprint: from the consortium's invite to a request that it can admit.
 
 Guarantees: every key is made here and stays here; an existing key, site.toml or policy.toml is never replaced; the root
-pinned first stays pinned. What a stopped join left undone, the next one does, with the same keys.
+pinned first stays pinned; the coordinator's address and authority change by --again only. What a stopped join left
+undone, the next one does, with the same keys.
 """
 
 import os
@@ -19,7 +20,6 @@ from client.enrolment import (
     hand_over,
     last_request,
     node_key_at,
-    private_folder,
     write_request,
 )
 from client.home import DaemonConfig, Home, SiteConfig, make_keys
@@ -36,7 +36,7 @@ from shared.enrolment import (
     utc,
 )
 from shared.errors import InputError
-from shared.files import write_atomically
+from shared.files import private_folder, write_atomically
 
 #: sun_path of unix(7), without its closing zero.
 SOCKET_BYTES = 107
@@ -53,6 +53,7 @@ def join(
     agent_user: Annotated[str, typer.Option(help="User of the side with the images.")] = "",
     node_user: Annotated[str, typer.Option(help="User of the network side, another.")] = "",
     single_user: Annotated[bool, typer.Option("--single-user", help="Both sides as one user: weaker.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Take over another address or authority.")] = False,
 ) -> None:
     """Join a federation: make this hospital's keys and files, and the request that goes back to the consortium."""
     with invite.open("rb") as file:
@@ -69,6 +70,8 @@ def join(
         daemon=DaemonConfig(agent_user=agent_user, node_user=node_user, single_user=single_user),
     )
     _check_invite(folder, given)
+    if not again:
+        _check_same(node, given)
     _check_daemon(wanted.daemon, at)
     _check_labels(labels)
     check_folder(folder.path, HOME_MARKS)
@@ -114,6 +117,23 @@ def _check_invite(home: Home, invite: Invite) -> None:
             expected="the federation this hospital has pinned",
             got="another root",
             do="Call the consortium: the invite may be forged. Another federation needs another --home.",
+        )
+
+
+def _check_same(node: NodeHome, invite: Invite) -> None:
+    """Raise InputError if `invite` would send this hospital elsewhere than it was sent before."""
+    config, authority = node.path / "node.toml", node.authority
+    changes = []
+    if config.exists() and (before := node.config.coordinator) != invite.coordinator:
+        changes.append(f"coordinator {invite.coordinator} instead of {before}")
+    if authority.exists() and authority.read_bytes() != invite.authority.encode():
+        changes.append("another authority than ca.pem")
+    if changes:
+        raise InputError(
+            f"invite of {invite.name}",
+            expected="the coordinator and authority this hospital joined with",
+            got=" and ".join(changes),
+            do="Call the consortium; if they moved, join with this invite and --again.",
         )
 
 
@@ -216,6 +236,12 @@ allow_off = false           # true: also studies without differential privacy
 
 [aggregation]
 min_cohort = 3              # sums over fewer hospitals are refused
+# peers = ["south"]         # take part only together with these
+
+# Hospitals pinned by their identity key: no roster may give them another or leave them out. Ask each of them for the
+# `identity` line of its own NAME.request; `konsil-server members --json` shows what the roster lists.
+# [aggregation.peer_keys]
+# south = "64 hexadecimal digits"
 
 [evaluation]
 per_site_figures = false    # true: the report may show this hospital's own figures

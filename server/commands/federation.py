@@ -20,12 +20,13 @@ from server.certificates import (
     new_key,
     server_certificate,
 )
-from server.federation import Federation, create, private_folder
+from server.federation import Federation, create
 from server.home import ServerConfig, ServerHome
 from server.invitations import INVITE_DAYS, Invitations
 from shared.enrolment import LIMIT, fingerprint_of, quoted, read_request, root_fingerprint, same_fingerprint, utc
 from shared.errors import InputError, KonsilError, PeerError
-from shared.files import write_atomically
+from shared.files import private_folder, write_atomically
+from shared.text import printable
 
 DirOption = Annotated[Path, typer.Option("--dir", envvar="KONSIL_DIR", help="The coordinator's folder.")]
 RootOption = Annotated[
@@ -99,7 +100,7 @@ def admit(
         try:
             _admit_one(invitations, path, fingerprint, yes=yes)
         except KonsilError as error:  # one bad request does not hold up the others
-            typer.echo(f"{path.name}: not admitted: {error}", err=True)
+            typer.echo(printable(f"{path.name}: not admitted: {error}"), err=True)
             worst = max(worst, error.exit_status)
     if worst:
         raise typer.Exit(worst)
@@ -123,15 +124,26 @@ def renew(
     folder: DirOption = HERE,
     root: RootOption = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="From today.")] = SERVER_DAYS,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="With a new operator's key: ends runs of the old one.")
+    ] = False,
 ) -> None:
     """Renew the coordinator's certificate and the roster. Hospitals need nothing new; `up` takes it between runs."""
     home, federation = ServerHome(folder), Federation(folder, root)
     host = home.config.host
+    federation.root_key()
+    federation.offline("ca.key")  # both, before anything is written
     with federation.locked():
-        roster = federation.signed(federation.latest_roster.entries, valid_s=days * 24 * 3600)
+        federation.adopt_operator()  # a renewal was stopped behind its roster
+        waiting = federation.coming_operator  # or before it
+        coming = federation.make_operator() if operator else waiting
+        roster = federation.signed(federation.latest_roster.entries, valid_s=days * 24 * 3600, operator=coming)
         _issue(federation, host, days)
         federation.publish(roster)
+        federation.adopt_operator()
     typer.echo(f"certificate and roster {federation.latest_roster.version} hold for {days} days")
+    if coming is not None:
+        typer.echo("the operator's key was replaced: what the old one signs is refused; start running runs again")
 
 
 def opened(folder: Path, root: Path | None = None) -> Invitations:

@@ -26,7 +26,8 @@ SOON_INVITE = timedelta(days=3)
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that may lapse. `fingerprint`: what the hospital's own `konsil-client fingerprint` shows."""
+    """One thing that may lapse. `fingerprint`: what the hospital's own `konsil-client fingerprint` shows; `identity`:
+    its key in hex, as another hospital pins it by `aggregation.peer_keys`."""
 
     kind: Literal["hospital", "invite", "roster", "certificate", "authority"]
     name: str
@@ -34,6 +35,7 @@ class Line:
     #: "ok", "soon" (see SOON) or "lapsed"
     state: str
     fingerprint: str = ""
+    identity: str = ""
 
 
 def members(
@@ -70,7 +72,7 @@ def lines_of(invitations: Invitations, home: ServerHome, now: datetime) -> list[
         digits = fingerprint(
             root, authority, entry.name, entry.identity.hex(), entry.node_key.decode("utf-8", "replace")
         )
-        found.append(Line("hospital", entry.name, until, _state(until, now), digits))
+        found.append(Line("hospital", entry.name, until, _state(until, now), digits, entry.identity.hex()))
     for ticket in invitations.tickets():
         end = utc(ticket.expires)
         found.append(Line("invite", ticket.name, end, _state(end, now, SOON_INVITE)))

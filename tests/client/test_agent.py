@@ -49,7 +49,7 @@ class StubSite:
 @pytest.fixture(autouse=True)
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.agent, "Site", StubSite)
-    monkeypatch.setattr(client.agent, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(client.agent, "PATIENCE_S", 0.05)
     StubSite.may.clear()
     StubSite.began.clear()
 

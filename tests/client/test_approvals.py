@@ -20,6 +20,7 @@ from shared.crypto.roster import Roster, RosterEntry
 from shared.errors import InputError, RefusalError, SiteError
 from shared.messages import Refused
 from shared.study import MINIMAL, Study, parse_study, study_hash
+from shared.text import printable
 
 OPERATOR = bytes(range(32))
 STUDY = parse_study(
@@ -204,6 +205,50 @@ def test_a_study_that_asks_more_than_is_left_breaks_a_rule(home: Path, capsys: p
     approve(asked().hash, home=home, json=True)
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert [rule["rule"] for rule in found["rules"] if not rule["holds"]] == ["privacy.epsilon_total"]
+
+
+@pytest.mark.parametrize("run", ["a\x1b[31mb", "a\nBREAKS b", "a\u202eb", "[red]a[/red]"])
+def test_what_the_operator_wrote_steers_no_terminal(home: Path, capsys: pytest.CaptureFixture[str], run: str) -> None:
+    labels = replace(STUDY, task=replace(STUDY.task, labels=("[red]clear", "[/b]")))
+    what = replace(asked(labels), run=run)
+    refusal(Approvals(home / "approvals"), what)
+    for arguments in ((), (what.hash,)):
+        approve(*arguments, home=home)
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.split("\n"))
+    assert 'Learns to tell "[/b]" from "[red]clear".' in out
+    assert f"for run {printable(run)}" in " ".join(out.split())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root acts in another user's home")
+def test_what_root_decides_in_another_users_home_is_that_users(home: Path) -> None:
+    os.chown(home, 64001, 64001)
+    (home / "approvals").rename(home / "before")
+    refusal(Approvals(home / "approvals"), asked())
+    approve(asked().hash, home=home, yes=True)
+    made = [path for path in home.rglob("*") if path.name not in {"site.toml", "policy.toml"}]
+    made = [path for path in made if "before" not in path.parts]
+    assert {path.name for path in made} >= {"approvals", ".lock", f"{asked().hash}.study", "audit.jsonl"}
+    assert {(path.name, path.stat().st_uid) for path in made} == {(path.name, 64001) for path in made}
+
+
+@pytest.mark.parametrize("trap", ["approvals", "approvals/.lock", "audit.jsonl"])
+def test_no_link_is_followed(home: Path, trap: str) -> None:
+    outside = home.parent / f"{home.name}-outside"
+    (outside / "folder").mkdir(parents=True)
+    (outside / "file").touch()
+    before = {path: path.stat() for path in outside.rglob("*")}
+    (home / trap).rename(home / "moved") if (home / trap).exists() else None
+    (home / trap).symlink_to(outside / ("folder" if trap == "approvals" else "file"))
+    with pytest.raises(SiteError, match="correct the permissions"):
+        approve(str(study_file(home)), home=home, yes=True)
+    assert {path: path.stat() for path in outside.rglob("*")} == before
+
+
+def study_file(home: Path) -> Path:
+    path = home / "study.toml"
+    path.write_text(MINIMAL)
+    return path
 
 
 @pytest.mark.parametrize(("flag", "decision"), [("yes", "approved"), ("deny", "denied")])

@@ -12,6 +12,7 @@ from client.commands.audit import verify
 from client.receipts import compare
 from shared.errors import InputError, MisuseError, SiteError
 from shared.messages import Receipt
+from shared.text import printable
 
 
 def filled(path: Path) -> tuple[Audit, list[str]]:
@@ -208,6 +209,15 @@ def test_an_alarm_is_printed_and_ends_with_status_1(home: Path, capsys: pytest.C
     assert "1 replies are in both logs" in out
     assert "lost on the way: line 2" in out or "lost on the way: line 3" in out
     assert "ALARM: now train of run r, round 1: 6 bytes that this hospital never sent" in out
+
+
+@pytest.mark.parametrize("hostile", ["a\x1b[31mb", "a\nALARM", "a\u202eb", "[red]b[/red]"])
+def test_the_coordinators_words_steer_no_terminal(home: Path, capsys: pytest.CaptureFixture[str], hostile: str) -> None:
+    with pytest.raises(SiteError):
+        verify(home=home, receipts=write(home / "receipts.jsonl", got(b"forged", hostile)))
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.split("\n"))
+    assert f"ALARM: now {printable(hostile)} of run r" in out
 
 
 def test_json_says_the_same(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,10 @@ from PIL import Image
 
 from client.audit import Audit
 from client.cli import main
+from client.ledger import Ledger, Limits, Purpose
+from shared.accounting import SampledGaussian
+from shared.study import MINIMAL
+from shared.text import printable
 from simulations.hospital import PROFILES, write_hospital
 
 Command = Callable[..., tuple[int, str, str]]
@@ -101,3 +105,25 @@ def test_an_empty_ledger_spent_nothing(command: Command, tmp_path: Path) -> None
     status, out, _ = command("ledger", "--home", tmp_path)
     assert status == 0
     assert "ε = 0.000" in out
+
+
+@pytest.mark.parametrize("hostile", ["a\x1b[31mb", "a\nb", "a\u202eb", "[red]b[/red]"])
+def test_the_ledger_shows_names_of_others_as_text(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    event = SampledGaussian(noise_multiplier=1.0, sampling_rate=0.1, steps=1)
+    purpose = Purpose(bytes(32), hostile, bytes(32), hostile, 1)
+    Ledger(tmp_path / "ledger.sqlite").reserve([b"p" * 32], event, purpose, Limits(9, 9, 1e-5))
+    status, out, _ = command("ledger", "--home", tmp_path)
+    assert status == 0
+    assert all(line.isprintable() for line in out.split("\n"))
+    assert out.count(printable(hostile)) == 2
+
+
+def test_an_error_that_quotes_a_file_is_one_printable_line(command: Command, tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text('"a\\u001b[31m\\nb\\u202e" = 1\n' + MINIMAL)
+    status, _, error = command("approve", study, "--home", tmp_path)
+    assert (status, "expected a known key" in error) == (2, True)
+    assert error.removesuffix("\n").isprintable()

@@ -21,6 +21,7 @@ from client.status_record import Budget, Status, Work
 from server.commands.federation import init, invite
 from shared.errors import InputError, KonsilError, SiteError
 from shared.supervise import Program
+from shared.text import printable
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start each side as its own user")
 STATUS = Status(
@@ -132,6 +133,15 @@ def test_what_others_said_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     done = status(monkeypatch, msgspec.json.encode(msgspec.structs.replace(STATUS, node=lost)))
     assert "[/b][red]" in done.output
     assert "train of [bold]run, round 3" in done.output
+
+
+@pytest.mark.parametrize("hostile", ["a\x1b[31mb", "a\nNOT taking part", "a\u202eb", "[red]b[/red]"])
+def test_no_word_of_others_steers_the_terminal(monkeypatch: pytest.MonkeyPatch, hostile: str) -> None:
+    work = Work(what="train", run=hostile, round=3, at="2026")
+    found = msgspec.structs.replace(STATUS, busy=work, last_round=work, site=hostile)
+    done = status(monkeypatch, msgspec.json.encode(found))
+    assert all(line.isprintable() for line in done.output.split("\n"))
+    assert " ".join(done.output.split()).count(printable(hostile)) == 3
 
 
 def test_json_is_all_there_is_on_stdout(monkeypatch: pytest.MonkeyPatch) -> None:

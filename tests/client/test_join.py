@@ -56,8 +56,8 @@ class House:
         path.write_text(to_text(replace(INVITE, **changes), "for people"))
         return path
 
-    def join(self, **changes: object) -> None:
-        join(self.invite(**changes), self.archive, home=self.home.path, single_user=True)
+    def join(self, *, again: bool = False, **changes: object) -> None:
+        join(self.invite(**changes), self.archive, home=self.home.path, single_user=True, again=again)
 
     def keys(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in [*(self.home.path / "keys").iterdir(), self.node.key]}
@@ -112,10 +112,20 @@ def test_a_second_join_keeps_keys_and_what_people_wrote(house: House) -> None:
     house.join()
     keys, first = house.keys(), request(house)
     (house.home.path / "policy.toml").write_text("[privacy]\nepsilon_total = 1.0\n")
-    house.join(coordinator="moved.example:9092")
+    house.join()
     assert (house.keys(), request(house)) == (keys, first)
     assert house.home.policy.privacy.epsilon_total == 1.0
+
+
+def test_another_coordinator_or_authority_is_taken_over_only_when_asked(house: House) -> None:
+    """An attacker who knows the root's public key sends a second invite, to an address of its own."""
+    house.join()
+    keys = house.keys()
+    changes = {"coordinator": "moved.example:9092", "authority": INVITE.authority.replace("MIIB", "MIIC")}
+    house.join(again=True, **changes)
+    assert house.keys() == keys
     assert house.node.config.coordinator == "moved.example:9092"
+    assert house.node.authority.read_text() == changes["authority"]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +134,8 @@ def test_a_second_join_keeps_keys_and_what_people_wrote(house: House) -> None:
         ({"expires": utc(1_000_000_000)}, "ended on 2001-09-09"),
         ({"name": "south"}, "Use another --home"),
         ({"root": "ab" * 32}, "the invite may be forged"),
+        ({"coordinator": "evil:1"}, "coordinator evil:1 instead of konsil.example:9092.*--again"),
+        ({"authority": INVITE.authority.replace("MIIB", "MIIC")}, r"another authority than ca\.pem.*--again"),
     ],
 )
 def test_an_invite_that_does_not_fit_changes_nothing(house: House, changes: dict[str, object], told: str) -> None:

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from client import rules
 from client.hours import HoursPolicy, quiet_until
 from client.policy import AggregationPolicy, Policy, PrivacyPolicy, read_policy
-from client.rules import PassingError, findings, judge, judge_cohort, judge_hours
+from client.rules import PassingError, findings, judge, judge_cohort, judge_hours, judge_peer_keys
+from shared.crypto.roster import Roster, RosterEntry
 from shared.errors import InputError, RefusalError
 from shared.messages import Refused
 from shared.study import MINIMAL, Study, parse_study
@@ -71,6 +72,8 @@ def test_a_target_that_no_noise_meets_is_a_broken_rule_and_no_crash() -> None:
         ("[privacy]\nepsilon_totel = 3\n", "Did you mean 'epsilon_total'"),
         ("[hour]\nquiet = []\n", "Did you mean 'hours'"),
         ('[studies]\nhashes = ["abc"]\n', "studies.hashes"),
+        ('[aggregation.peer_keys]\nbirch = "abc"\n', "aggregation.peer_keys"),
+        (f'[aggregation.peer_keys]\n"../birch" = "{"ab" * 32}"\n', "aggregation.peer_keys"),
         ('[studies]\nask = false\nmodels = ["cnn"]\n', "either ask = false, or lists"),
         ('[hours]\nquiet = ["7-9"]\n', 'spans as "07:00-18:30"'),
         ('[hours]\nquiet = ["07:00-07:00"]\n', "the whole day"),
@@ -118,6 +121,34 @@ def test_a_cohort_against_the_policy_is_refused_for_now(sites: tuple[str, ...], 
     assert caught.value.rule == rule
     assert Refused.of(caught.value, "alder").passing
     judge_cohort(policy, ("alder", "birch", "yew"), "cohort")
+
+
+def roster(**keys: bytes) -> Roster:
+    entries = tuple(RosterEntry(name=name, identity=key) for name, key in keys.items())
+    return Roster(version=1, entries=entries, operator=b"o" * 32, valid_from=0, valid_until=9)
+
+
+PINNED = Policy(aggregation=AggregationPolicy(peer_keys={"birch": (b"b" * 32).hex()}))
+
+
+def test_a_pinned_peer_with_its_key_is_welcome() -> None:
+    judge_peer_keys(PINNED, roster(alder=b"a" * 32, birch=b"b" * 32))
+    judge_peer_keys(Policy(), roster(alder=b"a" * 32))
+
+
+@pytest.mark.parametrize(
+    ("listed", "got"),
+    [
+        (roster(alder=b"a" * 32, birch=b"x" * 32), "another key"),
+        (roster(alder=b"b" * 32, birch=b"a" * 32), "another key"),  # the key is there, under another name
+        (roster(alder=b"a" * 32), "none of that name"),
+    ],
+)
+def test_a_roster_that_changes_or_lacks_a_pinned_peer_is_refused_for_good(listed: Roster, got: str) -> None:
+    with pytest.raises(RefusalError, match=f"roster: expected birch with the key .* got {got}") as caught:
+        judge_peer_keys(PINNED, listed)
+    assert caught.value.rule == "aggregation.peer_keys"
+    assert not Refused.of(caught.value, "alder").passing
 
 
 # Quiet hours. 2026-03-02 is a Monday; Berlin is one hour before UTC in winter, two in summer.

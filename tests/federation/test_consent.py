@@ -164,7 +164,7 @@ def test_no_round_begins_in_quiet_hours_and_what_was_begun_is_finished(
     attacker.join_all()
     plan = attacker.plan(SURVEY)
     collector = attacker.contributions(SURVEY, plan, tuple(attacker.sites))
-    again = messages.request(Step(plan=plan, payload=memoryview(pack(Task(body=SURVEY)))))
+    again = attacker.request(Step(plan=plan, payload=memoryview(pack(Task(body=SURVEY)))))
     first = attacker.sites["alder"].handle(again)
     set_policy(local, QUIET)
     for name in ("train_round", "survey", "evaluate", "contribute"):
@@ -206,7 +206,7 @@ def test_a_study_asked_in_quiet_hours_is_kept_for_its_people_all_the_same(
 
 
 def aggregator(local: LocalFederation, link: LocalLink, study: Study, run: str = "run") -> Aggregator:
-    return Aggregator(link, local.federation.invitation(run, study), local.federation.roster)
+    return Aggregator(link, local.federation.invitation(run, study), local.federation.roster, local.federation.operator)
 
 
 def asked(link: LocalLink, node: int) -> int:

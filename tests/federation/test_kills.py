@@ -70,7 +70,7 @@ def charges(local: LocalFederation, name: str, run: str) -> int:
 
 
 def step_request(attacker: Attacker, plan: Plan, task: messages.AnyTask) -> bytes:
-    return messages.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))))
+    return attacker.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))))
 
 
 def kill_at(owner: object, name: str, *, after: bool) -> Callable[[Site, bytes], None]:
@@ -136,7 +136,7 @@ def test_a_hospital_killed_while_it_helps_to_unmask(local: LocalFederation, atta
     """Its answer was made: asked again in other words it must not make a second one once the first is on disk."""
     collector = attacker.contributions(SURVEY, attacker.plan(SURVEY), local.names)
     honest = unpack(UnmaskRequest, collector.request("alder"))
-    request = messages.request(Unmask(request=pack(honest)))
+    request = attacker.request(Unmask(request=pack(honest)))
 
     def work() -> None:
         kill_at(Rounds, "close", after=after)(Site(local.home("alder")), request)
@@ -320,7 +320,9 @@ def test_nonsense_at_every_step_stops_nobody(local: LocalFederation, study: Stud
 @pytest.mark.parametrize("name", NONSENSE)
 def test_nonsense_for_an_invitation_keeps_only_its_sender_out(local: LocalFederation, study: Study, name: str) -> None:
     link = LocalLink(local.sites(), {Moment(1, "join"): answering(NONSENSE[name])})
-    aggregator = Aggregator(link, local.federation.invitation("run", study), local.federation.roster)
+    aggregator = Aggregator(
+        link, local.federation.invitation("run", study), local.federation.roster, local.federation.operator
+    )
     problems = aggregator.welcome(0.1)
     assert aggregator.members.cohort("train") == ("alder", "cedar")
     (reason,) = problems.values()
@@ -366,7 +368,7 @@ def test_figures_that_no_hospital_has_are_not_taken(
     local: LocalFederation, attacker: Attacker, private: Study, name: str
 ) -> None:
     link = LocalLink(local.sites(), {Moment(1, "train", 1): told(SHOWN[name], local, "birch")})
-    aggregator = Aggregator(link, attacker.invitation, local.federation.roster)
+    aggregator = Aggregator(link, attacker.invitation, local.federation.roster, local.federation.operator)
     aggregator.welcome(1.0)
     task = attacker.train_task()
     total = aggregator.aggregate(
@@ -465,7 +467,9 @@ def test_a_hospital_that_declined_and_came_back_is_not_counted_twice(local: Loca
     alder, birch, cedar = local.sites()
     declines = messages.reply(Refused(what="no", expected="", got="", do="", rule="x", site="alder"))
     link = LateLink([alder, Site(local.home("alder")), cedar, birch], {Moment(0, "join"): answering(declines)})
-    aggregator = Aggregator(link, local.federation.invitation("run", study), local.federation.roster)
+    aggregator = Aggregator(
+        link, local.federation.invitation("run", study), local.federation.roster, local.federation.operator
+    )
     aggregator.welcome(5.0)
     assert aggregator.members.cohort("train") == ("alder", "birch", "cedar")
     assert aggregator.members.declined == {}

@@ -36,7 +36,9 @@ def start(local: LocalFederation, study: Study) -> Callable[[dict[Moment, Fault]
     def coordinator(faults: dict[Moment, Fault]) -> Aggregator:
         link = LocalLink(local.sites(), faults)
         invitation = local.federation.invitation("run", study)
-        found = Aggregator(link, invitation, local.federation.roster, desk=Desk(local.folder / "plan.bin"))
+        found = Aggregator(
+            link, invitation, local.federation.roster, local.federation.operator, desk=Desk(local.folder / "plan.bin")
+        )
         found.welcome(1.0)
         return found
 
@@ -123,7 +125,9 @@ def test_a_hospital_that_answers_from_another_hospitals_node_is_turned_away(
     """Birch's join record, signed by birch, comes from cedar's node: cedar would sit where birch is asked."""
     owners = {0: "alder", 1: "cedar", 2: "cedar"}
     invitation = local.federation.invitation("run", study)
-    found = Aggregator(LocalLink(local.sites()), invitation, local.federation.roster, owner=owners.get)
+    federation = local.federation
+    link = LocalLink(local.sites())
+    found = Aggregator(link, invitation, federation.roster, federation.operator, owner=owners.get)
     problems = found.welcome(0.1)
     assert found.members.cohort("train") == ("alder", "cedar")
     assert "whose node this is" in str(problems)
@@ -132,5 +136,7 @@ def test_a_hospital_that_answers_from_another_hospitals_node_is_turned_away(
 def test_a_node_that_is_no_members_is_not_even_asked(local: LocalFederation, study: Study) -> None:
     link = LocalLink(local.sites())
     invitation = local.federation.invitation("run", study)
-    Aggregator(link, invitation, local.federation.roster, owner={0: "alder"}.get).welcome(0.0)
+    Aggregator(link, invitation, local.federation.roster, local.federation.operator, owner={0: "alder"}.get).welcome(
+        0.0
+    )
     assert {node for node, _, _ in link.traffic} == {0}

@@ -288,7 +288,7 @@ def test_a_replayed_plan_gives_the_same_bytes_one_charge_and_no_second_training(
     local: LocalFederation, attacker: Attacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = attacker.train_task()
-    request = messages.request(Step(plan=attacker.plan(task), payload=memoryview(pack(Task(body=task)))))
+    request = attacker.request(Step(plan=attacker.plan(task), payload=memoryview(pack(Task(body=task)))))
     first = attacker.sites["alder"].handle(request)
     assert isinstance(messages.read_reply(first), Contributed)
     monkeypatch.setattr(client.site, "train_round", never)

@@ -108,6 +108,30 @@ def test_a_site_that_was_removed_itself_stops(attacker: Attacker, change: str) -
     refused(attacker.say("alder", attacker.invitation), "site 'alder'")
 
 
+def pin(local: LocalFederation, key: bytes) -> None:
+    (local.home("alder").path / "policy.toml").write_text(f'{FREE}[aggregation.peer_keys]\ncedar = "{key.hex()}"\n')
+
+
+@pytest.mark.parametrize("change", ["without", "rekeyed"])
+def test_a_roster_that_changes_a_pinned_peer_is_refused_with_the_rule(
+    local: LocalFederation, attacker: Attacker, change: str
+) -> None:
+    """The holder of the root gives a hospital's name to a key of its own, or drops that hospital."""
+    pin(local, attacker.federation.roster.identity("cedar"))
+    assert isinstance(shown(attacker, attacker.federation.signed_roster, run="before"), Joined)
+    reply = shown(attacker, attacks.next_roster(attacker, entries=entries(attacker, **{change: "cedar"})))
+    assert isinstance(reply, Refused)
+    assert (reply.rule, reply.passing) == ("aggregation.peer_keys", False)
+    assert Rounds(local.home("alder").path / "rounds.sqlite").run("later") is None
+
+
+def test_a_peer_pinned_after_the_join_counts_for_the_next_round(local: LocalFederation, attacker: Attacker) -> None:
+    pin(local, Identity.generate().public)
+    reply = attacker.step("alder", SURVEY)
+    assert isinstance(reply, Refused)
+    assert (reply.rule, reply.passing) == ("aggregation.peer_keys", False)
+
+
 def test_a_run_signed_by_an_operator_who_was_replaced_stops(attacker: Attacker) -> None:
     operator = Identity.generate()
     newer = attacks.next_roster(attacker, operator=operator.public)

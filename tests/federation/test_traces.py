@@ -53,7 +53,7 @@ def refused(reply: object, *parts: str) -> Refused:
 def padded(attacker: Attacker, run: str, size: int) -> bytes:
     """A step of `run` that is `size` bytes longer than its weights."""
     task = attacker.train_task(weights=memoryview(attacker.weights.tobytes() + bytes(size)))
-    return messages.request(Step(plan=attacker.plan(task, run=run), payload=memoryview(pack(Task(body=task)))))
+    return attacker.request(Step(plan=attacker.plan(task, run=run), payload=memoryview(pack(Task(body=task)))))
 
 
 def test_a_long_step_of_a_run_never_joined_is_not_read(attacker: Attacker) -> None:
@@ -187,8 +187,8 @@ def test_every_reply_is_in_the_log_before_it_leaves(local: LocalFederation, atta
     site, collector = attacker.sites["alder"], attacker.contributions(SURVEY, attacker.plan(SURVEY), local.names)
     requests = {
         "join": messages.request(attacker.invitation),
-        "survey": messages.request(Step(plan=attacker.plan(SURVEY), payload=memoryview(pack(Task(body=SURVEY))))),
-        "unmask": messages.request(messages.Unmask(request=collector.request("alder"))),
+        "survey": attacker.request(Step(plan=attacker.plan(SURVEY), payload=memoryview(pack(Task(body=SURVEY))))),
+        "unmask": attacker.request(messages.Unmask(request=collector.request("alder"))),
         "refusal": b"nonsense",
     }
     for purpose, request in requests.items():
@@ -230,6 +230,7 @@ def run_with_receipts(local: LocalFederation, study: Study, faults: dict[Moment,
         LocalLink(local.sites(), faults),
         local.federation.invitation(start.identity.run, study),
         local.federation.roster,
+        local.federation.operator,
         receipts=Receipts(path),
     )
     Coordinator(aggregator, Checkpoints(local.folder / "run" / "checkpoints"), Recorder(), start=1).run(start.begin)

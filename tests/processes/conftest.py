@@ -32,7 +32,7 @@ from client.status_record import Status
 from server.commands.federation import admit, init, invite
 from server.home import ServerHome
 from shared.errors import KonsilError
-from shared.supervise import script
+from shared.supervise import python, script
 from simulations.hospital import PROFILES, write_hospital
 from simulations.processes import free_ports
 
@@ -78,7 +78,18 @@ def _readable() -> tuple[str, ...]:
     closed = [folder for folder in base.parents if not folder.stat().st_mode & 1]
     if not ROOT or not closed:
         return ()
-    return ("unshare", "--mount", "--propagation", "private", "sh", "-ec", COVER, "sh", str(base), str(closed[-1]))
+    return (
+        shutil.which("unshare") or "",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        COVER,
+        "sh",
+        str(base),
+        str(closed[-1]),
+    )
 
 
 READABLE = _readable()
@@ -201,7 +212,7 @@ class Real:
     def start(self, name: str, *command: str) -> None:
         with self.log(name).open("wb") as log:
             self.running[name] = subprocess.Popen(
-                [*READABLE, script(command[0]), *command[1:]],
+                python("shared.leash", str(os.getpid()), *READABLE, script(command[0]), *command[1:]),
                 env=os.environ | {"KONSIL_DIR": str(self.coordinator.path), "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -72,7 +72,7 @@ def attempts() -> dict[str, Callable[[], object]]:
     home, archive, at = Path(PLACES["home"]), Path(PLACES["archive"]), Path(PLACES["socket"])
     tries: dict[str, Callable[[], object]] = {f"read {name}": (home / name).stat for name in SECRETS}
     tries |= {f"open {name}": (home / name).read_bytes for name in SECRETS}
-    tries |= {f"list {path.name}": partial(look, path) for path in (home, home / "keys", archive)}
+    tries |= {f"list {path}": partial(look, path) for path in (home, home / "keys", archive)}
     tries |= {"write policy.toml": lambda: touch(home / "policy.toml"), "write here": lambda: touch(home / "new")}
     tries |= {"status": status, "unlink": at.unlink, "replace": replace, "beside": beside}
     for pid in agents():

@@ -1,4 +1,6 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,13 +190,76 @@ def test_renew_keeps_authority_key_and_hospitals(tmp_path: Path) -> None:
     assert federation.roster.version == roster.version + 1
 
 
-def test_renew_without_its_keys_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("operator", [False, True])
+@pytest.mark.parametrize("missing", ["ca.key", "root.key"])
+def test_renew_without_its_keys_changes_nothing(tmp_path: Path, missing: str, operator: bool) -> None:
     init(tmp_path, HOST)
-    (tmp_path / "root" / "ca.key").unlink()
+    (tmp_path / "root" / missing).unlink()
     before = contents(tmp_path)
-    with pytest.raises(KonsilError, match=r"ca\.key"):
-        renew(tmp_path)
+    with pytest.raises(KonsilError, match=missing.replace(".", r"\.")):
+        renew(tmp_path, operator=operator)
     assert contents(tmp_path) == before
+
+
+def test_a_stolen_operators_key_is_withdrawn(tmp_path: Path) -> None:
+    init(tmp_path, HOST)
+    federation, study = Federation(tmp_path), parse_study(MINIMAL)
+    federation.enroll(KEYS)
+    before, stolen = federation.roster, federation.operator
+    renew(tmp_path, operator=True)
+    assert federation.roster.operator == federation.operator.public != stolen.public
+    assert (federation.roster.version, federation.roster.entries) == (before.version + 1, before.entries)
+    with pytest.raises(PeerError):
+        verify(federation.roster.operator, stolen.sign(STUDY_LABEL, b"run", study), STUDY_LABEL, b"run", study)
+    verify(federation.roster.operator, federation.invitation("run", study).signature, STUDY_LABEL, b"run", study)
+    assert not any(data == stolen.private_bytes() for data in contents(tmp_path).values())
+    assert "operator.key.next" not in contents(tmp_path)
+    assert (tmp_path / "operator.key").stat().st_mode & 0o777 == 0o600
+    renew(tmp_path)
+    assert federation.roster.operator == federation.operator.public
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("stop", ["make_operator", "signed", "publish", "adopt_operator"])
+def test_a_replacement_stopped_at_any_step_is_completed_by_the_next_renew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str, again: bool
+) -> None:
+    init(tmp_path, HOST)
+    federation = Federation(tmp_path)
+    federation.enroll(KEYS)
+    old = federation.operator.public
+    step, calls = getattr(Federation, stop), list[str]()
+
+    def then_stop(*given: Any, **named: Any) -> Any:
+        done = None if stop == "adopt_operator" else step(*given, **named)
+        calls.append(stop)
+        if len(calls) == (2 if stop == "adopt_operator" else 1):  # its first call finds nothing to do
+            raise SiteError("the machine stops here")
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Federation, stop, then_stop)
+        with pytest.raises(SiteError):
+            renew(tmp_path, operator=True)
+    listed = federation.roster.operator
+    assert (listed != old) == (stop in ("publish", "adopt_operator"))
+    assert federation.operator.public == listed, "what signs now is what the roster lists"
+    federation.enroll(KEYS | {"west": Identity.generate().public})
+    assert federation.roster.operator == listed, "and no other change of the roster brings the old key back"
+    renew(tmp_path, operator=again)
+    assert federation.roster.operator == federation.operator.public != old
+    assert "operator.key.next" not in contents(tmp_path)
+
+
+def test_members_shows_the_keys_that_hospitals_pin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(tmp_path, HOST)
+    Federation(tmp_path).enroll(KEYS)
+    capsys.readouterr()
+    members(tmp_path, json=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["name"]: line["identity"] for line in lines if line["kind"] == "hospital"} == {
+        name: key.hex() for name, key in KEYS.items()
+    }
 
 
 def test_members_warns_of_what_lapses_soon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

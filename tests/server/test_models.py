@@ -91,6 +91,15 @@ class TestPublish:
         home.federation.enroll({"north": Identity.generate().public, "south": Identity.generate().public})
         assert verify_model(model, root).run == "minimal-1"
 
+    def test_it_outlives_the_operators_key(self, home: ServerHome, model: Path, root: bytes) -> None:
+        federation = home.federation
+        before = federation.operator.public
+        federation.publish(federation.signed(federation.roster.entries, operator=federation.make_operator()))
+        federation.adopt_operator()
+        assert verify_model(model, root).operator == before.hex() != federation.operator.public.hex()
+        later = publish_model(home, finished(home.runs / "minimal-2", "minimal-2"))
+        assert verify_model(later, root).operator == federation.operator.public.hex()
+
     @pytest.mark.parametrize("status", ["stopped", "failed"])
     def test_a_run_that_did_not_finish_has_no_model(self, home: ServerHome, status: str) -> None:
         folder = finished(home.runs / "minimal-1", "minimal-1", status=status)

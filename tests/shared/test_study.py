@@ -1,3 +1,6 @@
+import json
+from collections.abc import Callable
+
 import pytest
 
 from shared.errors import InputError
@@ -29,6 +32,32 @@ def test_an_error_names_the_key(old: str, new: str, key: str, hint: str) -> None
     assert key in str(caught.value)
     assert hint in str(caught.value)
     assert caught.value.exit_status == 2
+
+
+HOSTILE = ["a\x1b[31mb", "a\nb", "A\n", "a\u202eb", "a\x9b31mb", ""]
+FIELDS: dict[str, tuple[Callable[[str], str], str]] = {
+    "name": (lambda word: MINIMAL.replace('"minimal"', word), "name"),
+    "label": (lambda word: MINIMAL.replace('"nodule"', word), "task"),
+    "modality": (lambda word: MINIMAL.replace('"DX"', word), "input.modalities"),
+    "model": (lambda word: MINIMAL.replace('"cnn"', word), "model.name"),
+    "option": (lambda word: MINIMAL.replace('"cnn"', f'"cnn"\noptions = {{ pooling = {word} }}'), "model.options"),
+    "option's name": (lambda word: MINIMAL.replace('"cnn"', f'"cnn"\noptions = {{ {word} = 1 }}'), "model.options"),
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("hostile", [*HOSTILE, "[red]a", "x" * 65])
+def test_no_word_of_a_study_steers_a_terminal(field: str, hostile: str) -> None:
+    if (field, hostile) in {("option", ""), ("label", "[red]a")}:
+        pytest.skip("words like others; the hospital's commands show them as text")
+    written, where = FIELDS[field]
+    with pytest.raises(InputError) as caught:
+        parse_study(written(json.dumps(hostile)))
+    assert f"study.toml: {where}" in str(caught.value)
+
+
+def test_labels_may_be_words_of_any_language() -> None:
+    assert parse_study(MINIMAL.replace('"nodule"', '"結節 (≥ 6 mm)"')).task.labels[1] == "結節 (≥ 6 mm)"
 
 
 def test_private_studies_do_not_tell_patient_counts() -> None:
