@@ -11,6 +11,7 @@ import secrets
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import msgspec
 from client import frames
 from client.app import app
 from client.executor import Runtime, execute
+from client.leave import leave_when, remember
 from client.node_home import NodeHome
 from client.node_report import NodeReport
 from shared.console import run_main
@@ -43,14 +45,20 @@ class Watch:
 
     report: NodeReport
     changed: threading.Event = field(default_factory=threading.Event)
+    #: set when a SuperNode was not let in
+    refused: threading.Event = field(default_factory=threading.Event)
+    #: told the node's number when one was
+    admitted: Callable[[str], None] = lambda _number: None
 
     def read(self, line: str) -> None:
         """Take one line the SuperNode printed; what it says to us alone is not repeated."""
         if found := _REGISTERED.search(line):
             self._now(registered=True, node=found[1], since=now(), trouble="")
+            self.admitted(found[1])
             tell("registered", node=found[1], coordinator=self.report.coordinator)
         elif _UNKNOWN.search(line):
             self._lost("the coordinator does not know this node's key: not admitted yet, or removed")
+            self.refused.set()
         elif _TROUBLE.search(line):
             self._lost("the coordinator cannot be reached")
         elif _AGAIN.search(line) and self.report.node:
@@ -106,12 +114,15 @@ def serve(home: NodeHome) -> None:
     secret = home.path / "runtime.secret"
     write_atomically(secret, secrets.token_bytes(SECRET_BYTES), mode=0o600)
     port = free_port()
-    watch = Watch(NodeReport(coordinator=config.coordinator, restarts=-1))
+    watch = Watch(
+        NodeReport(coordinator=config.coordinator, restarts=-1), admitted=lambda number: remember(home, number)
+    )
     runtime = Runtime(f"127.0.0.1:{port}", secret.read_bytes())
     work = threading.Thread(target=execute, args=(runtime, app, stop), kwargs={"done": watch.relayed}, daemon=True)
     word = threading.Thread(target=tell_agent, args=(Path(config.socket), watch, stop), daemon=True)
-    word.start()
-    work.start()
+    goodbye = threading.Thread(target=leave_when, args=(watch.refused, home, stop), daemon=True)
+    for thread in (word, work, goodbye):
+        thread.start()
     supervise([supernode(home, port, secret, watch)], stop=stop)
 
 

@@ -95,7 +95,7 @@ class Disturbed:
     study: Study
 
 
-def study_text(rounds: int, *, private: bool = False, timeout_s: float = 40.0) -> str:
+def study_text(rounds: int, *, private: bool = False, timeout_s: float = 60.0) -> str:
     """The suite's study."""
     return STUDY.format(rounds=rounds, privacy=PRIVATE if private else PUBLIC, timeout=timeout_s)
 

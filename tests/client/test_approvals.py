@@ -212,8 +212,8 @@ def test_what_the_operator_wrote_steers_no_terminal(home: Path, capsys: pytest.C
     labels = replace(STUDY, task=replace(STUDY.task, labels=("[red]clear", "[/b]")))
     what = replace(asked(labels), run=run)
     refusal(Approvals(home / "approvals"), what)
-    for arguments in ((), (what.hash,)):
-        approve(*arguments, home=home)
+    for study in (None, what.hash):
+        approve(study, home=home)
     out = capsys.readouterr().out
     assert all(line.isprintable() for line in out.split("\n"))
     assert 'Learns to tell "[/b]" from "[red]clear".' in out
@@ -238,7 +238,8 @@ def test_no_link_is_followed(home: Path, trap: str) -> None:
     (outside / "folder").mkdir(parents=True)
     (outside / "file").touch()
     before = {path: path.stat() for path in outside.rglob("*")}
-    (home / trap).rename(home / "moved") if (home / trap).exists() else None
+    if (home / trap).exists():
+        (home / trap).rename(home / "moved")
     (home / trap).symlink_to(outside / ("folder" if trap == "approvals" else "file"))
     with pytest.raises(SiteError, match="correct the permissions"):
         approve(str(study_file(home)), home=home, yes=True)

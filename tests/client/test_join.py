@@ -56,8 +56,8 @@ class House:
         path.write_text(to_text(replace(INVITE, **changes), "for people"))
         return path
 
-    def join(self, *, again: bool = False, **changes: object) -> None:
-        join(self.invite(**changes), self.archive, home=self.home.path, single_user=True, again=again)
+    def join(self, **changes: object) -> None:
+        join(self.invite(**changes), self.archive, home=self.home.path, single_user=True)
 
     def keys(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in [*(self.home.path / "keys").iterdir(), self.node.key]}
@@ -122,7 +122,7 @@ def test_another_coordinator_or_authority_is_taken_over_only_when_asked(house: H
     house.join()
     keys = house.keys()
     changes = {"coordinator": "moved.example:9092", "authority": INVITE.authority.replace("MIIB", "MIIC")}
-    house.join(again=True, **changes)
+    join(house.invite(**changes), house.archive, home=house.home.path, single_user=True, again=True)
     assert house.keys() == keys
     assert house.node.config.coordinator == "moved.example:9092"
     assert house.node.authority.read_text() == changes["authority"]

@@ -236,9 +236,11 @@ class Real:
         return found is not None and found.taking_part
 
     def stop(self) -> None:
-        for process in self.running.values():
+        processes = list(self.running.values())
+        self.running.clear()
+        for process in processes:
             process.send_signal(signal.SIGTERM)
-        for process in self.running.values():
+        for process in processes:
             process.wait(60)
 
 

@@ -19,3 +19,4 @@ def test_a_removed_hospital_is_cut_off_and_is_told(real: "Real") -> None:
     with control(real.coordinator) as link:
         assert [node.key for node in link.nodes()] == [keys["birch"]]
     real.until(lambda: "does not know this node's key" in real.why_not(), "word of it", 60.0)
+    real.stop()  # the session's other tests need its cores
