@@ -35,7 +35,6 @@ from server.manifest import (
 )
 from server.report.html import render
 from server.report.result import Result
-from shared.crypto.identity import Identity
 from shared.crypto.roster import SignedRoster
 from shared.errors import InputError, PeerError, SiteError
 from shared.files import sync_folder, write_atomically
@@ -95,7 +94,7 @@ def _write(home: ServerHome, run_folder: Path, result: Result, folder: Path) -> 
     data["report.html"] = render(result).encode("utf-8", "replace")
     for name, content in data.items():
         write_atomically(folder / name, content)
-    operator = Identity.from_private_bytes(read(home.path, "operator.key", SMALL))
+    operator = home.federation.operator
     manifest = Manifest(
         version=1,
         run=result.run,

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 from pathlib import Path
@@ -299,6 +300,21 @@ def test_commands_options_and_files_of_the_pages_exist(page: str) -> None:
         assert (ROOT / name).is_file(), name
     for name in re.findall(r"\]\(([^):]+)\)", text):
         assert (ROOT / page).parent.joinpath(name).exists(), name
+
+
+def test_the_backup_holds_no_run_keys(tmp_path: Path) -> None:
+    """The command of the page, on a home that holds everything an agent leaves."""
+    kept = {"keys/identity.key", "site.toml", "ledger.sqlite", "ledger.sqlite-wal", "audit.jsonl", "roster.version"}
+    left = {"rounds.sqlite", "rounds.sqlite-wal", "rounds.sqlite-shm", "rounds.sqlite.lock", "archive/catalog.sqlite"}
+    for name in [*(f"konsil/{name}" for name in kept | left), "konsil-node/node.key", "konsil-node/flower/x"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    text = (ROOT / "docs/deploy.md").read_text("utf-8")
+    (command,) = re.findall(r"^sudo (tar (?:.*\\\n)*.*)$", text, flags=re.MULTILINE)
+    subprocess.run(["bash", "-c", command.replace("/var/lib", str(tmp_path))], cwd=tmp_path, check=True)
+    with tarfile.open(tmp_path / "konsil-backup.tar") as tar:
+        found = {member.name for member in tar.getmembers() if member.isfile()}
+    assert found == {f"konsil/{name}" for name in kept} | {"konsil-node/node.key"}
 
 
 def test_the_scores_of_the_page_are_at_least_those_measured() -> None:
