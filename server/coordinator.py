@@ -42,8 +42,8 @@ ATTEMPTS = 3
 ATTEMPTS_PER_START = 1_000_000
 #: No sum of images reaches it; beyond it histograms would wrap.
 MOST_IMAGES = 2**48
-#: Seconds a round waits for hospitals that vanished to join again.
-REJOIN_S = 5.0
+#: Seconds a round waits for hospitals that vanished and are connected again to join again.
+REJOIN_S = 15.0
 
 R = TypeVar("R")
 

@@ -61,8 +61,7 @@ class Reception:
             ]
             for arrival in self.link.ask(dict.fromkeys(newcomers, request), max(0.0, deadline - now)):
                 self._take(arrival, problems, waits)
-            only_waiting = self._welcomed and self.members.undecided <= len(self.members.waiting)
-            if time.monotonic() >= deadline or only_waiting:
+            if time.monotonic() >= deadline or (self._welcomed and not self._coming()):
                 break
             if self.awaited:
                 time.sleep(WELCOME_POLL_S)
@@ -91,6 +90,12 @@ class Reception:
         elif reason:
             self.members.turn_away(arrival.node, name, reason)
             problems[name] = reason
+
+    def _coming(self) -> bool:
+        """Whether a member's node is connected that is neither in, nor waiting, nor turned away."""
+        members = self.members
+        settled = {*members.nodes.values(), *members.waiting, *members.turned_away}
+        return any(node not in settled and self.owner(node) is not None for node in self.link.nodes())
 
     def _name_of(self, node: int, claimed: str) -> str:
         """The member behind a refusal: by its node's key; where nodes are not registered, by its own word."""

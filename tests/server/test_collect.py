@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.collect import LINGER_S, Arrival, GridLink
+from server.collect import GONE_S, LINGER_S, PAUSE_S, Arrival, GridLink
 from shared.relay import open_message, wrap
 
 #: What a node does with a message: its replies, now.
@@ -164,6 +165,35 @@ def test_errors_and_foreign_replies_are_problems_not_data(clock: Clock) -> None:
     assert found[1] == Arrival(1, None, "failed with Flower error 2")
     assert found[2] == Arrival(2, None, "answered without a Konsil reply")
     assert clock.now < 1
+
+
+def test_a_request_that_flower_lost_is_sent_again_when_its_node_is_back(clock: Clock) -> None:
+    def died(message: Message) -> list[Message]:
+        return [Message(Error(code=ErrorCode.NODE_UNAVAILABLE, reason=""), reply_to=message)] if len(sent) < 2 else []
+
+    sent: list[Message] = []
+
+    def node(message: Message) -> list[Message]:
+        sent.append(message)
+        return died(message) or echo(message)
+
+    found, grid = ask(clock, {1: node})
+    assert found[1].data == b"re 1"
+    assert [at for at, _ in grid.sent] == pytest.approx([0.0, PAUSE_S], abs=0.2)
+
+
+def test_a_node_that_went_away_for_good_is_given_up_before_the_timeout(clock: Clock) -> None:
+    class Empty(FakeGrid):
+        def get_node_ids(self) -> Iterable[int]:
+            return []
+
+    def died(message: Message) -> list[Message]:
+        return [Message(Error(code=ErrorCode.NODE_UNAVAILABLE, reason=""), reply_to=message)]
+
+    grid = Empty({1: died}, clock=clock)
+    (found,) = GridLink(grid).ask({1: b"x"}, 600.0)
+    assert (found.data, found.problem) == (None, f"no longer connected, for {GONE_S:g} s")
+    assert clock.now < GONE_S + 1
 
 
 def test_replies_are_held_one_at_a_time() -> None:
