@@ -90,7 +90,7 @@ class Disturbed:
     """A run that is over, and what is known of it."""
 
     line: RunLine
-    result: Result
+    result: Result | None
     stage: Stage
     study: Study
 
@@ -129,8 +129,9 @@ def disturbed(federation: Processes, text: str, strikes: Sequence[Strike], conso
     fallen = threading.Thread(target=_strike_all, args=(stage, strikes, console), daemon=True)
     fallen.start()
     line = _wait_over(history, stage.run)
-    result = read_result(federation.coordinator.runs / stage.run / "result.json")
-    return Disturbed(line, result, stage, parse_study(text))
+    fallen.join(LONGEST_RUN_S)
+    path = federation.coordinator.runs / stage.run / "result.json"
+    return Disturbed(line, read_result(path) if path.exists() else None, stage, parse_study(text))
 
 
 def _strike_all(stage: Stage, strikes: Sequence[Strike], console: Console) -> None:
@@ -154,7 +155,8 @@ def _wait_over(history: History, run: str) -> RunLine:
 
 def rows(run: Disturbed, strikes: Sequence[Strike], calm: Disturbed) -> list[Line]:
     """One line per strike: what became of its round."""
-    usual = float(np.median([_seconds(calm, row.round) for row in calm.result.rounds.each]))
+    rounds = range(1, calm.study.training.rounds + 1)
+    usual = float(np.median([_seconds(calm, round_) for round_ in rounds]))
     return [
         Line(strike.fault, strike.step, _round_outcome(run, strike.round), _seconds(run, strike.round) - usual)
         for strike in strikes
@@ -162,13 +164,14 @@ def rows(run: Disturbed, strikes: Sequence[Strike], calm: Disturbed) -> list[Lin
 
 
 def _round_outcome(run: Disturbed, round_: int) -> str:
-    row = next((row for row in run.result.rounds.each if row.round == round_), None)
-    if row is None:
-        return f"the run {run.line.state}: {run.line.because}"
+    result = run.result
+    row = next((row for row in result.rounds.each if row.round == round_), None) if result is not None else None
+    if result is None or row is None:
+        return f"run {run.line.state}: {run.line.because}"
     plans = len(run.stage.plans(round_))
-    missed = {f"{out.site} ({out.step}: {out.reason})" for out in run.result.sites.left_out if out.round == round_}
-    what = "nothing lost" if plans <= 1 else f"trained again ({plans} plans)"
-    return f"{len(row.trained)} of {len(run.result.sites.expected)} trained, {what}" + "".join(
+    missed = {f"{out.site} ({out.step}: {out.reason})" for out in result.sites.left_out if out.round == round_}
+    what = "nobody twice" if plans <= 1 else f"{VICTIM} for {plans} plans"
+    return f"{len(row.trained)} of {len(result.sites.expected)} trained, {what}" + "".join(
         f"; left out: {each}" for each in sorted(missed)
     )
 
