@@ -114,8 +114,9 @@ class Aggregator:
         if opened is None:
             opened = OpenPlan(plan=self._plan(task, names, payload, round_=round_, attempt=attempt, length=length))
             self._desk.keep(opened.plan)
+        del payload  # as long as the model; packed again for the request
         try:
-            return self._open(opened, payload, progress)
+            return self._open(opened, task, progress)
         except OperatorError:
             self._desk.clear()
             raise
@@ -130,13 +131,13 @@ class Aggregator:
             return None
         return opened
 
-    def _open(self, opened: OpenPlan, payload: bytes, progress: Progress) -> Sum:
+    def _open(self, opened: OpenPlan, task: AnyTask, progress: Progress) -> Sum:
         """Collect and unmask one plan's sum. Raises TooFewError, or OperatorError for a sum that does not open."""
         plan, step, asked = opened.plan, opened.plan.step, opened.asked
         least = max(self.study.federation.min_sites, plan.threshold)
         collector = Collector(plan, self._roster)
         missing = self.members.absent(step) | dict.fromkeys(set(plan.sites()) - set(asked), "had not answered before")
-        shown = self._contributions(collector, opened, payload, missing, progress)
+        shown = self._contributions(collector, opened, task, missing, progress)
         if len(shown) < least or (opened.survivors and len(shown) < len(asked)):
             raise TooFewError(step, least, len(shown), missing)
         survivors = collector.close()
@@ -170,13 +171,13 @@ class Aggregator:
         self,
         collector: Collector,
         opened: OpenPlan,
-        payload: bytes,
+        task: AnyTask,
         missing: dict[str, str],
         progress: Progress,
     ) -> dict[str, Shown]:
         """Add the masked vectors up as they come in; `missing` gains whoever is not in the sum."""
         plan = opened.plan
-        request = messages.request(Step(plan=plan, payload=memoryview(payload)), self._operator)
+        request = messages.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))), self._operator)
         names = {self.members.nodes[name]: name for name in opened.asked}
         shown: dict[str, Shown] = {}
         progress(0, len(names))
@@ -189,6 +190,7 @@ class Aggregator:
             else:
                 missing[name] = found
             progress(len(shown), len(names))
+            del arrival  # as long as the model: not held while the next one comes in
         return shown
 
     def _contribution(self, collector: Collector, name: str, step: str, arrival: Arrival) -> Shown | str:

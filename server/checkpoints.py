@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
 from server.report.result import Images, LeftOut, RoundRow
 from server.strategies.fedavg import State
 from shared.errors import InputError, OperatorError
-from shared.files import write_atomically
+from shared.files import replacing
 from shared.messages import OwnFigures, Spent
 from shared.wire import Record
 
@@ -69,7 +69,11 @@ class Checkpoints:
         tensors = {"best": checkpoint.best, "result": checkpoint.state.result, "weights": checkpoint.state.weights}
         memory = msgspec.json.encode(checkpoint.memory).decode()
         metadata = {"memory": memory, "digest": _digest(tensors, memory)}
-        write_atomically(self._path(checkpoint.memory.round), save(tensors, metadata=metadata))
+        with replacing(self._path(checkpoint.memory.round)) as draft:
+            try:
+                save_file(tensors, draft, metadata)  # from the arrays themselves: no second copy of three models
+            except SafetensorError as error:  # how it tells of a full disk
+                raise OSError(str(error)) from None
         for path in self._files()[:-KEPT]:
             path.unlink()
 

@@ -34,6 +34,7 @@ class CountedLink:
         for arrival in self.link.ask(requests, timeout_s):
             self.traffic.up += len(arrival.data or b"")
             yield arrival
+            del arrival  # not held while the next one comes in
 
     def note(self, arrival: Arrival, site: str, round_: int, asked: str) -> None:
         """Write a receipt of what came, before anything is done with it."""

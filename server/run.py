@@ -21,7 +21,6 @@ from server.open_plan import Desk
 from server.receipts import Receipts
 from server.reception import Owner
 from server.report.build import result_of
-from server.report.html import write_report
 from server.report.result import Result, write_result
 from server.strategies import fedavg
 from shared.errors import InputError, OperatorError
@@ -46,7 +45,12 @@ class Start:
     folder: Path
     study: Study
     identity: RunId
-    begin: Checkpoint
+
+    @property
+    def begin(self) -> Checkpoint:
+        """What it goes on from. Read when asked for, and not kept here: it is as long as the model, or three."""
+        newest = Checkpoints(self.folder / "checkpoints").newest()
+        return newest or _fresh(self.study, self.identity.run)
 
 
 def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
@@ -82,8 +86,8 @@ def enter_run(folder: Path, study: Study, run: str, *, starts: int) -> Start:
 
     `starts` counts its starts, this one included, never the same twice. Raises OperatorError for a damaged checkpoint.
     """
-    newest = Checkpoints(folder / "checkpoints").newest()
-    return Start(folder, study, RunId(run=run, starts=starts), newest or _fresh(study, run))
+    Checkpoints(folder / "checkpoints").newest()  # a damaged one is found before the run begins
+    return Start(folder, study, RunId(run=run, starts=starts))
 
 
 def _read_id(path: Path, run: str) -> RunId:
@@ -130,6 +134,8 @@ def conduct(
 
 def publish(result: Result, folder: Path) -> None:
     """Write result.json and report.html."""
+    from server.report.html import write_report  # noqa: PLC0415  matplotlib: 31 MB that no round needs
+
     write_result(result, folder)
     write_report(result, folder)
 

@@ -14,7 +14,6 @@ from typing import IO
 from server.collect import Link
 from server.history import Diary, History
 from server.home import ServerHome
-from server.models import publish_model
 from server.nodes import owner_of
 from server.run import conduct, enter_run
 from shared.errors import KonsilError, OperatorError
@@ -35,6 +34,8 @@ def take_turn(home: ServerHome, run: str, link: Link) -> None:
             start = enter_run(folder, read_study(folder / "study.toml"), run, starts=starts)
             result = conduct(start, link, home.federation, Diary(history, run), owner=lambda node: owner_of(home, node))
             if result.status == "finished":
+                from server.models import publish_model  # noqa: PLC0415  matplotlib: 31 MB that no round needs
+
                 publish_model(home, folder)
             history.end(run, result.status, result.because)
         except KonsilError as error:

@@ -7,7 +7,8 @@ daemon there must be able to use it. Only what root itself made is given away, a
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import InputError, SiteError
@@ -41,6 +42,36 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, as_owner: bo
             got=error.strerror or "an I/O error",
             do="Free space or correct the permissions, then start again.",
         ) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place, on disk, when the block ends without an error.
+
+    Raises SiteError as `write_atomically` does; the old file is then untouched.
+    """
+    draft = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        draft = Path(name)
+        yield draft
+        with draft.open("rb") as file:  # whatever wrote it: what is on disk is this file's content
+            os.fsync(file.fileno())
+        draft.chmod(0o644)
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise SiteError(
+            f"writing {path}",
+            expected="free space and permission",
+            got=error.strerror or str(error) or "an I/O error",
+            do="Free space or correct the permissions, then start again.",
+        ) from None
+    finally:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -61,8 +61,9 @@ def read_train(quantize: Quantizer, total: Vector, survivors: int, most: int) ->
             got=str(weight),
             do="Discard the round: a site sent a weight over the study's maximum.",
         )
-    mean = quantize.decode(total[TRAIN_HEADER:]) * (most / weight)
-    return Update(survivors, int(total[1]), weight, mean.astype(np.float32))
+    mean = quantize.decode(total[TRAIN_HEADER:])
+    mean *= np.float32(most / weight)
+    return Update(survivors, int(total[1]), weight, mean)
 
 
 def count_length(integers: int) -> int:

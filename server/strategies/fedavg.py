@@ -34,6 +34,10 @@ def init(weights: Weights) -> State:
 def apply(state: State, mean_update: Weights, *, averaging: float) -> State:
     """The state after a round whose weighted mean update is `mean_update` [d]."""
     weights = state.weights + mean_update
+    if not averaging:
+        return State(weights, weights, 1.0)
     mass = averaging * state.mass + 1.0
-    result = (state.result * np.float32(averaging * state.mass) + weights) / np.float32(mass)
-    return State(weights, result.astype(np.float32), mass)
+    result = state.result * np.float32(averaging * state.mass)
+    result += weights
+    result /= np.float32(mass)
+    return State(weights, result, mass)

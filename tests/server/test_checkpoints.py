@@ -1,3 +1,5 @@
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,7 @@ from msgspec.structs import replace
 
 from server.checkpoints import Checkpoint, Checkpoints, Memory
 from server.strategies.fedavg import State
-from shared.errors import InputError, OperatorError
+from shared.errors import InputError, OperatorError, SiteError
 
 HASH = "ab" * 32
 
@@ -60,3 +62,29 @@ def test_nothing_to_resume_and_another_study_are_bad_input(tmp_path: Path) -> No
     store.save(replace(checkpoint(1)))
     with pytest.raises(InputError, match="Restore the study file"):
         store.resume("cd" * 32)
+
+
+def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path) -> None:
+    """On a disk of its own, one megabyte small."""
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=False).returncode
+    ):
+        pytest.skip("needs root and mount")
+    try:
+        checkpoints = Checkpoints(tmp_path)
+        small = checkpoint_of(1, 1000)
+        checkpoints.save(small)
+        with pytest.raises(SiteError, match="writing .*round-00002"):
+            checkpoints.save(checkpoint_of(2, 1_000_000))
+        newest = checkpoints.newest()
+        assert newest is not None
+        assert newest.memory.round == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["round-00001.safetensors"]
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def checkpoint_of(round_: int, size: int) -> Checkpoint:
+    weights = np.ones(size, np.float32)
+    return Checkpoint(Memory(run="r", study_hash="00", round=round_), State(weights, weights, 1.0), weights)
