@@ -66,16 +66,14 @@ def test_nothing_to_resume_and_another_study_are_bad_input(tmp_path: Path) -> No
 
 def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path) -> None:
     """On a disk of its own, one megabyte small."""
-    if (
-        os.getuid() != 0
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=False).returncode
-    ):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False).returncode:
         pytest.skip("needs root and mount")
     try:
         checkpoints = Checkpoints(tmp_path)
         small = checkpoint_of(1, 1000)
         checkpoints.save(small)
-        with pytest.raises(SiteError, match="writing .*round-00002"):
+        with pytest.raises(SiteError, match=r"writing .*round-00002"):
             checkpoints.save(checkpoint_of(2, 1_000_000))
         newest = checkpoints.newest()
         assert newest is not None
