@@ -14,7 +14,7 @@ from flwr.app import Message, MessageType
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from shared.relay import open_message, wrap
+from shared.relay import PIECE, open_message, wrap
 
 #: Seconds between looks at the grid; Flower's own `send_and_receive` looks every 3.
 POLL_S = 0.05
@@ -125,8 +125,8 @@ class GridLink:
     def _pull(self, message_id: str, node: int) -> Arrival | None:
         """The answer of `node` to that message, if it is in."""
         arrival = next((_arrival(node, message) for message in self._grid.pull_messages([message_id])), None)
-        if arrival is not None:
-            gc.collect(1)  # Flower's HTTP responses hold themselves in cycles, each with a piece of the message
+        if arrival is not None and len(arrival.data or b"") > PIECE:
+            gc.collect()  # Flower's HTTP responses hold themselves in cycles, each with a piece of the message
         return arrival
 
 
