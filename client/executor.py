@@ -67,15 +67,17 @@ class Runtime:
 
 def execute(runtime: Runtime, app: ClientApp, stop: threading.Event, *, done: Callable[[], None]) -> None:
     """Answer messages by `app` until `stop` is set; `done` is called after each."""
-    taker, places = runtime.taker(), threading.Semaphore(MOST_TASKS)
+    taker, places, away = runtime.taker(), threading.Semaphore(MOST_TASKS), False
     request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
     while not stop.is_set():
         try:
             found = taker.AcquireTask(request)
         except (httpx.HTTPError, OSError, ValueError) as error:  # the SuperNode starts, or died: its supervisor knows
-            tell("supernode not answering", why=type(error).__name__)
-            stop.wait(1.0)
+            if not away:
+                tell("supernode not answering", why=type(error).__name__)
+            away = not stop.wait(1.0)
             continue
+        away = False
         if not found.token:
             stop.wait(POLL_S)
             continue

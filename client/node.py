@@ -104,7 +104,8 @@ def supernode(home: NodeHome, port: int, secret: Path, watch: Watch) -> Program:
         *("--superexec-auth-secret-file", str(secret)),
         *("--host", "127.0.0.1", "--port", str(port)),
     )
-    return Program("supernode", command, env={"FLWR_HOME": str(home.path / "flower")}, read=watch.read, grace_s=5.0)
+    env = {"FLWR_HOME": str(home.path / "flower")}
+    return Program("supernode", command, env=env, read=watch.read, grace_s=5.0, longest_s=8.0)
 
 
 def serve(home: NodeHome) -> None:
