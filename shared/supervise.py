@@ -1,8 +1,7 @@
 """Keep programs running: start them, restart the dead with back-off, stop all of them cleanly.
 
-Guarantees: a program that dies is started again after 1, 2, 4, … 60 seconds (from 1 again once it held for a minute; a
-program may have a lower limit);
-when this process stops, or is killed, so do they (shared/leash); on stopping each has its grace to finish, in reverse
+Guarantees: a program that dies is started again after 1, 2, 4, … 60 seconds (a program may have a lower limit; from 1
+again once it held for a minute); when this process stops, or is killed, so do they (shared/leash); on stopping each has its grace to finish, in reverse
 order of starting, then it is killed. Every start, death and stop is one line of the journal.
 """
 
@@ -44,8 +43,8 @@ class Program:
     read: Callable[[str], None] | None = None
     stale: Callable[[], bool] | None = None
     grace_s: float = 30.0
-    #: the longest pause before it is started again
-    longest_s: float = LONGEST_S
+    #: the longest pause before it is started again, where LONGEST_S is too long
+    longest_s: float | None = None
 
 
 def python(*arguments: str) -> tuple[str, ...]:
@@ -74,7 +73,7 @@ class _Child:
         elif (status := self.process.poll()) is not None:
             lived = time.monotonic() - self._started
             wait = SHORTEST_S if lived >= WELL_S else self._next_wait_s
-            self._next_wait_s = min(2 * wait, self.program.longest_s)
+            self._next_wait_s = min(2 * wait, self.program.longest_s or LONGEST_S)
             self._due, self.process = time.monotonic() + wait, None
             tell("died", program=self.program.name, status=status, seconds=round(lived, 1), again_in_s=wait)
         elif self.program.stale is not None and self.program.stale():
