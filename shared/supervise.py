@@ -1,8 +1,9 @@
 """Keep programs running: start them, restart the dead with back-off, stop all of them cleanly.
 
 Guarantees: a program that dies is started again after 1, 2, 4, … 60 seconds (a program may have a lower limit; from 1
-again once it held for a minute); when this process stops, or is killed, so do they (shared/leash); on stopping each has its grace to finish, in reverse
-order of starting, then it is killed. Every start, death and stop is one line of the journal.
+again once it held for a minute); when this process stops, or is killed, so do they (shared/leash); on stopping each has
+its grace to finish, in reverse order of starting, then it is killed. Every start, death and stop is one line of the
+journal.
 """
 
 import os
