@@ -18,7 +18,7 @@ from server.report.result import Images, LeftOut, RoundRow
 from server.strategies.fedavg import State
 from shared.errors import InputError, OperatorError
 from shared.files import replacing
-from shared.messages import OwnFigures, Spent
+from shared.messages import Spent
 from shared.wire import Record
 
 #: Older files are removed; one more than needed, in case the newest is damaged.
@@ -42,10 +42,7 @@ class Memory(Record, frozen=True):
     images: Images | None = None
     rows: tuple[RoundRow, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    #: hospitals that will train no more in this run, and why
-    retired: dict[str, str] = msgspec.field(default_factory=dict)
     spent: dict[str, Spent] = msgspec.field(default_factory=dict)
-    figures: dict[str, OwnFigures] = msgspec.field(default_factory=dict)
     #: false while `round`, whose sum is in the weights, waits for its evaluation
     judged: bool = True
 

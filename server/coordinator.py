@@ -5,16 +5,15 @@ the reason; every round ends in a checkpoint; a run that had to end early says s
 opened, or that holds what no hospital has, is asked for again and never enters the model.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 from msgspec.structs import replace
 
 from server.aggregate import Aggregator, Sum, TooFewError
 from server.checkpoints import Checkpoint, Checkpoints, Memory
-from server.counted import Traffic
+from server.laps import Laps, row_of, with_evaluation
 from server.observer import (
     Event,
     Observer,
@@ -26,7 +25,7 @@ from server.observer import (
     SiteLeft,
     StepProgress,
 )
-from server.report.result import Images, LeftOut, RoundRow, figure
+from server.report.result import Images, LeftOut, figure
 from server.strategies import fedavg
 from shared.accounting import noise_multiplier
 from shared.errors import OperatorError
@@ -68,7 +67,7 @@ class Coordinator:
         self._aggregator, self._checkpoints, self._observer = aggregator, checkpoints, observer
         self._study: Study = aggregator.study
         self._attempt = start * ATTEMPTS_PER_START
-        self._laps = _Laps(aggregator.traffic)
+        self._laps = Laps(aggregator.traffic)
         self._joined: set[str] = set()
         self._left: list[LeftOut] = []
         self._figures: dict[str, OwnFigures] = {}
@@ -181,7 +180,7 @@ class Coordinator:
             TrainTask(weights=weights, class_weights=before.class_weights), round_, self._read_update
         )
         state = fedavg.apply(checkpoint.state, update.mean, averaging=study.federation.averaging)
-        row = _row(round_, self._attempt, total, scaled=update.scaled_down, lap=self._laps.lap())
+        row = row_of(round_, self._attempt, total, scaled=update.scaled_down, lap=self._laps.lap())
         memory = replace(
             before,
             round=round_,
@@ -200,7 +199,7 @@ class Coordinator:
         if round_ % study.evaluation.every == 0 or round_ == study.training.rounds:
             judged, counts = self._evaluate(checkpoint.state.result, VALIDATION, round_)
             checkpoint = _keep_best(checkpoint, counts)
-            row = _with_evaluation(row, judged, counts)
+            row = with_evaluation(row, judged, counts)
         row = self._laps.lap().onto(row)
         memory = checkpoint.memory
         memory = replace(memory, judged=True, rows=(*memory.rows[:-1], row), left_out=tuple(self._left))
@@ -229,64 +228,6 @@ class Coordinator:
             return validation, None
         self._figures = {name: c.figures for name, c in total.shown.items() if c.figures is not None}
         return validation, test
-
-
-class _Lap(NamedTuple):
-    """Seconds and bytes since the lap before."""
-
-    seconds: float
-    down: int
-    up: int
-
-    def onto(self, row: RoundRow) -> RoundRow:
-        """`row` with this lap added."""
-        return replace(
-            row,
-            seconds=round(row.seconds + self.seconds, 3),
-            bytes_down=row.bytes_down + self.down,
-            bytes_up=row.bytes_up + self.up,
-        )
-
-
-class _Laps:
-    """A watch over time and traffic."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic, self._at, self._down, self._up = traffic, time.monotonic(), 0, 0
-
-    def lap(self) -> _Lap:
-        """What passed since the last call."""
-        now, traffic = time.monotonic(), self._traffic
-        lap = _Lap(now - self._at, traffic.down - self._down, traffic.up - self._up)
-        self._at, self._down, self._up = now, traffic.down, traffic.up
-        return lap
-
-
-def _row(round_: int, attempt: int, total: Sum, *, scaled: int, lap: _Lap) -> RoundRow:
-    """The round's line in the result, before its evaluation."""
-    return RoundRow(
-        round=round_,
-        attempt=attempt,
-        trained=total.survivors,
-        evaluated=(),
-        seconds=round(lap.seconds, 3),
-        slowest_site_s=round(max(c.seconds for c in total.shown.values()), 3),
-        bytes_down=lap.down,
-        bytes_up=lap.up,
-        scaled_down=scaled,
-        validation_auc=None,
-        validation_ece=None,
-    )
-
-
-def _with_evaluation(row: RoundRow, judged: Sum, counts: BinaryCounts) -> RoundRow:
-    return replace(
-        row,
-        evaluated=judged.survivors,
-        slowest_site_s=round(row.slowest_site_s + max(c.seconds for c in judged.shown.values()), 3),
-        validation_auc=figure(counts.stratified_auc),
-        validation_ece=figure(counts.calibration_error),
-    )
 
 
 def _read_counts(total: Sum) -> BinaryCounts:

@@ -37,11 +37,6 @@ def account(name: str) -> Account:
     return Account(entry.pw_name, entry.pw_uid, (entry.pw_gid, *(g for g in groups if g != entry.pw_gid)))
 
 
-def ourselves() -> Account:
-    """The account this process runs as."""
-    return account(str(os.geteuid()))
-
-
 def may(who: Account, paths: Sequence[Path], mode: int) -> tuple[bool, ...]:
     """Whether `who` has `mode` (os.R_OK, W_OK, X_OK) on each of `paths`, the way there included."""
     if who.uid == os.geteuid():

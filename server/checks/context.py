@@ -1,16 +1,12 @@
 """What the checks of the coordinator share: its settings, read once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 from server.home import ServerConfig, ServerHome
 from shared.checks import NotCheckedError
 from shared.errors import KonsilError
 from shared.study import Study
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,11 +24,3 @@ class Context:
             return self.home.config
         except KonsilError:
             raise NotCheckedError("server.toml cannot be used") from None
-
-
-def bytes_of(read: Callable[[], T], because: str) -> T:
-    """What `read` gives; NotCheckedError(because) for a file that cannot be read: another check tells of it."""
-    try:
-        return read()
-    except (OSError, KonsilError):
-        raise NotCheckedError(because) from None

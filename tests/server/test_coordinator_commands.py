@@ -68,6 +68,20 @@ def test_up_says_what_is_wrong_before_anything_starts(tmp_path: Path, monkeypatc
         coordinator.up(tmp_path)
 
 
+def test_a_renewed_certificate_is_taken_once_and_disturbs_no_run(home: ServerHome, study: Path) -> None:
+    (home.path / "tls").mkdir()
+    certificate = home.tls / "server.pem"
+    certificate.write_text("first")
+    renewed = coordinator._Renewed(home)
+    assert not renewed()
+    konsil(home, "run", study, "--no-wait")
+    certificate.write_text("second")
+    assert not renewed(), "a run is queued"
+    History(home.history).cancel(History(home.history).runs()[0].run)
+    assert renewed()
+    assert not renewed()
+
+
 def test_a_study_is_queued_with_its_text(home: ServerHome, study: Path) -> None:
     done = konsil(home, "run", study, "--no-wait")
     assert done.exit_code == 0

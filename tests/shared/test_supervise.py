@@ -70,9 +70,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared.supervise, "POLL_S", 0.01)
 
 
-def deaths(capsys: pytest.CaptureFixture[str], count: int) -> list[object]:
+def deaths(capsys: pytest.CaptureFixture[str], count: int, *, longest_s: float | None = None) -> list[object]:
     runs: list[str] = []
-    until(lambda: len(runs) > count, [Program("p", code("print('run')"), read=runs.append)])
+    until(lambda: len(runs) > count, [Program("p", code("print('run')"), read=runs.append, longest_s=longest_s)])
     return [line["again_in_s"] for line in told(capsys, "died")][:count]
 
 
@@ -82,6 +82,20 @@ def test_the_dead_are_restarted_later_and_later(
     monkeypatch.setattr(shared.supervise, "SHORTEST_S", 0.01)
     monkeypatch.setattr(shared.supervise, "LONGEST_S", 0.05)
     assert deaths(capsys, 4) == [0.01, 0.02, 0.04, 0.05]
+
+
+def test_a_program_may_be_restarted_sooner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(shared.supervise, "SHORTEST_S", 0.01)
+    assert deaths(capsys, 4, longest_s=0.02) == [0.01, 0.02, 0.02, 0.02]
+
+
+def test_what_is_stale_is_stopped_and_started_anew(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    changed = [False, True]
+    sleeper = Program("p", code(SLEEPER, tmp_path / "n"), stale=lambda: bool(numbers(tmp_path / "n")) and changed.pop())
+    until(lambda: not changed, [sleeper])
+    output = capsys.readouterr().out
+    events = [json.loads(line)["event"] for line in output.splitlines()]
+    assert events == ["started", "stale", "stopped", "started", "stopped"]
 
 
 def test_after_a_good_while_the_restart_is_quick_again(
@@ -118,7 +132,7 @@ def test_who_does_not_stop_is_killed_with_all_it_started(tmp_path: Path, capsys:
     at = tmp_path / "deaf"
     until(lambda: len(numbers(at)) == 2, [Program("deaf", code(DEAF, at), grace_s=0.1)])
     assert [line["after_s"] for line in told(capsys, "killed")] == [0.1]
-    assert all(dead_or_orphan(number) for number in numbers(at))
+    wait_for(lambda: all(dead_or_orphan(number) for number in numbers(at)))  # its child dies a moment after it
 
 
 def dead_or_orphan(number: int) -> bool:
