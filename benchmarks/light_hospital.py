@@ -27,9 +27,10 @@ from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry
 from shared.layout import layout_for
 from shared.messages import (
-    STEP_OF,
     Answered,
     AnyTask,
+    Confirm,
+    Confirmed,
     Contributed,
     EvaluateTask,
     Join,
@@ -44,13 +45,13 @@ from shared.messages import (
 from shared.metrics import BinaryCounts
 from shared.relay import open_message, wrap
 from shared.secagg.joining import JoinRecord, join, new_run_key
-from shared.secagg.member import RoundState, contribute, unmask
-from shared.secagg.messages import UnmaskRequest
+from shared.secagg.member import RoundState, confirm, contribute, unmask
+from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, SiteRules, check_plan
 from shared.study import study_hash
-from shared.vectors import Survey, Vector, count_vector, quantizer, survey_vector, train_vector, vector_length
+from shared.vectors import Codec, Plain, Survey, count_vector, survey_vector, terms
 from shared.version import SOFTWARE
-from shared.wire import pack, unpack
+from shared.wire import unpack
 
 #: Seconds between looks for a message.
 POLL_S = 1.0
@@ -84,6 +85,8 @@ class LightHospital:
         body = messages.read_request(request)
         if isinstance(body, Join):
             return messages.reply(Joined(record=self._join(body), software=SOFTWARE))
+        if isinstance(body, Confirm):
+            return self._confirm(body)
         if isinstance(body, Unmask):
             return self._unmask(body)
         kept, plan = self.folder / self.name, body.plan.digest()
@@ -129,31 +132,29 @@ class LightHospital:
     def _step(self, step: Step) -> bytes:
         plan, task = step.plan, unpack(Task, step.payload).body
         study = self._invitation.study
-        seat = check_plan(
-            plan,
-            self._record,
-            self._roster,
-            SiteRules(),
-            step=STEP_OF[type(task)],
-            payload=payload_digest(step.payload),
-            length=vector_length(layout_for(study).size, task),
-            quantizer=pack(quantizer(study, len(plan.cohort))) if isinstance(task, TrainTask) else b"",
-        )
-        vector = self._vector(plan, task)
-        state, contribution = contribute(seat, vector, run_key=self._run_key, identity=self.identity)
-        self._states = {seat.digest: state}
-        return messages.reply(Contributed.sign(contribution, Shown(seconds=1.0), self.identity, seat.digest))
+        payload = payload_digest(step.payload)
+        agreed = terms(study, task, payload, cohort=len(plan.cohort), parameters=layout_for(study).size)
+        seat = check_plan(plan, self._record, self._roster, SiteRules(), agreed)
+        masked = contribute(seat, self._plain(plan, task).fill, run_key=self._run_key, identity=self.identity)
+        self._states = {seat.digest: masked.state}
+        body = Contributed.sign(masked.contribution, masked.vector, Shown(seconds=1.0), self.identity, seat.digest)
+        return messages.reply(body)
 
-    def _vector(self, plan: Plan, task: AnyTask) -> Vector:
+    def _plain(self, plan: Plan, task: AnyTask) -> Plain:
         study = self._invitation.study
         if isinstance(task, TrainTask):
             update = np.full(layout_for(study).size, 1e-4, np.float32)
-            most = study.federation.max_images
-            return train_vector(quantizer(study, len(plan.cohort)), update, sum(LABELS), most, scaled=False)
+            codec = Codec.of(study, cohort=len(plan.cohort), parameters=update.size, seed=plan.payload)
+            return codec.write(update, sum(LABELS), study.federation.max_images, scaled=False)
         if isinstance(task, EvaluateTask):
             images = np.arange(SPLITS[1])
             return count_vector(BinaryCounts.of((images + 0.5) / len(images), images % 2, images).to_integers())
         return survey_vector(Survey(SPLITS, LABELS, {}))
+
+    def _confirm(self, body: Confirm) -> bytes:
+        state = self._states[unpack(ConfirmRequest, body.request).plan]
+        signed = confirm(state, body.request, identity=self.identity, rules=SiteRules())
+        return messages.reply(Confirmed(confirmation=signed))
 
     def _unmask(self, body: Unmask) -> bytes:
         state = self._states.pop(unpack(UnmaskRequest, body.request).plan)

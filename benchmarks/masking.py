@@ -1,12 +1,16 @@
 """Quantise and mask at a site, unmask at the coordinator: Konsil beside Flower's SecAgg+ and beside the limit.
 
-One process, one thread, CPU-seconds (the median of the repetitions), peak extra memory by tracemalloc, which
+One process; CPU-seconds and, for threads, wall seconds, each the median of the repetitions, in each of which
+everything is run once, so that what else the machine does falls on all alike. Peak extra memory by tracemalloc, which
 sees numpy's arrays and Python's bytes. Flower's side calls the functions of its own mod and workflow in their
-order; neither side's figures hold key agreement, sharing, encoding or signing except where named.
+order; neither side's figures hold key agreement, sharing, encoding or signing except with `--whole`.
 
-The limit: the key-stream bytes over the rate AES-256-CTR reaches here, plus the adds of as many words.
+The limit: the key-stream bytes over the rate AES-256-CTR reaches here in this run, plus the adds of as many words. Two
+readings: adds once per mask, and, strict, adds once in all. The limit counts neither quantising nor the dither nor the
+pages of a new vector. Where OpenSSL draws the same key stream faster under GCM, Konsil may come below it;
+`--ctr` forbids that.
 
-    python benchmarks/masking.py [--parameters 10000000] [--sites 20]
+    python benchmarks/masking.py [--parameters 10000000] [--sites 20] [--threads 2]
 """
 
 import argparse
@@ -14,12 +18,14 @@ import os
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from unittest import mock
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.ciphers.modes import CTR, GCM
 from flwr.common.secure_aggregation.ndarrays_arithmetic import (
     factor_combine,
     parameters_addition,
@@ -32,29 +38,33 @@ from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
 from numpy.typing import NDArray
 
 from shared.quantize import Quantizer
-from shared.secagg.collector import Collector
-from shared.secagg.keystream import CHUNK, KeyStream
-from shared.secagg.masks import Sign, add_masks
-from shared.secagg.member import contribute, unmask
-from shared.secagg.plan import SiteRules
-from shared.secagg.rehearsal import Federation
-from shared.vectors import train_vector
+from shared.secagg import keystream
+from shared.secagg.keystream import CHUNK_BYTES, KeyStream
+from shared.secagg.masks import Sign, Words, add_masks
 
 #: Flower's defaults (SecAggPlusWorkflow): clipping range, target range, modulus.
 CLIPPING, TARGET, MODULUS = 8.0, 1 << 22, 1 << 32
 
 FloatVector = NDArray[np.float32]
-Words = NDArray[np.uint32]
 
 
-def cpu_seconds(action: Callable[[], object], repeat: int) -> float:
-    """The median of `repeat` runs."""
-    times = []
+def seconds(action: Callable[[], object]) -> tuple[float, float]:
+    """CPU and wall seconds of one run."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    action()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def medians(actions: Mapping[str, Callable[[], object]], repeat: int) -> dict[str, tuple[float, float]]:
+    """CPU and wall seconds of each action, the medians of `repeat` rounds over all of them."""
+    times: dict[str, list[tuple[float, float]]] = {what: [] for what in actions}
     for _ in range(repeat):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return statistics.median(times)
+        for what, action in actions.items():
+            times[what].append(seconds(action))
+    return {
+        what: (statistics.median(cpu for cpu, _ in runs), statistics.median(wall for _, wall in runs))
+        for what, runs in times.items()
+    }
 
 
 def extra_mb(action: Callable[[], object]) -> float:
@@ -70,13 +80,16 @@ def seeds(count: int) -> list[bytes]:
     return [os.urandom(32) for _ in range(count)]
 
 
-def konsil_site(update: FloatVector, sites: int) -> Words:
-    """Step 1 without keys and shares: quantise, one self mask, one mask per peer."""
-    quantizer = Quantizer(bound=CLIPPING, sites=sites)
-    vector = train_vector(quantizer, update, weight=1, most=2, scaled=False)
-    signs: list[Sign] = [1 if k % 2 else -1 for k in range(sites)]
-    add_masks(vector, list(zip(seeds(sites), signs, strict=True)))
+def konsil_site(update: FloatVector, sites: int, bits: int, threads: int) -> Words:
+    """Step 1 without keys and shares: a new vector, quantised, with one self mask and one mask per peer."""
+    quantizer = Quantizer(bound=CLIPPING, sites=sites, bits=bits)
+    vector: Words = np.empty(update.size, quantizer.dtype)
+    add_masks(vector, masks(sites), fill=quantizer.encoder(update, 0.5), threads=threads)
     return vector
+
+
+def masks(count: int) -> list[tuple[bytes, Sign]]:
+    return [(seed, 1 if k % 2 else -1) for k, seed in enumerate(seeds(count))]
 
 
 def flower_site(update: FloatVector, sites: int) -> list[NDArray[np.int64]]:
@@ -94,7 +107,7 @@ def flower_site(update: FloatVector, sites: int) -> list[NDArray[np.int64]]:
 
 def konsil_unmask(total: Words, sites: int) -> None:
     """Step 4 from the seeds on, one site dropped: its pair masks and the survivors' self masks."""
-    add_masks(total, [(seed, -1) for seed in seeds(2 * (sites - 1))])
+    add_masks(total, masks(2 * (sites - 1)))
 
 
 def flower_unmask(total: list[NDArray[np.int64]], sites: int) -> list[NDArray[np.int64]]:
@@ -105,24 +118,38 @@ def flower_unmask(total: list[NDArray[np.int64]], sites: int) -> list[NDArray[np
     return parameters_mod(total, MODULUS)
 
 
-def limit_rates(repeat: int = 5) -> tuple[float, float]:
-    """CPU-seconds per word of key stream, and per word added, at the best of chunks in cache."""
-    words, piece, rounds = np.empty(CHUNK, np.uint32), np.zeros(CHUNK, np.uint32), 500
-    stream = KeyStream(os.urandom(32), "konsil/benchmark/v1")
+#: Chunks drawn or added in one measurement of a rate.
+ROUNDS = 300
 
-    def draw() -> None:
-        for _ in range(rounds):
-            stream.fill(words)
 
-    def add() -> None:
-        for _ in range(rounds):
-            np.add(piece, words, out=piece)
+def draw() -> None:
+    """Key stream as the limit takes it: AES-256-CTR, chunks that stay in the cache."""
+    zeros, chunk = bytes(CHUNK_BYTES), bytearray(CHUNK_BYTES)
+    encryptor = Cipher(AES256(os.urandom(32)), CTR(bytes(16))).encryptor()
+    for _ in range(ROUNDS):
+        encryptor.update_into(zeros, chunk)
 
-    return cpu_seconds(draw, repeat) / rounds / CHUNK, cpu_seconds(add, repeat) / rounds / CHUNK
+
+def draw_ours() -> None:
+    stream, words = KeyStream(os.urandom(32), "konsil/benchmark/v1"), np.empty(CHUNK_BYTES // 4, np.uint32)
+    for _ in range(ROUNDS):
+        stream.fill(words)
+
+
+def add(dtype: str) -> None:
+    size = CHUNK_BYTES // np.dtype(dtype).itemsize
+    words, piece = np.zeros(size, dtype), np.zeros(size, dtype)
+    for _ in range(ROUNDS):
+        np.add(piece, words, out=piece)
 
 
 def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
     """The roles themselves, keys, shares, signatures and encoding included, one site dropped."""
+    from shared.secagg.collector import Collector  # noqa: PLC0415 - needed here only
+    from shared.secagg.member import contribute, unmask  # noqa: PLC0415
+    from shared.secagg.plan import SiteRules  # noqa: PLC0415
+    from shared.secagg.rehearsal import Federation  # noqa: PLC0415
+
     federation = Federation.of(sites)
     plan = federation.plan(length=parameters)
     collector = Collector(plan, federation.roster)
@@ -132,7 +159,7 @@ def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
     results = []
 
     def timed(what: str, action: Callable[[], object]) -> None:
-        results.append((what, cpu_seconds(action, 1)))
+        results.append((what, seconds(action)[0]))
 
     states = {}
 
@@ -153,74 +180,97 @@ def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
     return results
 
 
-def chunk_sweep(words: int = 5_000_000, masks: int = 10) -> None:
-    """CPU-seconds to add masks in one pass, by the size of the piece: how `CHUNK` was found."""
+def chunk_sweep(words: int = 5_000_000, count: int = 10) -> None:
+    """CPU-seconds to add masks in one pass under CTR and GCM, by the size of the piece: how `CHUNK` was found."""
     vector = np.zeros(words, np.uint32)
-    for kib in (32, 64, 128, 256, 512, 1024, 2048):
-        size = kib * 256
+
+    def one_pass(size: int, mode: Callable[[bytes], CTR | GCM]) -> None:
         zeros, stream = bytes(4 * size), np.empty(size, np.uint32)
+        ciphers = [Cipher(AES256(seed), mode(bytes(16))).encryptor() for seed in seeds(count)]
+        for start in range(0, words - size, size):
+            piece = vector[start : start + size]
+            for cipher in ciphers:
+                cipher.update_into(zeros, stream.data.cast("B"))
+                np.add(piece, stream, out=piece)
 
-        def one_pass(size: int = size, zeros: bytes = zeros, stream: Words = stream) -> None:
-            ciphers = [Cipher(AES256(seed), CTR(bytes(16))).encryptor() for seed in seeds(masks)]
-            for start in range(0, words - size, size):
-                piece = vector[start : start + size]
-                for cipher in ciphers:
-                    cipher.update_into(zeros, stream.data.cast("B"))
-                    np.add(piece, stream, out=piece)
-
-        print(f"{kib:6} KiB {cpu_seconds(one_pass, 5) / (words // size * size) * words:8.4f} CPU-s")
-
-
-def compare(what: str, ours: Callable[[], object], theirs: Callable[[], object], limit: float, repeat: int) -> None:
-    """Two lines: CPU-seconds against Flower and the limit, and peak extra memory."""
-    mine, flower = cpu_seconds(ours, repeat), cpu_seconds(theirs, repeat)
-    times = f"{mine:10.3f}{flower:10.3f}{flower / mine:7.1f}x{limit:10.3f}{mine / limit - 1:8.0%}"
-    print(f"{what + ', CPU-s':40}{times}")
-    mine, flower = extra_mb(ours), extra_mb(theirs)
-    print(f"{'  peak extra memory, MB':40}{mine:10.1f}{flower:10.1f}{flower / max(mine, 0.1):7.1f}x")
+    for kib in (32, 64, 128, 256, 512, 1024):
+        size = kib * 256
+        runs = medians({"CTR": partial(one_pass, size, CTR), "GCM": partial(one_pass, size, GCM)}, 5)
+        times = "".join(f"{cpu * words / (words // size * size):8.4f} {mode}" for mode, (cpu, _) in runs.items())
+        print(f"{kib:6} KiB{times}, CPU-s")
 
 
-def report(parameters: int, sites: int, repeat: int) -> None:
+def row(what: str, ours: float, flower: float | None, limits: tuple[float, float]) -> None:
+    """Seconds, how often they go into Flower's, and the multiples of the limit, both readings."""
+    ratio = f"{flower:9.3f}{flower / ours:7.1f}x" if flower else " " * 17
+    print(f"{what:38}{ours:9.3f}{ratio}" + "".join(f"{limit:9.3f}{ours / limit:7.2f}x" for limit in limits))
+
+
+def report(parameters: int, sites: int, repeat: int, threads: int) -> None:
     update = np.random.default_rng(0).standard_normal(parameters, dtype=np.float32) * np.float32(1e-2)
-    vector = np.zeros(parameters, np.uint32)
     flower_vector = [np.zeros(1, np.int64), np.zeros(parameters, np.int64)]
-    draw, add = limit_rates()
-    one_mask = parameters * (draw + add)
-    print(f"{parameters:,} parameters, {sites} sites; AES-256-CTR {4e-9 / draw:.1f} GB/s, adds {4e-9 / add:.1f} GB/s")
-    print(f"{'':40}{'Konsil':>10}{'Flower':>10}{'ratio':>8}{'limit':>10}{'over':>8}")
-    compare(
-        "site: quantise and mask",
-        lambda: konsil_site(update, sites),
-        lambda: flower_site(update, sites),
-        one_mask * sites,
-        repeat,
+    vectors = {bits: np.zeros(parameters, Quantizer(bound=1.0, sites=2, bits=bits).dtype) for bits in (32, 16)}
+    actions: dict[str, Callable[[], object]] = {"draw": draw, "draw ours": draw_ours}
+    actions |= {
+        "flower site": lambda: flower_site(update, sites),
+        "flower unmask": lambda: flower_unmask(flower_vector, sites),
+    }
+    for bits, vector in vectors.items():
+        actions |= {
+            f"add {bits}": partial(add, vector.dtype.str),
+            f"site {bits}": partial(konsil_site, update, sites, bits, 1),
+            f"site {bits} threads": partial(konsil_site, update, sites, bits, threads),
+            f"masks {bits}": partial(add_masks, vector, masks(sites)),
+            f"unmask {bits}": partial(konsil_unmask, vector, sites),
+        }
+    took = medians(actions, repeat)
+    cpu = {what: times[0] for what, times in took.items()}
+    per_byte = {what: cpu[what] / ROUNDS / CHUNK_BYTES for what in ("draw", "draw ours", "add 32", "add 16")}
+    rates = ", ".join(f"{what} {1e-9 / per_byte[what]:.1f}" for what in per_byte)
+    print(
+        f"{parameters:,} parameters, {sites} sites, {repeat} repetitions, load {os.getloadavg()[0]:.1f}; GB/s: {rates}"
     )
-    masks: list[tuple[bytes, Sign]] = [(seed, 1) for seed in seeds(sites)]
-    mask_only, limit = cpu_seconds(lambda: add_masks(vector, masks), repeat), one_mask * sites
-    print(f"{'  of which masks, CPU-s':40}{mask_only:10.3f}{limit:28.3f}{mask_only / limit - 1:8.0%}")
-    compare(
-        "coordinator: unmask, one drop-out",
-        lambda: konsil_unmask(vector, sites),
-        lambda: flower_unmask(flower_vector, sites),
-        one_mask * 2 * (sites - 1),
-        repeat,
-    )
-    print("whole steps, with keys, shares, signatures and encoding (one run each):")
-    for what, seconds in whole_steps(sites, parameters):
-        print(f"{'  ' + what + ', CPU-s':40}{seconds:10.3f}")
+    print(f"{'CPU-seconds, one thread':38}{'Konsil':>9}{'Flower':>9}{'':8}{'limit':>9}{'':8}{'strict':>9}")
+    for bits, vector in vectors.items():
+        stream, adds = vector.nbytes * per_byte["draw"], vector.nbytes * per_byte[f"add {bits}"]
+        limits = sites * (stream + adds), sites * stream + adds
+        row(f"site: quantise and mask, {bits} bits", cpu[f"site {bits}"], cpu["flower site"], limits)
+        row("  masks alone", cpu[f"masks {bits}"], None, limits)
+        count = 2 * (sites - 1)
+        limits = count * (stream + adds), count * stream + adds
+        row(f"coordinator: one drop-out, {bits} bits", cpu[f"unmask {bits}"], cpu["flower unmask"], limits)
+    print(f"{'site':38}{'wall, 1':>9}{'CPU':>9}{f'wall, {threads}':>9}{'CPU':>9}   threads")
+    for bits in vectors:
+        times = (*took[f"site {bits}"][::-1], *took[f"site {bits} threads"][::-1])
+        print(f"{f'  {bits} bits, seconds':38}" + "".join(f"{value:9.3f}" for value in times))
+    print(f"{'peak extra memory, MB':38}{'vector':>9}{'site':>9}{f'{threads} thr.':>9}{'unmask':>9}")
+    for bits, vector in vectors.items():
+        peaks = [extra_mb(actions[what]) for what in (f"site {bits}", f"site {bits} threads", f"unmask {bits}")]
+        print(f"{f'  {bits} bits':38}{vector.nbytes / 1e6:9.1f}" + "".join(f"{peak:9.1f}" for peak in peaks))
+    peaks = [extra_mb(actions["flower site"]), extra_mb(actions["flower unmask"])]
+    print(f"{'  Flower':38}{'':9}{peaks[0]:9.1f}{'':9}{peaks[1]:9.1f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parameters", type=int, default=10_000_000)
     parser.add_argument("--sites", type=int, default=20)
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2, help="beside one thread, show so many")
+    parser.add_argument("--ctr", action="store_true", help="key stream under CTR only, as without vector AES")
     parser.add_argument("--chunks", action="store_true", help="only find the best size of a piece")
+    parser.add_argument("--whole", action="store_true", help="only the whole steps, with keys, shares and signatures")
     options = parser.parse_args()
     if options.chunks:
         chunk_sweep()
-        return
-    report(options.parameters, options.sites, options.repeat)
+    elif options.whole:
+        for what, took in whole_steps(options.sites, options.parameters):
+            print(f"{what + ', CPU-s':38}{took:9.3f}")
+    elif options.ctr:
+        with mock.patch.object(keystream, "_gcm_is_faster", return_value=False):
+            report(options.parameters, options.sites, options.repeat, options.threads)
+    else:
+        report(options.parameters, options.sites, options.repeat, options.threads)
 
 
 if __name__ == "__main__":

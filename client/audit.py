@@ -111,7 +111,7 @@ class Audit:
 def _lines(path: Path) -> Iterator[bytes]:
     if path.exists():
         with path.open("rb") as file:
-            yield from file
+            yield from iter(lambda: file.readline(LONGEST_LINE + 1), b"")
 
 
 def _parsed(line: bytes, number: int) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def _parsed(line: bytes, number: int) -> dict[str, Any]:
         )
     try:
         facts = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         facts = None
-    if not isinstance(facts, dict) or not {"n", "before", "event"} <= facts.keys():
+    if not isinstance(facts, dict) or not {"n", "before"} <= facts.keys() or not isinstance(facts.get("event"), str):
         raise _broken(number, "a JSON object with n, event and before", f"{len(line)} bytes of something else")
     return facts
 
@@ -149,7 +149,7 @@ def _tail(file: BinaryIO) -> Head:
     last = whole[:-1].rpartition(b"\n")[2]
     try:
         number = int(json.loads(last)["n"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise SiteError(
             "audit log",
             expected="a last line that this log wrote",

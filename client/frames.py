@@ -74,15 +74,17 @@ def ask(path: Path, kind: Kind, data: bytes, *, timeout_s: float | None) -> byte
 
 
 def _read(connection: socket.socket, length: int) -> bytearray:
-    data, patience = bytearray(length), connection.gettimeout()
-    view, done = memoryview(data), 0
+    data, done, patience = bytearray(), 0, connection.gettimeout()
     while done < length:
         end, until = min(done + _CHUNK, length), time.monotonic() + (patience or 0.0)
-        while done < end:
-            count = connection.recv_into(view[done:end])
-            if not count:
-                raise PeerError("frame", expected=f"{length} bytes", got=f"{done}, then the end")
-            done += count
-            if patience is not None and time.monotonic() > until:
-                raise PeerError("frame", expected=f"a megabyte within {patience:g} s", got="less")
+        if end > len(data):  # what was announced is believed as it comes: a length alone costs no memory
+            data.extend(bytes(min(length, max(end, 2 * done)) - len(data)))
+        with memoryview(data) as view:
+            while done < end:
+                count = connection.recv_into(view[done:end])
+                if not count:
+                    raise PeerError("frame", expected=f"{length} bytes", got=f"{done}, then the end")
+                done += count
+                if patience is not None and time.monotonic() > until:
+                    raise PeerError("frame", expected=f"a megabyte within {patience:g} s", got="less")
     return data

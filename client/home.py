@@ -18,12 +18,14 @@ from msgspec import Meta
 
 from client.policy import Policy, read_policy
 from shared.crypto.identity import KEY_BYTES, Identity
-from shared.errors import InputError
+from shared.errors import InputError, SiteError
 from shared.files import sync_folder, write_atomically
 from shared.toml import read_toml
 from shared.wire import Record
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+#: more than any version has
+_VERSION_DIGITS = 20
 
 
 class DaemonConfig(Record, frozen=True):
@@ -111,7 +113,15 @@ class Home:
     def last_roster(self) -> int:
         """Version of the newest roster seen; 0 before the first."""
         path = self.path / "roster.version"
-        return int(path.read_text("ascii")) if path.exists() else 0
+        text = path.read_bytes() if path.exists() else b"0"
+        if not text.isdigit() or len(text) > _VERSION_DIGITS:
+            raise SiteError(
+                "roster.version",
+                expected="the number of the newest roster seen",
+                got="something else",
+                do="Restore it from a backup, or delete it: roster.bin holds the roster itself.",
+            )
+        return int(text)
 
     def remember_roster(self, version: int) -> None:
         """Never accept an older roster than `version` again."""

@@ -16,9 +16,13 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from client.node_home import NodeHome
+from shared.crypto.node_key import public_form
 from shared.errors import InputError
 from shared.files import write_atomically
 from shared.journal import tell
+
+#: of the largest number that Flower gives a node: 64 bits
+_DIGITS = 20
 
 
 def remember(home: NodeHome, number: str) -> None:
@@ -26,13 +30,21 @@ def remember(home: NodeHome, number: str) -> None:
     write_atomically(home.path / "node.number", number.encode("ascii"), mode=0o600)
 
 
+def known_number(home: NodeHome) -> int | None:
+    """The number kept by `remember`; None where there is none, or a damaged one: then nobody says goodbye."""
+    path = home.path / "node.number"
+    text = path.read_bytes() if path.exists() else b""
+    return int(text) if text.isdigit() and len(text) <= _DIGITS else None
+
+
 def leave(home: NodeHome) -> None:
     """Say goodbye for the SuperNode that is gone; a coordinator that does not listen is told by its heartbeats."""
-    path = home.path / "node.number"
-    if not path.exists():
+    number = known_number(home)
+    if number is None:
         return
-    number = int(path.read_text("ascii"))
-    key = load_ssh_private_key(home.key.read_bytes(), None)
+    private = home.key.read_bytes()
+    public_form(private)  # raises InputError for another kind of key
+    key = load_ssh_private_key(private, None)
     if not isinstance(key, EllipticCurvePrivateKey):
         raise InputError(str(home.key), expected="an EC key", got="another kind", do="Join again.")
     signed = NodeAuthHttpInterceptor(key, key.public_key())

@@ -1,7 +1,7 @@
 """policy.toml: the hospital decides. A study never overrides it, and what it does not allow is refused.
 
 [privacy]      epsilon_total, epsilon_per_study, delta, min_noise_multiplier, allow_off
-[aggregation]  min_cohort, peers, peer_keys, adversary
+[aggregation]  min_cohort, peers, peer_keys, adversary, colluders
 [evaluation]   per_site_figures, per_site_counts
 [studies]      ask, hashes, models, signers
 [hours]        quiet, days, zone
@@ -50,12 +50,14 @@ class PrivacyPolicy(Record, frozen=True):
 
 class AggregationPolicy(Record, frozen=True):
     """The fewest hospitals whose sum may be revealed, peers without whom this hospital takes no part, peers whom every
-    roster must list with this very identity key, and the strongest coordinator that the protocol must hold against."""
+    roster must list with this very identity key, the strongest coordinator that the protocol must hold against, and how
+    many hospitals may work with it."""
 
     min_cohort: Annotated[int, Meta(ge=2)] = 3
     peers: tuple[str, ...] = ()
     peer_keys: dict[SiteName, Hex] = field(default_factory=dict)
-    adversary: Literal["semi-honest", "active"] = "semi-honest"
+    adversary: Literal["semi-honest", "active"] = "active"
+    colluders: Annotated[int, Meta(ge=0)] = 1
 
 
 class EvaluationPolicy(Record, frozen=True):

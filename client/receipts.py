@@ -12,6 +12,10 @@ from client.audit import Entry
 from shared.messages import Receipt
 
 
+#: What a line of bytes that left tells; one without is not ours, and vouches for nothing.
+_TOLD = {"at", "digest", "bytes", "purpose", "run", "round"}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How many replies are in both logs; what was received but never sent so, in words; what was lost, in words."""
@@ -23,7 +27,7 @@ class Comparison:
 
 def compare(site: str, sent: Iterable[Entry], received: Iterable[Receipt]) -> Comparison:
     """The two logs, for the hospital `site`."""
-    known = {entry.facts["digest"]: entry for entry in sent if entry.event == "sent" and "digest" in entry.facts}
+    known = {str(entry.facts["digest"]): entry for entry in sent if entry.event == "sent" and entry.facts.keys() >= _TOLD}
     got: set[str] = set()
     runs: set[str] = set()
     alarms = []
@@ -38,8 +42,8 @@ def compare(site: str, sent: Iterable[Entry], received: Iterable[Receipt]) -> Co
     lost = tuple(
         f"line {entry.line}, {entry.facts['at']} "
         + _what(entry.facts["purpose"], entry.facts["run"], entry.facts["round"])
-        for entry in known.values()
-        if entry.facts["run"] in runs and entry.facts["digest"] not in got
+        for digest, entry in known.items()
+        if str(entry.facts["run"]) in runs and digest not in got
     )
     return Comparison(len(got & known.keys()), tuple(alarms), lost)
 

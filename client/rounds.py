@@ -3,14 +3,14 @@
 Rules (PROTOCOL.md):
 1. A plan answered before gets the same stored bytes again and nothing else.
 2. A new plan's attempt is higher than every earlier one of its run.
-3. An unmask request is answered once per plan, ever; asked again in the same words, the same answer.
+3. One survivor set per plan, ever: what was confirmed or unmasked for one is not for another; asked again about the
+   same set, the same stored bytes.
 4. Everything is on disk before it is sent; a round's secrets go once it is unmasked or a newer plan of its run is
    answered, its tombstone stays.
 5. A run key goes when its run was not used for a while (`forget`); that run is then over for this site, for good.
 6. What was opened once over some survivors is not opened over others: the difference would be one hospital's part.
 """
 
-import hashlib
 import json
 import sqlite3
 import time
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from shared.crypto.secret import SecretRecord
 from shared.database import open_database, transaction
@@ -31,12 +32,14 @@ _SCHEMA = """
 CREATE TABLE run (run TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE plan (
     plan BLOB PRIMARY KEY, run TEXT NOT NULL REFERENCES run(run), round INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    reply BLOB, secrets BLOB, request BLOB, answer BLOB, topic TEXT NOT NULL, payload BLOB NOT NULL, survivors TEXT,
-    UNIQUE (run, attempt)
+    reply BLOB, secrets BLOB, settled TEXT, confirmation BLOB, answer BLOB, topic TEXT NOT NULL, payload BLOB NOT NULL,
+    survivors TEXT, UNIQUE (run, attempt)
 )
 """
 #: Unix seconds at which each run was last used. A table of its own: files made before it grow it.
 _USED = "CREATE TABLE IF NOT EXISTS used (run TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"
+#: All that a plan's row holds but its tombstone goes.
+_EMPTY = "UPDATE plan SET reply = NULL, confirmation = NULL, answer = NULL, secrets = NULL"
 #: The state of a run whose key is gone.
 _FORGOTTEN = b""
 
@@ -50,13 +53,19 @@ class RunState(SecretRecord, frozen=True):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A stored answer to an unmask request, or the secrets to make one; the run and round it belongs to."""
+class Asked:
+    """A stored confirmation or unmask answer, or the secrets to make one; the run and round it belongs to."""
 
     stored: bytes | None
     secrets: RoundState | None
     run: str
     round: int
+
+    def need(self) -> RoundState:
+        """The secrets. Raises PeerError where they are gone and nothing is stored."""
+        if self.secrets is None:
+            raise PeerError("request", expected="the newest plan of its run", got="one that a later plan has replaced")
+        return self.secrets
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Rounds:
     """The site's memory of runs and plans, in one SQLite file shared by any number of processes."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_database(path, _SCHEMA, version=2)
+        self._db = open_database(path, _SCHEMA, version=3)
         self._db.execute("PRAGMA secure_delete=ON")
         if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'used'").fetchone() is None:
             with transaction(self._db) as db:
@@ -144,7 +153,7 @@ class Rounds:
                     (plan, run, round_, attempt, reply, pack(secrets), topic.name, topic.payload),
                 )
                 db.execute(
-                    "UPDATE plan SET reply = NULL, answer = NULL, secrets = NULL WHERE run = ? AND attempt < ?",
+                    f"{_EMPTY} WHERE run = ? AND attempt < ?",
                     (run, attempt),
                 )
                 _touch(db, run)
@@ -152,42 +161,63 @@ class Rounds:
         stands = self.reply(plan)
         return stands if stands is not None else reply
 
-    def answer(self, plan: bytes, request: bytes) -> Answer:
-        """What to answer `request` with. Raises PeerError for an unknown plan, a second, different request, or a plan
-        whose secrets are gone."""
-        row = self._db.execute(
-            "SELECT run, round, secrets, request, answer FROM plan WHERE plan = ?", (plan,)
-        ).fetchone()
-        if row is None:
-            raise PeerError("unmask request", expected="a plan this site contributed to", got="another")
-        run, round_, secrets, asked, stored = row
-        if asked is None and secrets is None:
-            raise PeerError(
-                "unmask request", expected="the newest plan of its run", got="one that a later plan has replaced"
-            )
-        if asked is None:
-            return Answer(None, unpack(RoundState, secrets), run, round_)
-        if asked != hashlib.sha256(request).digest() or stored is None:
-            raise PeerError("unmask request", expected="one request per plan", got="a second, different one")
-        return Answer(bytes(stored), None, run, round_)
+    def confirmation(self, plan: bytes, survivors: Sequence[str]) -> Asked:
+        """What to confirm `survivors` with. Raises PeerError for an unknown plan, or after other survivors (rule 3)."""
+        return self._asked(plan, survivors, "confirmation")
 
-    def close(self, plan: bytes, request: bytes, answer: bytes, survivors: Sequence[str] = ()) -> bytes:
-        """Keep `answer`, forget the round's secrets, leave the tombstone; returns the answer that stands.
+    def answer(self, plan: bytes, survivors: Sequence[str]) -> Asked:
+        """What to unmask `survivors` with. Raises PeerError for an unknown plan, or after other survivors (rule 3)."""
+        return self._asked(plan, survivors, "answer")
 
-        Raises PeerError if another process answered a later plan of the run meanwhile: its secrets were dropped; or if
-        a sum of this topic was opened over other survivors (rule 6).
+    def confirm(self, plan: bytes, survivors: Sequence[str], confirmation: bytes) -> bytes:
+        """Keep `survivors` as the ones of this plan, and the `confirmation`; returns the confirmation that stands.
+
+        Raises PeerError if another process settled others or answered a later plan meanwhile, or by rule 6.
         """
-        over = json.dumps(sorted(survivors))
+        over = _encoded(survivors)
         with transaction(self._db) as db:
             _check_one_set(db, plan, over)
             db.execute(
-                "UPDATE plan SET request = ?, answer = ?, survivors = ?, secrets = NULL"
-                " WHERE plan = ? AND request IS NULL AND secrets IS NOT NULL",
-                (hashlib.sha256(request).digest(), answer, over, plan),
+                "UPDATE plan SET settled = ?, confirmation = ?"
+                " WHERE plan = ? AND coalesce(settled, ?) = ? AND confirmation IS NULL AND secrets IS NOT NULL",
+                (over, confirmation, plan, over, over),
+            )
+        return self._stands(self.confirmation(plan, survivors))
+
+    def close(self, plan: bytes, survivors: Sequence[str], answer: bytes) -> bytes:
+        """Keep `answer`, forget the round's secrets, leave the tombstone; returns the answer that stands.
+
+        Raises PeerError if another process settled other survivors or answered a later plan of the run meanwhile, or if
+        a sum of this topic was opened over other survivors (rule 6).
+        """
+        over = _encoded(survivors)
+        with transaction(self._db) as db:
+            _check_one_set(db, plan, over)
+            db.execute(
+                "UPDATE plan SET settled = ?, answer = ?, survivors = ?, secrets = NULL"
+                " WHERE plan = ? AND coalesce(settled, ?) = ? AND answer IS NULL AND secrets IS NOT NULL",
+                (over, answer, over, plan, over, over),
             )
         self._wipe_log()
-        stands = self.answer(plan, request).stored
-        return stands if stands is not None else answer
+        return self._stands(self.answer(plan, survivors))
+
+    def _asked(self, plan: bytes, survivors: Sequence[str], column: Literal["confirmation", "answer"]) -> Asked:
+        row = self._db.execute(
+            f"SELECT run, round, secrets, settled, {column} FROM plan WHERE plan = ?",  # noqa: S608
+            (plan,),
+        ).fetchone()
+        if row is None:
+            raise PeerError("request", expected="a plan this site contributed to", got="another")
+        run, round_, secrets, settled, stored = row
+        if settled is not None and settled != _encoded(survivors):
+            raise PeerError("survivors", expected="the ones this site settled on for the plan", got="others")
+        return Asked(stored and bytes(stored), secrets and unpack(RoundState, secrets), run, round_)
+
+    def _stands(self, asked: Asked) -> bytes:
+        if asked.stored is None:
+            asked.need()
+            raise PeerError("request", expected="the survivors settled before", got="others")
+        return asked.stored
 
     def forget(self, older_than_s: float) -> int:
         """Delete the keys, secrets and replies of every run not used for so long; returns how many runs.
@@ -197,10 +227,7 @@ class Rounds:
         unused = "(SELECT run FROM used WHERE at < ?)"
         before = (int(time.time() - older_than_s),)
         with transaction(self._db) as db:
-            db.execute(
-                f"UPDATE plan SET reply = NULL, answer = NULL, secrets = NULL WHERE run IN {unused}",  # noqa: S608
-                before,
-            )
+            db.execute(f"{_EMPTY} WHERE run IN {unused}", before)
             count = db.execute(
                 f"UPDATE run SET state = X'' WHERE state != X'' AND run IN {unused}",  # noqa: S608
                 before,
@@ -232,6 +259,10 @@ def _check_one_set(db: sqlite3.Connection, plan: bytes, survivors: str) -> None:
             got="others",
             do="Two such sums would tell one hospital's part: wait for those survivors, or start a new run.",
         )
+
+
+def _encoded(survivors: Sequence[str]) -> str:
+    return json.dumps(sorted(survivors))
 
 
 def _touch(db: sqlite3.Connection, run: str) -> None:

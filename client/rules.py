@@ -96,6 +96,13 @@ RULES = (
         ),
         'Set aggregation.adversary = "active" in the study.',
     ),
+    Rule(
+        "aggregation.colluders",
+        lambda policy: f"masks that hold though {policy.aggregation.colluders} hospitals work with the coordinator",
+        lambda study: f"aggregation.colluders = {study.aggregation.colluders}",
+        lambda policy, study: study.aggregation.colluders >= policy.aggregation.colluders,
+        "Raise aggregation.colluders in the study.",
+    ),
 )
 
 

@@ -25,18 +25,21 @@ from client.images import Split
 from client.ledger import Ledger, Promise, Purpose
 from client.outgoing import Leaving, Outgoing
 from client.refusals import unforeseen
-from client.rounds import Rounds, RunState, Topic
+from client.rounds import Asked, Rounds, RunState, Topic
 from client.steps import Outcome, Prepared, evaluate, prepare_for, survey, train_round
 from shared import messages
 from shared.accounting import noise_multiplier, round_event
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, PeerError
 from shared.messages import (
+    LONGEST_CONFIRM,
     LONGEST_JOIN,
     LONGEST_UNMASK,
-    STEP_OF,
     Answered,
+    AnyRequest,
     AnyTask,
+    Confirm,
+    Confirmed,
     Contributed,
     EvaluateTask,
     Heading,
@@ -55,16 +58,18 @@ from shared.messages import (
 )
 from shared.network import network_of
 from shared.parameters import layout_of
-from shared.secagg.member import contribute, unmask
-from shared.secagg.messages import UnmaskRequest
+from shared.secagg.member import confirm, contribute, unmask
+from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, Seat, SiteRules, check_plan
 from shared.study import Study, spec_hash, study_hash
-from shared.vectors import TRAIN_HEADER, quantizer, vector_length
+from shared.vectors import Codec, terms
 from shared.version import SOFTWARE
 from shared.wire import digest, pack, unpack
 
 #: A run key that was not used for so long is deleted, and its run is over here.
 FORGET_S = 30 * 24 * 3600.0
+#: Bytes of the longest request by its kind, whatever the study.
+LONGEST = {"confirm": LONGEST_CONFIRM, "unmask": LONGEST_UNMASK}
 
 
 class Site:
@@ -94,15 +99,17 @@ class Site:
         except Exception as error:  # noqa: BLE001  rule 6
             return self._outgoing.refuse(unforeseen(error), about)
 
-    def _answer(self, body: Join | Step | Unmask) -> Leaving:
+    def _answer(self, body: AnyRequest) -> Leaving:
         if isinstance(body, Join):
             return self._join(body)
-        return self._step(body) if isinstance(body, Step) else self._unmask(body)
+        if isinstance(body, Step):
+            return self._step(body)
+        return self._confirm(body) if isinstance(body, Confirm) else self._unmask(body)
 
     def _longest(self, about: Heading) -> int:
         """Bytes that a request of this heading may have; only a run joined here may need more than an invitation."""
-        if about.kind == "unmask":
-            return LONGEST_UNMASK
+        if about.kind in LONGEST:
+            return LONGEST[about.kind]
         if about.kind != "step":
             return LONGEST_JOIN
         state = self._joined(about.run)
@@ -158,11 +165,15 @@ class Site:
         self._consent.to_sites(plan.sites(), "cohort")
         prepared = self._images(study)
         if isinstance(task, TrainTask):
-            self._check_task(study, task, plan)
+            self._check_task(study, task)
             self._reserve(study, prepared, plan, key)
         outcome = self._act(study, task, plan, prepared)
-        secrets, contribution = contribute(
-            seat, outcome.vector, run_key=agreement.state.key, identity=self._home.identity
+        masked = contribute(
+            seat,
+            outcome.plain.fill,
+            run_key=agreement.state.key,
+            identity=self._home.identity,
+            threads=self._config.threads,
         )
         shown = Shown(
             seconds=self._seconds(time.perf_counter() - started),
@@ -170,9 +181,16 @@ class Site:
             figures=outcome.figures,
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )
-        reply = messages.reply(Contributed.sign(contribution, shown, self._home.identity, key))
+        del outcome  # the update it closes over is as long as the model
+        body = Contributed.sign(masked.contribution, masked.vector, shown, self._home.identity, key)
         reply = self._rounds.store(
-            key, plan.run, plan.round, plan.attempt, reply=reply, secrets=secrets, topic=_topic(study, task, plan)
+            key,
+            plan.run,
+            plan.round,
+            plan.attempt,
+            reply=messages.reply(body),
+            secrets=masked.state,
+            topic=_topic(study, task, plan),
         )
         self._audit.record("answered", purpose=plan.step, run=plan.run, round=plan.round, plan=key.hex())
         return reply
@@ -180,25 +198,21 @@ class Site:
     def _seat(self, agreement: Agreement, plan: Plan, task: AnyTask, payload: memoryview) -> Seat:
         """This site's place in `plan`, or PeerError: every refusal of PROTOCOL.md that needs no memory. What the policy
         says of cohorts is judged after it, as a refusal with the rule's name."""
-        study = agreement.study
-        training = isinstance(task, TrainTask)
-        return check_plan(
-            plan,
-            agreement.state.record,
-            agreement.roster,
-            SiteRules(),
-            step=STEP_OF[type(task)],
-            payload=payload_digest(payload),
-            length=vector_length(self._parameters(study), task),
-            quantizer=pack(quantizer(study, len(plan.cohort))) if training else b"",
+        agreed = terms(
+            agreement.study,
+            task,
+            payload_digest(payload),
+            cohort=len(plan.cohort),
+            parameters=self._parameters(agreement.study),
         )
+        return check_plan(plan, agreement.state.record, agreement.roster, SiteRules(), agreed)
 
-    def _check_task(self, study: Study, task: TrainTask, plan: Plan) -> None:
+    def _check_task(self, study: Study, task: TrainTask) -> None:
         weights = study.training.class_weights
         public = (1.0, 1.0) if weights == "equal" else weights
         if public not in ("balanced", task.class_weights):
             raise PeerError("train task", expected=f"the study's class weights {public}", got=str(task.class_weights))
-        size = plan.length - TRAIN_HEADER
+        size = self._parameters(study)
         if len(task.weights) != 4 * size or not np.isfinite(np.frombuffer(task.weights, "<f4")).all():
             raise PeerError("weights", expected=f"{size} finite numbers", got=f"{len(task.weights)} bytes, or others")
 
@@ -216,27 +230,41 @@ class Site:
     def _act(self, study: Study, task: AnyTask, plan: Plan, prepared: Prepared) -> Outcome:
         if isinstance(task, TrainTask):
             seed = int.from_bytes(digest("konsil/augment/v1", self._config.name.encode())[:4], "big")
-            quantize = quantizer(study, len(plan.cohort))
-            return train_round(study, task, plan.round, prepared, quantize=quantize, seed=seed + study.training.seed)
+            codec = Codec.of(study, cohort=len(plan.cohort), parameters=self._parameters(study), seed=plan.payload)
+            return train_round(study, task, plan.round, prepared, codec=codec, seed=seed + study.training.seed)
         if isinstance(task, EvaluateTask):
             show = study.evaluation.per_site and self._home.policy.evaluation.per_site_figures
             return evaluate(study, task, prepared, show=show)
         return survey(prepared)
 
+    def _confirm(self, body: Confirm) -> Leaving:
+        """PROTOCOL.md step 2: one survivor set per plan, on disk before its signature leaves."""
+        request = unpack(ConfirmRequest, body.request)
+        found = self._rounds.confirmation(request.plan, request.survivors)
+        messages.check_operator(body, self._operator(found.run))
+        signed = found.stored
+        if signed is None:
+            made = confirm(found.need(), body.request, identity=self._home.identity, rules=SiteRules())
+            self._consent.to_sites(request.survivors, "survivors")
+            signed = self._rounds.confirm(request.plan, request.survivors, made)
+            self._note_answer("confirm", found, request.plan)
+        return Leaving(messages.reply(Confirmed(confirmation=signed)), "confirm", found.run, found.round)
+
     def _unmask(self, body: Unmask) -> Leaving:
         """PROTOCOL.md step 3: once per plan, ever."""
         request = unpack(UnmaskRequest, body.request)
-        found = self._rounds.answer(request.plan, body.request)
+        found = self._rounds.answer(request.plan, request.survivors)
         messages.check_operator(body, self._operator(found.run))
         answer = found.stored
-        if found.secrets is not None:
-            made = unmask(found.secrets, body.request, identity=self._home.identity, rules=SiteRules())
-            self._consent.to_sites(request.survivors, "survivors")
-            answer = self._rounds.close(request.plan, body.request, made, request.survivors)
-            self._audit.record("answered", purpose="unmask", run=found.run, round=found.round, plan=request.plan.hex())
         if answer is None:
-            raise PeerError("unmask request", expected="a plan whose answer is kept", got="a forgotten one")
+            made = unmask(found.need(), body.request, identity=self._home.identity, rules=SiteRules())
+            self._consent.to_sites(request.survivors, "survivors")
+            answer = self._rounds.close(request.plan, request.survivors, made)
+            self._note_answer("unmask", found, request.plan)
         return Leaving(messages.reply(Answered(answer=answer)), "unmask", found.run, found.round)
+
+    def _note_answer(self, purpose: str, found: Asked, plan: bytes) -> None:
+        self._audit.record("answered", purpose=purpose, run=found.run, round=found.round, plan=plan.hex())
 
     def _joined(self, run: str) -> RunState:
         state = self._rounds.run(run)

@@ -1,12 +1,13 @@
 """The hospital's status as the agent knows it: what is on disk, so true after a restart too, and what goes on now."""
 
-import json
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import torch
 
 from client.home import Home
@@ -15,6 +16,7 @@ from client.node_report import NodeReport
 from client.status_record import Budget, Status, Work
 from shared.journal import now
 from shared.version import SOFTWARE
+from shared.wire import Record, read_json
 
 #: Seconds without a report after which the network side counts as gone.
 SILENT_S = 30.0
@@ -51,8 +53,8 @@ def status_of(home: Home, live: Live) -> Status:
         node_heard_s=None if heard is None else round(heard, 1),
         agent_since=live.since,
         busy=live.busy,
-        last_message=live.last if live.last.at else _last(home, ""),
-        last_round=_last(home, "train"),
+        last_message=live.last if live.last.at else last_sent(home, ""),
+        last_round=last_sent(home, "train"),
         budget=Budget(spent=round(ledger.epsilon(delta), 4), limit=policy.privacy.epsilon_total, delta=delta),
         disk_free_gb=round(shutil.disk_usage(home.path).free / 1e9, 1),
         gpu=_gpu(home.config.device),
@@ -68,13 +70,29 @@ def _why_not(node: NodeReport | None, heard: float | None) -> str:
     return "" if node.registered else f"not registered with {node.coordinator}: {node.trouble or 'still connecting'}"
 
 
-def _last(home: Home, purpose: str) -> Work:
+def last_sent(home: Home, purpose: str) -> Work:
     """The last thing that left for `purpose` (any, if empty), from the end of the audit log."""
     for line in _tail(home.path / "audit.jsonl"):
-        found = json.loads(line)
-        if found["event"] == "sent" and (not purpose or found.get("purpose") == purpose):
-            return Work(what=found["purpose"], run=found.get("run", ""), round=found.get("round", 0), at=found["at"])
+        found = _sent(line)
+        if found is not None and (not purpose or found.purpose == purpose):
+            return Work(what=found.purpose, run=found.run, round=found.round, at=found.at)
     return Work()
+
+
+class _Sent(Record, frozen=True, forbid_unknown_fields=False, tag_field="event", tag="sent"):
+    """What is read of an audit line of bytes that left."""
+
+    purpose: str
+    at: str
+    run: str = ""
+    round: int = 0
+
+
+def _sent(line: bytes) -> _Sent | None:
+    """The line, if it is one of bytes that left; whether the log is whole is for `audit verify` to say."""
+    with suppress(msgspec.DecodeError):
+        return read_json(line, _Sent)
+    return None
 
 
 def _tail(path: Path) -> list[bytes]:

@@ -3,8 +3,11 @@
 Names, times and figures only: nothing of a patient.
 """
 
+import msgspec
+
 from client.node_report import NodeReport
-from shared.wire import Record
+from shared.errors import SiteError
+from shared.wire import Record, read_json
 
 
 class Budget(Record, frozen=True):
@@ -40,3 +43,13 @@ class Status(Record, frozen=True):
     disk_free_gb: float
     gpu: str
     software: str
+
+
+def read_status(data: bytes) -> Status:
+    """The agent's answer. Raises SiteError for one that is none, as of an agent of another version."""
+    try:
+        return read_json(data, Status)
+    except msgspec.DecodeError as error:
+        raise SiteError(
+            "the agent's answer", expected="a status", got=str(error), do="Restart the agent: one Konsil, one version."
+        ) from None

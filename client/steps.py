@@ -20,9 +20,8 @@ from shared.messages import EvaluateTask, OwnFigures, TrainTask
 from shared.metrics import BinaryCounts
 from shared.network import network_of
 from shared.parameters import load_vector, to_vector
-from shared.quantize import Quantizer
 from shared.study import Study
-from shared.vectors import Survey, Vector, count_vector, survey_vector, train_vector
+from shared.vectors import Codec, Plain, Survey, count_vector, survey_vector
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ def prepare_for(home: Home, study: Study, progress: Progress | None = None) -> P
 
 @dataclass(frozen=True)
 class Outcome:
-    """A step's result: `vector` is for the mask only; `figures` only if the policy allows."""
+    """A step's result: `plain` is for the mask only; `figures` only if the policy allows."""
 
-    vector: Vector
+    plain: Plain
     figures: OwnFigures | None = None
 
 
@@ -69,9 +68,7 @@ def survey(prepared: Prepared) -> Outcome:
     return Outcome(survey_vector(found))
 
 
-def train_round(
-    study: Study, task: TrainTask, round_: int, prepared: Prepared, *, quantize: Quantizer, seed: int
-) -> Outcome:
+def train_round(study: Study, task: TrainTask, round_: int, prepared: Prepared, *, codec: Codec, seed: int) -> Outcome:
     """One round of local training, as the quantised update of norm at most `aggregation.update_norm`."""
     module = network_of(study)
     before = _weights(task.weights, module)
@@ -93,7 +90,7 @@ def train_round(
     if scaled:
         update *= np.float32(study.aggregation.update_norm / norm * (1 - 1e-6))
     most = study.federation.max_images
-    return Outcome(train_vector(quantize, update, weight_of(study, prepared.images), most, scaled=scaled))
+    return Outcome(codec.write(update, weight_of(study, prepared.images), most, scaled=scaled))
 
 
 def weight_of(study: Study, images: Images) -> int:

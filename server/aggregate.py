@@ -1,16 +1,20 @@
-"""One secure aggregate, from a task for a cohort to the sum over its survivors (PROTOCOL.md, steps 0, 1, 3 and 4).
+"""One secure aggregate, from a task for a cohort to the sum over its survivors (PROTOCOL.md, steps 0 to 4).
 
 Guarantees: a hospital that does not answer, refuses, or sends what the protocol forbids is left out with a reason and
 stops nobody else; a sum over fewer than the study's `min_sites` is never opened.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import asdict
+
 from server.attendance import Members, Waiting
 from server.collect import Arrival, Link
 from server.counted import CountedLink
+from server.file_shelf import FileShelf
 from server.open_plan import Desk, OpenPlan
 from server.receipts import Receipts
 from server.reception import Owner, Reception, Told
@@ -23,37 +27,43 @@ from shared.layout import layout_for
 from shared.messages import (
     STEP_OF,
     Answered,
+    AnyReply,
     AnyTask,
+    Confirm,
+    Confirmed,
     Contributed,
     Join,
     Refused,
     Shown,
     Step,
     Task,
-    TrainTask,
     Unmask,
     payload_digest,
 )
 from shared.secagg.collector import Collector
-from shared.secagg.plan import Plan, threshold_for
+from shared.secagg.masks import Words
+from shared.secagg.plan import Plan
 from shared.study import study_hash
-from shared.vectors import Vector, quantizer
+from shared.vectors import terms
 from shared.wire import pack
 
+#: The coordinator's cores are idle while it unmasks.
+THREADS = os.cpu_count() or 1
 #: answered so far, asked in all
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Sum:
-    """The opened sum of one step: `vector` uint32, over `survivors`; who is missing and why, and for good or not."""
+    """The opened sum of one step, over `survivors`; who is missing and why, and for good or not."""
 
-    vector: Vector
+    vector: Words
+    plan: Plan
     survivors: tuple[str, ...]
-    cohort: int
     shown: Mapping[str, Shown]
     missing: Mapping[str, str]
-    #: who is in the sum but did not help to open it, or sent wrong shares, and what happened
+    #: who is in the sum but did not confirm its survivors; did not help to open it, or sent wrong shares; what happened
+    unconfirmed: Mapping[str, str]
     unhelpful: Mapping[str, str]
 
 
@@ -101,7 +111,7 @@ class Aggregator:
         """Wait for hospitals that may yet join (`Reception.welcome`); returns who is not in and said why."""
         return self._reception.welcome(timeout_s, waits=waits)
 
-    def aggregate(self, task: AnyTask, *, round_: int, attempt: int, length: int, progress: Progress) -> Sum:
+    def aggregate(self, task: AnyTask, *, round_: int, attempt: int, progress: Progress) -> Sum:
         """The sum of `task` over the members asked for it. Raises TooFewError; the plan is then spent."""
         study = self._invitation.study
         step = STEP_OF[type(task)]
@@ -112,7 +122,7 @@ class Aggregator:
         payload = pack(Task(body=task))
         opened = self._reopened(step, round_, payload)
         if opened is None:
-            opened = OpenPlan(plan=self._plan(task, names, payload, round_=round_, attempt=attempt, length=length))
+            opened = OpenPlan(plan=self._plan(task, names, payload, round_=round_, attempt=attempt))
             self._desk.keep(opened.plan)
         del payload  # as long as the model; packed again for the request
         try:
@@ -135,36 +145,33 @@ class Aggregator:
         """Collect and unmask one plan's sum. Raises TooFewError, or OperatorError for a sum that does not open."""
         plan, step, asked = opened.plan, opened.plan.step, opened.asked
         least = max(self.study.federation.min_sites, plan.threshold)
-        collector = Collector(plan, self._roster)
-        missing = self.members.absent(step) | dict.fromkeys(set(plan.sites()) - set(asked), "had not answered before")
-        shown = self._contributions(collector, opened, task, missing, progress)
-        if len(shown) < least or (opened.survivors and len(shown) < len(asked)):
-            raise TooFewError(step, least, len(shown), missing)
-        survivors = collector.close()
-        self._desk.keep(plan, survivors)
-        silent = self._answers(collector, survivors, plan.round)
-        if len(survivors) - len(silent) < plan.threshold:
-            raise TooFewError(f"{step} unmask", plan.threshold, len(survivors) - len(silent), missing | silent)
-        vector = collector.finish()
+        with FileShelf(self._desk.folder) as shelf:
+            collector = Collector(plan, self._roster, shelf)
+            missing = self.members.absent(step) | dict.fromkeys(
+                set(plan.sites()) - set(asked), "had not answered before"
+            )
+            shown = self._contributions(collector, opened, task, missing, progress)
+            if len(shown) < least or (opened.survivors and len(shown) < len(asked)):
+                raise TooFewError(step, least, len(shown), missing)
+            survivors = collector.close()
+            self._desk.keep(plan, survivors)
+            unconfirmed = self._confirmations(collector, survivors, missing) if plan.adversary == "active" else {}
+            silent = self._answers(collector, survivors, missing)
+            vector = collector.finish(threads=THREADS)
         faults = dict(fault.split(" ", 1) for fault in collector.faults)  # each begins with the name of its site
-        return Sum(vector, survivors, len(plan.cohort), shown, missing, unhelpful=silent | faults)
+        return Sum(vector, plan, survivors, shown, missing, unconfirmed, unhelpful=silent | faults)
 
-    def _plan(
-        self, task: AnyTask, names: Sequence[str], payload: bytes, *, round_: int, attempt: int, length: int
-    ) -> Plan:
+    def _plan(self, task: AnyTask, names: Sequence[str], payload: bytes, *, round_: int, attempt: int) -> Plan:
         study = self._invitation.study
+        agreed = terms(study, task, payload_digest(payload), cohort=len(names), parameters=self.parameters)
         return Plan(
+            **asdict(agreed),
             run=self._invitation.run,
             study_hash=self._hash,
             roster_hash=self._invitation.roster.digest(),
             round=round_,
             attempt=attempt,
-            step=STEP_OF[type(task)],
-            payload=payload_digest(payload),
             cohort=tuple(self.members.records[name] for name in names),
-            threshold=threshold_for(len(names), study.aggregation.threshold),
-            quantizer=pack(quantizer(study, len(names))) if isinstance(task, TrainTask) else b"",
-            length=length,
         )
 
     def _contributions(
@@ -206,30 +213,66 @@ class Aggregator:
                 raise PeerError("reply", expected="a contribution", got=type(body).__name__)
             body.check(self._roster.identity(name), collector.digest)
             check_shown(body.shown, self.study)
-            site = collector.add(body.contribution)
+            site = collector.add(body.contribution, body.vector)
             if site != name:
                 raise PeerError("contribution", expected=f"one of {name}", got=f"one of {site}")
         except PeerError as error:
             return said(str(error))
         return body.shown
 
-    def _answers(self, collector: Collector, survivors: Sequence[str], round_: int) -> dict[str, str]:
-        """Ask every survivor to help unmask; returns who did not, and why."""
-        names = {self.members.nodes[name]: name for name in survivors}
-        requests = {
-            node: messages.request(Unmask(request=collector.request(name)), self._operator)
-            for node, name in names.items()
-        }
-        silent: dict[str, str] = {}
-        for arrival in self._link.ask(requests, self._invitation.study.federation.timeout_s):
+    def _confirmations(
+        self, collector: Collector, survivors: Sequence[str], missing: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Step 2: have the survivors sign that they are the survivors; returns who did not, and why."""
+        requests = {name: Confirm(request=collector.ask_confirm(name)) for name in survivors}
+
+        def take(body: AnyReply) -> str:
+            if not isinstance(body, Confirmed):
+                raise PeerError("reply", expected="a confirmation", got=type(body).__name__)
+            return collector.confirm(body.confirmation)
+
+        silent = self._ask(collector.plan, "confirm", requests, take)
+        self._expect_threshold(collector.plan, "confirm", survivors, silent, missing)
+        collector.settle()
+        return silent
+
+    def _answers(self, collector: Collector, survivors: Sequence[str], missing: Mapping[str, str]) -> dict[str, str]:
+        """Step 3: have the survivors help to unmask; returns who did not, and why."""
+        requests = {name: Unmask(request=collector.request(name)) for name in survivors}
+
+        def take(body: AnyReply) -> str:
+            if not isinstance(body, Answered):
+                raise PeerError("reply", expected="an unmask answer", got=type(body).__name__)
+            return collector.answer(body.answer)
+
+        silent = self._ask(collector.plan, "unmask", requests, take)
+        self._expect_threshold(collector.plan, "unmask", survivors, silent, missing)
+        return silent
+
+    def _ask(
+        self, plan: Plan, purpose: str, requests: Mapping[str, Confirm | Unmask], take: Callable[[AnyReply], str]
+    ) -> dict[str, str]:
+        """Hand each reply to `take`; returns whose was missing or wrong, and why."""
+        nodes = self.members.nodes
+        names = {nodes[name]: name for name in requests if name in nodes}
+        encoded = {node: messages.request(requests[name], self._operator) for node, name in names.items()}
+        silent = {name: "was lost before" for name in requests if name not in nodes}
+        for arrival in self._link.ask(encoded, self._invitation.study.federation.timeout_s):
             name = names[arrival.node]
-            self._link.note(arrival, name, round_, "unmask")
+            self._link.note(arrival, name, plan.round, purpose)
             if arrival.data is None:
                 self.members.lose(name)
-            problem = arrival.problem if arrival.data is None else _answer(collector, arrival.data)
+            problem = arrival.problem if arrival.data is None else _problem(arrival.data, take)
             if problem:
                 silent[name] = problem
         return silent
+
+    def _expect_threshold(
+        self, plan: Plan, purpose: str, asked: Sequence[str], silent: Mapping[str, str], missing: Mapping[str, str]
+    ) -> None:
+        answered = len(asked) - len(silent)
+        if answered < plan.threshold:
+            raise TooFewError(f"{plan.step} {purpose}", plan.threshold, answered, {**missing, **silent})
 
     def _refused(self, name: str, step: str, refusal: Refused) -> None:
         """A policy's no to one step holds for the run; a no for now lasts until the hospital joins again."""
@@ -241,15 +284,13 @@ class Aggregator:
             self.members.refused[name, step] = said(refusal.reason)
 
 
-def _answer(collector: Collector, data: bytes) -> str:
-    """Hand one reply to `collector`; returns what was wrong with it, or nothing."""
+def _problem(data: bytes, take: Callable[[AnyReply], str]) -> str:
+    """Hand one reply to `take`; returns what was wrong with it, or nothing."""
     try:
         body = messages.read_reply(data)
         if isinstance(body, Refused):
             return said(body.reason)
-        if not isinstance(body, Answered):
-            raise PeerError("reply", expected="an unmask answer", got=type(body).__name__)
-        collector.answer(body.answer)
+        take(body)
     except PeerError as error:
         return said(str(error))
     return ""

@@ -5,7 +5,6 @@ used; going on from round k's file gives the run that was never stopped (the int
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 import msgspec
@@ -19,7 +18,7 @@ from server.strategies.fedavg import State
 from shared.errors import InputError, OperatorError
 from shared.files import replacing
 from shared.messages import Spent
-from shared.wire import Record
+from shared.wire import Record, read_json
 
 #: Older files are removed; one more than needed, in case the newest is damaged.
 KEPT = 2
@@ -118,8 +117,8 @@ def _read(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in ("best", "result", "weights")}
         if metadata["digest"] != _digest(tensors, metadata["memory"]):
             raise ValueError("its digest does not match")
-        memory = msgspec.json.decode(metadata["memory"], type=Memory)
-    except (SafetensorError, OSError, KeyError, ValueError, json.JSONDecodeError) as error:
+        memory = read_json(metadata["memory"].encode(), Memory)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise OperatorError(
             f"checkpoint {path}",
             expected="the file as it was written",

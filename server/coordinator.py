@@ -32,7 +32,7 @@ from shared.errors import OperatorError
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, SurveyTask, TrainTask
 from shared.metrics import BINS, BinaryCounts
 from shared.study import Study
-from shared.vectors import SPLITS, Survey, Update, quantizer, read_counts, read_survey, read_train, vector_length
+from shared.vectors import SPLITS, Codec, Survey, Update, read_counts, read_survey
 
 VALIDATION, TEST = 1, 2
 #: Attempts at one step before the run stops; each trains anew and spends anew.
@@ -153,7 +153,6 @@ class Coordinator:
                     task,
                     round_=round_,
                     attempt=self._attempt,
-                    length=vector_length(self._aggregator.parameters, task),
                     progress=lambda answered, asked: self._tell(StepProgress(round_, step, answered, asked)),
                 )
                 found = read(total)
@@ -164,6 +163,7 @@ class Coordinator:
                 self._welcome(REJOIN_S)
             else:
                 self._missing(round_, step, dict(total.missing))
+                self._missing(round_, f"{step} confirm", dict(total.unconfirmed))
                 self._missing(round_, f"{step} unmask", dict(total.unhelpful))
                 return total, found
         raise AssertionError("the last attempt returns or raises")
@@ -211,8 +211,11 @@ class Coordinator:
         return self._sum(EvaluateTask(weights=weights.data.cast("B"), split=split), round_, _read_counts)
 
     def _read_update(self, total: Sum) -> Update:
-        quantize, most = quantizer(self._study, total.cohort), self._study.federation.max_images
-        return read_train(quantize, total.vector, len(total.survivors), most)
+        plan = total.plan
+        codec = Codec.of(
+            self._study, cohort=len(plan.cohort), parameters=self._aggregator.parameters, seed=plan.payload
+        )
+        return codec.read(total.vector, len(total.survivors), self._study.federation.max_images)
 
     def _final(self, checkpoint: Checkpoint) -> tuple[BinaryCounts | None, BinaryCounts | None]:
         """The best model on the validation patients (for the operating point) and on the test patients."""

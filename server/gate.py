@@ -61,7 +61,7 @@ class _Limited:
 def _length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else LARGEST + 1
+            return int(value) if value.isdigit() and len(value) <= len(str(LARGEST)) else LARGEST + 1
     return 0
 
 

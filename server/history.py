@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -34,7 +34,7 @@ from server.observer import (
 from shared.database import open_database, transaction
 from shared.errors import InputError, KonsilError, OperatorError
 from shared.study import Study, study_hash
-from shared.wire import Record
+from shared.wire import Record, read_json
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "cancelled"]
 #: From which states a run may come into each; a stopped or failed one may be started again, by the operator only.
@@ -224,8 +224,8 @@ def _encode(event: Event) -> bytes:
 
 def _decode(data: bytes, id_: int) -> Event:
     try:
-        stored = msgspec.json.decode(data, type=_Stored)
-        plain = msgspec.json.decode(stored.event)
+        stored: _Stored = read_json(data, _Stored)
+        plain = read_json(bytes(stored.event), Any)
         if stored.kind == "round_finished":  # JSON has no infinity: an ε without a bound was written as null
             plain["epsilon"] = {site: math.inf if own is None else own for site, own in plain["epsilon"].items()}
         event: Event = msgspec.convert(plain, _KINDS[stored.kind])

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from msgspec import Meta
 from msgspec.structs import replace
 
 from server.federation import Federation
@@ -41,6 +43,8 @@ from shared.files import private_folder, sync_folder, write_atomically
 from shared.wire import digest, pack, unpack
 
 INVITE_DAYS = 14
+#: up to the end of the year 9999, the last that a date can name
+UnixSeconds = Annotated[int, Meta(ge=0, lt=253_402_300_800)]
 
 
 class Ticket(SecretRecord, frozen=True):
@@ -48,7 +52,7 @@ class Ticket(SecretRecord, frozen=True):
 
     name: str
     token: bytes
-    expires: int
+    expires: UnixSeconds
     used_for: bytes = b""
 
 

@@ -42,7 +42,7 @@ from shared.layout import layout_for
 from shared.study import Study, parse_study, study_hash
 from shared.version import versions
 from shared.weights import load_weights
-from shared.wire import unpack
+from shared.wire import read_json, unpack
 
 __all__ = ["Manifest", "Published", "models", "publish_model", "verify_model"]
 
@@ -149,7 +149,7 @@ def _check_weights(manifest: Manifest, study: Study, data: bytes) -> None:
         same(f"{file}: run", manifest.run, metadata.get("run", ""))
         same(f"{file}: round", str(manifest.round), metadata.get("round", ""))
         try:
-            found = msgspec.json.decode(metadata.get("study", ""), type=Study)
+            found = read_json(metadata.get("study", "").encode(), Study)
         except msgspec.DecodeError as error:
             raise PeerError(f"{file}: study", expected="the study", got=str(error)) from None
         same(f"{file}: study", manifest.study_hash, study_hash(found).hex())
@@ -165,13 +165,13 @@ class _Header(msgspec.Struct, frozen=True):
 def _metadata(data: bytes) -> dict[str, str]:
     """The text inside safetensors bytes."""
     try:
-        return msgspec.json.decode(data[8 : 8 + int.from_bytes(data[:8], "little")], type=_Header).metadata
+        return read_json(data[8 : 8 + int.from_bytes(data[:8], "little")], _Header).metadata
     except msgspec.DecodeError as error:
         raise PeerError("weights", expected="whole safetensors bytes", got=str(error)) from None
 
 
 def _result(data: bytes) -> Result:
     try:
-        return msgspec.json.decode(data, type=Result)
+        return read_json(data, Result)
     except msgspec.DecodeError as error:
         raise PeerError("result.json", expected="the result of a run", got=str(error)) from None

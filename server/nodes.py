@@ -11,8 +11,9 @@ import msgspec
 
 from server.control import Control
 from server.home import ServerHome
+from shared.errors import OperatorError
 from shared.files import write_atomically
-from shared.wire import Record
+from shared.wire import Record, read_json
 
 
 class NodeLine(Record, frozen=True):
@@ -48,9 +49,13 @@ def match_roster(home: ServerHome, control: Control) -> dict[str, NodeLine]:
 
 
 def read_nodes(home: ServerHome) -> dict[str, NodeLine]:
-    """What `match_roster` wrote last; empty before the first time."""
+    """What `match_roster` wrote last; empty before the first time. Raises OperatorError for a damaged file."""
     path = nodes_file(home)
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, NodeLine]) if path.exists() else {}
+    try:
+        return read_json(path.read_bytes(), dict[str, NodeLine]) if path.exists() else {}
+    except msgspec.DecodeError as error:
+        do = "Delete it: konsil-server up writes it anew."
+        raise OperatorError(str(path), expected="the nodes as Konsil writes them", got=str(error), do=do) from None
 
 
 def owner_of(home: ServerHome, number: int) -> str | None:

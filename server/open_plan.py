@@ -32,6 +32,11 @@ class Desk:
         self._path = path
         self._open = _read(path) if path is not None else None
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the coordinator may keep what belongs to the open plan; None where nothing is kept."""
+        return self._path.parent if self._path is not None else None
+
     def recall(self, step: str, round_: int, payload: bytes) -> OpenPlan | None:
         """The open plan, if it is of this step and round and over this payload (its digest)."""
         found = self._open

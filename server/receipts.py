@@ -17,9 +17,12 @@ from server.text import printable
 from shared import messages
 from shared.errors import OperatorError, PeerError
 from shared.messages import Joined, Receipt, Refused
+from shared.wire import read_json
 
 #: Characters kept of the name that a reply itself claims.
 LONGEST_NAME = 64
+#: Bytes of the longest line.
+LONGEST_LINE = 1 << 16
 
 
 class Receipts:
@@ -47,11 +50,11 @@ class Receipts:
         self._append(msgspec.json.encode(receipt) + b"\n")
 
     def lines(self) -> Iterator[Receipt]:
-        """Every receipt so far."""
+        """Every receipt so far. Raises OperatorError at a line that is none: one that a power cut tore, say."""
         if self._path.exists():
             with self._path.open("rb") as file:
-                for line in file:
-                    yield msgspec.json.decode(line, type=Receipt)
+                for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
+                    yield _receipt(line, f"{self._path.name} line {number}")
 
     def _append(self, line: bytes) -> None:
         try:
@@ -67,6 +70,13 @@ class Receipts:
                 got=error.strerror or "an I/O error",
                 do="Free space, then --resume.",
             ) from None
+
+
+def _receipt(line: bytes, place: str) -> Receipt:
+    try:
+        return read_json(line, Receipt)
+    except msgspec.DecodeError as error:
+        raise OperatorError(place, expected="a receipt", got=str(error), do="Look at the file.") from None
 
 
 def _read(data: bytes) -> object:

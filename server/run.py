@@ -28,7 +28,7 @@ from shared.files import write_atomically
 from shared.layout import begin, layout_for
 from shared.study import Study, study_hash
 from shared.weights import save_weights
-from shared.wire import Record
+from shared.wire import Record, read_json
 
 
 class RunId(Record, frozen=True):
@@ -94,7 +94,7 @@ def _read_id(path: Path, run: str) -> RunId:
     """The id and starts of `run`. Raises OperatorError where run.json is gone or damaged: how often the run was started
     decides which attempts no hospital has seen."""
     try:
-        known = msgspec.json.decode(path.read_bytes(), type=RunId)
+        known = read_json(path.read_bytes(), RunId)
     except (OSError, msgspec.DecodeError) as error:
         raise OperatorError(
             str(path),

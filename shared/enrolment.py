@@ -15,7 +15,6 @@ reads back as the very same record, so no name, host or certificate can smuggle 
 import hashlib
 import hmac
 import re
-import tomllib
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -27,7 +26,7 @@ from shared.crypto.node_key import checked
 from shared.crypto.roster import SiteName
 from shared.crypto.secret import SecretRecord
 from shared.errors import InputError, PeerError
-from shared.toml import parse_toml
+from shared.toml import load_toml, parse_toml
 from shared.wire import Record, digest
 
 JOIN_LABEL = "konsil/join-request/v1"
@@ -207,11 +206,7 @@ def read_invite(data: bytes, source: str) -> Invite:
 def read_request(data: bytes, source: str) -> JoinRequest | RotationRequest:
     """The request in `data`, of either kind. Raises InputError naming `source` and the wrong key."""
     text = _text(data, source)
-    try:
-        kind = tomllib.loads(text).get("kind")
-    except tomllib.TOMLDecodeError:
-        kind = None
-    if kind == "rotation-1":
+    if load_toml(text, source).get("kind") == "rotation-1":
         return parse_toml(RotationRequest, text, source)
     return parse_toml(JoinRequest, text, source)
 

@@ -19,10 +19,11 @@ from shared.study import Study
 from shared.wire import LIMIT, Record, digest, pack, unpack
 
 #: Both sides speak exactly this; a peer of another version is refused by its number.
-VERSION = 1
+VERSION = 2
 #: Bytes of the longest invitation: a study, and a roster of 200 hospitals.
 LONGEST_JOIN = 1 << 20
-#: Bytes of the longest unmask request: 199 bundles of 200 shares each.
+#: Bytes of the longest confirm request: 200 names; and unmask request: 199 bundles of 200 shares each, signatures.
+LONGEST_CONFIRM = 1 << 16
 LONGEST_UNMASK = 2 << 20
 #: Bytes of a step beside its weights and its cohort's join records.
 STEP_HEADER = 1 << 16
@@ -45,6 +46,13 @@ class Step(Record, frozen=True, tag="step"):
     plan: Plan
     payload: memoryview
     #: the operator's, over the plan: the network side of a hospital carries plans, it makes none
+    signature: bytes = b""
+
+
+class Confirm(Record, frozen=True, tag="confirm"):
+    """PROTOCOL.md step 2: an encoded ConfirmRequest, and the operator's signature over it."""
+
+    request: bytes
     signature: bytes = b""
 
 
@@ -88,6 +96,7 @@ STEP_OF: dict[type, Literal["train", "evaluate", "survey"]] = {
 }
 PAYLOAD_LABEL = "konsil/payload/v1"
 STEP_LABEL = "konsil/step/v1"
+CONFIRM_LABEL = "konsil/confirm-request/v1"
 UNMASK_LABEL = "konsil/unmask-request/v1"
 
 
@@ -148,21 +157,31 @@ SHOWN_LABEL = "konsil/shown/v1"
 
 
 class Contributed(Record, frozen=True, tag="contributed"):
-    """An encoded Contribution (it carries its own signature), and what is shown, signed for the same plan."""
+    """An encoded Contribution, what is shown, signed for the same plan, and the packed vector that both belong to
+    (signed within the Contribution). The vector comes last and is not copied on reading."""
 
-    contribution: memoryview
+    contribution: bytes
     shown: Shown
     signature: bytes
+    vector: memoryview
 
     @classmethod
-    def sign(cls, contribution: bytes, shown: Shown, identity: Identity, plan: bytes) -> "Contributed":
+    def sign(
+        cls, contribution: bytes, vector: memoryview, shown: Shown, identity: Identity, plan: bytes
+    ) -> "Contributed":
         """The reply of the site `identity` to the plan whose digest is `plan`."""
         signature = identity.sign(SHOWN_LABEL, plan, shown)
-        return cls(contribution=memoryview(contribution), shown=shown, signature=signature)
+        return cls(contribution=contribution, shown=shown, signature=signature, vector=vector)
 
     def check(self, public: bytes, plan: bytes) -> None:
         """Raise PeerError unless `shown` was signed for `plan` by the owner of `public`."""
         verify(public, self.signature, SHOWN_LABEL, plan, self.shown)
+
+
+class Confirmed(Record, frozen=True, tag="confirmed"):
+    """An encoded Confirmation."""
+
+    confirmation: bytes
 
 
 class Answered(Record, frozen=True, tag="answered"):
@@ -198,24 +217,28 @@ class Refused(Record, frozen=True, tag="refused"):
         return str(KonsilError(self.what, expected=self.expected, got=self.got)).rstrip(".")
 
 
+AnyRequest = Join | Step | Confirm | Unmask
+AnyReply = Joined | Contributed | Confirmed | Answered | Refused
+
+
 class Request(Record, frozen=True):
     """Coordinator → site."""
 
-    body: Join | Step | Unmask
+    body: AnyRequest
     version: int = VERSION
 
 
 class Reply(Record, frozen=True):
     """Site → coordinator."""
 
-    body: Joined | Contributed | Answered | Refused
+    body: AnyReply
     version: int = VERSION
 
 
 class Receipt(Record, frozen=True):
     """One reply as the coordinator got it, for its log: what a hospital holds against its own audit log.
 
-    `purpose` as in that log: "join", the plan's step, "unmask", or "refusal".
+    `purpose` as in that log: "join", the plan's step, "confirm", "unmask", or "refusal".
     """
 
     at: str
@@ -249,7 +272,7 @@ class _Peeked(Record, frozen=True, forbid_unknown_fields=False):
 
 
 class Heading(NamedTuple):
-    """What a request says it is: "join", a "step" of `run` and its round, or "unmask" (whose run is not told)."""
+    """What a request says it is: "join", a "step" of `run` and its round, "confirm" or "unmask" (of a run not told)."""
 
     kind: str
     run: str
@@ -271,13 +294,13 @@ def longest_step(parameters: int, sites: int) -> int:
     return STEP_HEADER + 4 * parameters + LONGEST_RECORD * sites
 
 
-def read_request(data: bytes, *, limit: int = LIMIT) -> Join | Step | Unmask:
+def read_request(data: bytes, *, limit: int = LIMIT) -> AnyRequest:
     """The request in `data`, of at most `limit` bytes; raises PeerError if it is of another version or malformed."""
     _check_version(data)
     return unpack(Request, data, limit=limit).body
 
 
-def read_reply(data: bytes) -> Joined | Contributed | Answered | Refused:
+def read_reply(data: bytes) -> AnyReply:
     """The reply in `data`; raises PeerError if it is of another version or malformed."""
     _check_version(data)
     return unpack(Reply, data).body
@@ -291,23 +314,27 @@ def _check_version(data: bytes) -> None:
         )
 
 
-def request(body: Join | Step | Unmask, operator: Identity | None = None) -> bytes:
-    """`body` as it travels; a step and an unmask request signed by `operator`."""
-    if operator is not None and isinstance(body, Step):
-        body = replace(body, signature=operator.sign(STEP_LABEL, body.plan.digest()))
-    elif operator is not None and isinstance(body, Unmask):
-        body = replace(body, signature=operator.sign(UNMASK_LABEL, body.request))
+#: What the operator signs of a request that carries one encoded message, by its kind.
+_SIGNED = {Confirm: CONFIRM_LABEL, Unmask: UNMASK_LABEL}
+
+
+def request(body: AnyRequest, operator: Identity | None = None) -> bytes:
+    """`body` as it travels; everything but an invitation signed by `operator`."""
+    if operator is not None and not isinstance(body, Join):
+        body = replace(body, signature=operator.sign(*_operators_part(body)))
     return pack(Request(body=body))
 
 
-def check_operator(body: Step | Unmask, operator: bytes) -> None:
+def check_operator(body: Step | Confirm | Unmask, operator: bytes) -> None:
     """Raise PeerError unless the owner of the public key `operator` signed `body`."""
-    if isinstance(body, Step):
-        verify(operator, body.signature, STEP_LABEL, body.plan.digest())
-    else:
-        verify(operator, body.signature, UNMASK_LABEL, body.request)
+    verify(operator, body.signature, *_operators_part(body))
 
 
-def reply(body: Joined | Contributed | Answered | Refused) -> bytes:
+def _operators_part(body: Step | Confirm | Unmask) -> tuple[str, bytes]:
+    """The label and the bytes that the operator signs."""
+    return (STEP_LABEL, body.plan.digest()) if isinstance(body, Step) else (_SIGNED[type(body)], body.request)
+
+
+def reply(body: AnyReply) -> bytes:
     """`body` as it travels."""
     return pack(Reply(body=body))

@@ -1,13 +1,18 @@
-"""Floats ↔ integers mod 2^32, and counts ↔ limbs, for vectors that are summed masked (PROTOCOL.md, the vector).
+"""Floats ↔ integers mod 2^bits, and counts ↔ limbs, for vectors that are summed masked (PROTOCOL.md, the vector).
 
-Guarantees: the sum over at most `sites` sites cannot wrap; rounding is stochastic and unbiased (the expected
-integer is the scaled value to 2^-25 of a step); a value outside ±bound, a NaN or an infinity is an error and
-gives nothing. The dither comes from AES-256-CTR under a fresh key: rounding tells nobody's random state.
+Guarantees: the sum over at most `sites` sites cannot wrap; rounding is stochastic and unbiased: a whole number of
+steps is kept, and the expected integer of any other value is the value to 2^-16 of a step, to either side alike.
+A NaN or an infinity is an error. A value outside ±bound is an error too at 32 bits; at fewer it is clamped to the
+bound and counted, for there the caller spreads the update evenly before (by a rotation) and such values are one in
+a billion: what is cut off is lost, a bias as rare.
+
+The dither comes from AES-256-CTR under a fresh key, 16 bits of it an entry: rounding tells nobody's random state, and
+the dither of an entry follows from the key and its place alone, whatever pieces the update is encoded in.
 
 Scale: one step is `bound / steps`, `steps` the largest integer a site may send. With weight w in (0, 1] a
 site sends w × update; each entry is off by less than one step, so a decoded sum over n sites by less than n.
 
-Not promised: privacy. Noise is added by the caller, before this.
+Not promised: privacy. Noise is added by the caller, before this, and what rounding does after it costs none.
 
     >>> quantizer = Quantizer(bound=1.0, sites=2)
     >>> total = quantizer.encode(np.float32([0.5, -1]), 1.0) + quantizer.encode(np.float32([0.25, -1]), 1.0)
@@ -16,110 +21,204 @@ Not promised: privacy. Noise is added by the caller, before this.
 """
 
 import os
+import threading
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from shared.errors import MisuseError, SiteError
-from shared.secagg.keystream import KeyStream
+from shared.secagg.keystream import BLOCK_BYTES, KeyStream
+from shared.secagg.masks import Words
 from shared.wire import Record
 
 DITHER_LABEL = "konsil/dither/v1"
 
-#: Elements worked on at once: float64 scratch of 256 KiB each stays in L2 (8 Ki elements: 1.4 times slower).
+#: Bits of one summed word: all of a uint32, or at least ten of a uint16, which leaves counts two a limb.
+WIDTHS = (*range(10, 17), 32)
+
+#: The most sites whose vectors are summed: their limbs, of 16 bits in 32, and of `bits` - 8 bits below, cannot wrap.
+MOST_COUNTERS = 1 << 16
+MOST_NARROW_COUNTERS = 255
+
+#: Entries worked on at once: 256 KiB as float64, which stay in L2 (8 Ki entries: 1.3 times slower).
 _PIECE = 1 << 15
 
-#: A count is four limbs of 16 bits, each in a slot of 32: sums over this many sites cannot wrap.
-LIMBS = 4
-MOST_COUNTERS = 1 << 16
+#: Dither is drawn in units of 2^-16 of a step, so values are scaled to these units too. The doubles from 2^68 on are
+#: 2^16 apart: added to 1.5 × 2^68 a value is rounded to whole steps, and the lowest bits of the double are the
+#: number of steps, two's complement.
+_UNITS = 1 << 16
+_ROUND = 1.5 * 2.0**68
 
 
 class Quantizer(Record, frozen=True):
-    """The largest magnitude of an entry, and the most sites whose vectors are summed. Part of the plan."""
+    """The largest magnitude of an entry, the most sites whose vectors are summed, the bits of a summed word.
+    Part of the plan."""
 
     bound: Annotated[float, Meta(gt=0, lt=1e9)]
     sites: Annotated[int, Meta(ge=2, le=MOST_COUNTERS)]
+    bits: int = 32
+
+    def __post_init__(self) -> None:
+        if self.bits not in WIDTHS:
+            raise ValueError(f"bits: expected 32 or 10 to 16, got {self.bits}")
+        if self.bits < 32 and self.sites > MOST_NARROW_COUNTERS:
+            raise ValueError(f"sites: expected at most {MOST_NARROW_COUNTERS} with {self.bits} bits, got {self.sites}")
+
+    @property
+    def dtype(self) -> Literal["<u4", "<u2"]:
+        """Of encodings and their sums."""
+        return _dtype(self.bits)
 
     @property
     def steps(self) -> int:
-        """The largest magnitude of one site's integers: `sites` × `steps` < 2^31."""
-        return (2**31 - 1) // self.sites
+        """The largest magnitude of one site's integers: `sites` × `steps` < 2^(bits - 1)."""
+        return int(2 ** (self.bits - 1) - 1) // self.sites
 
-    def encode(
-        self,
-        update: NDArray[np.float32],
-        weight: float,
-        *,
-        seed: bytes | None = None,
-        out: NDArray[np.uint32] | None = None,
-    ) -> NDArray[np.uint32]:
-        """weight × `update` [d] as uint32 [d], two's complement, into `out` where given.
+    def encoder(self, update: NDArray[np.float32], weight: float, *, seed: bytes | None = None) -> "Encoder":
+        """What writes weight × `update` [d] piece by piece, a `Fill` for `add_masks`.
 
-        `seed`: 32 bytes that fix the dither, for tests. Raises SiteError for an entry outside ±bound or not
-        a number, MisuseError for another dtype, shape or weight; what `out` then holds is of no use.
+        `seed`: 32 bytes that fix the dither, for tests. Raises MisuseError for another dtype, shape or weight.
         """
-        out = np.empty(update.shape, np.uint32) if out is None else out
-        self._check(update, weight, out)
-        dither = KeyStream(os.urandom(32) if seed is None else seed, DITHER_LABEL)
-        size = min(_PIECE, update.size)
-        words, value, offset = np.empty(size, np.uint32), np.empty(size), np.empty(size)
-        for start in range(0, update.size, _PIECE):
-            piece = update[start : start + _PIECE]
-            self._check_range(piece, start)
-            n = piece.size
-            words, value, offset = words[:n], value[:n], offset[:n]  # shorter in the last round only
-            dither.fill(words)
-            # rint(x + u) with u uniform in [-1/2, 1/2) is x on average. float64 holds x, below 2^31, and u
-            # to 2^-22 of a step; the rounding of x + u to nearest is itself unbiased.
-            np.copyto(value, piece)
-            np.multiply(value, weight * self.steps / self.bound, out=value)
-            np.copyto(offset, words.view(np.int32))
-            np.multiply(offset, 2.0**-32, out=offset)
-            np.add(value, offset, out=value)
-            np.rint(value, out=value)
-            np.copyto(out[start : start + n].view(np.int32), value, casting="unsafe")
+        return Encoder(self, update, weight, os.urandom(32) if seed is None else seed)
+
+    def encode(self, update: NDArray[np.float32], weight: float, seed: bytes | None = None) -> Words:
+        """weight × `update` [d] as integers [d]; raises as `encoder` and what it returns."""
+        encoder = self.encoder(update, weight, seed=seed)
+        out: Words = np.empty(update.shape, self.dtype)
+        encoder(0, out)
         return out
 
-    def decode(self, total: NDArray[np.uint32]) -> NDArray[np.float32]:
-        """The sum Σ weight × update, float32 [d], of a sum of encodings."""
+    def decode(self, total: Words) -> NDArray[np.float32]:
+        """The sum Σ weight × update, float32 [d], of a sum of encodings, read mod 2^bits."""
+        words = total.astype(self.dtype, copy=False)
+        spare = 8 * words.itemsize - self.bits  # shifted out, so that the sign is the dtype's own
+        signed = (words << spare if spare else words).view("<i4" if self.bits == 32 else "<i2")
         result = np.empty(total.shape, np.float32)
-        np.multiply(total.view(np.int32), self.bound / self.steps, out=result, casting="same_kind")
+        np.multiply(signed, self.bound / (self.steps << spare), out=result, casting="same_kind")
         return result
 
-    def _check(self, update: NDArray[np.float32], weight: float, out: NDArray[np.uint32]) -> None:
+
+class Encoder:
+    """Writes one site's integers, two's complement over the whole dtype; safe to call from several threads.
+
+    Raises SiteError for an entry that is not finite or, at 32 bits, outside ±bound: nothing may then be sent.
+    `clamped` counts the entries outside ±bound that fewer bits clamped, in the pieces written so far.
+    """
+
+    def __init__(self, quantizer: Quantizer, update: NDArray[np.float32], weight: float, seed: bytes) -> None:
         if update.dtype != np.float32 or update.ndim != 1 or not update.flags.c_contiguous:
             raise MisuseError("update", expected="float32 [d]", got=f"{update.dtype} {list(update.shape)}")
-        if out.dtype != np.uint32 or out.shape != update.shape:
-            raise MisuseError("out", expected=f"uint32 {list(update.shape)}", got=f"{out.dtype} {list(out.shape)}")
         if not 0 < weight <= 1:
             raise MisuseError("weight", expected="in (0, 1], the share of the study's max_images", got=f"{weight}")
+        self.clamped = 0
+        self._bound, self._whole, self._dtype = quantizer.bound, quantizer.bits == 32, np.dtype(quantizer.dtype)
+        self._largest = weight * quantizer.steps * _UNITS  # an entry at the bound, in units
+        self._update, self._seed = update, seed
+        self._lock, self._local = threading.Lock(), threading.local()
 
-    def _check_range(self, piece: NDArray[np.float32], start: int) -> None:
-        low, high = float(piece.min()), float(piece.max())
-        if not (-self.bound <= low and high <= self.bound):  # true of NaN, which min and max hand on
+    def __call__(self, start: int, piece: Words) -> None:
+        """Overwrite `piece` with the integers of entries `start` to `start` + len(`piece`) - 1."""
+        stop = start + piece.size
+        if piece.dtype != self._dtype or not 0 <= start <= stop <= self._update.size:
+            expected = f"{self._dtype.name} within [0, {self._update.size})"
+            raise MisuseError("piece", expected=expected, got=f"{piece.dtype.name} [{start}, {stop})")
+        desk = self._desk(start)
+        for at in range(start, stop, _PIECE):
+            end = min(at + _PIECE, stop)
+            self._encode(desk, at, self._update[at:end], piece[at - start : end - start])
+
+    def _encode(self, desk: "_Desk", start: int, entries: NDArray[np.float32], out: Words) -> None:
+        outside = self._check(start, entries)
+        value, dither = desk.value[: entries.size], desk.draw(entries.size)
+        np.copyto(value, entries)
+        np.multiply(value, self._largest / self._bound, out=value)
+        if outside:
+            np.clip(value, -self._largest, self._largest, out=value)
+        # rint(x + u) with u uniform in (-1/2, 1/2) is x on average. u is an odd number of units: no sum of it and a
+        # whole x lies halfway, so whole steps stay, and x at the bound is not rounded beyond it.
+        np.bitwise_or(dither, 1, out=dither)
+        np.add(value, dither.view("<i2"), out=value)
+        np.add(value, _ROUND, out=value)
+        np.copyto(out, value.view(np.uint64), casting="unsafe")  # the low bits
+
+    def _check(self, start: int, entries: NDArray[np.float32]) -> bool:
+        """Whether an entry is to be clamped."""
+        low, high = float(entries.min()), float(entries.max())
+        if -self._bound <= low and high <= self._bound:  # false of NaN, which min and max hand on
+            return False
+        if self._whole or not -np.inf < low <= high < np.inf:
             raise SiteError(
-                f"update, entries {start} to {start + piece.size - 1}",
-                expected=f"finite numbers in ±{self.bound:g}",
+                f"update, entries {start} to {start + entries.size - 1}",
+                expected=f"finite numbers in ±{self._bound:g}" if self._whole else "finite numbers",
                 got="one that is not",
                 do="Training diverged or was not clipped: nothing was sent. Lower the learning rate.",
             )
+        count = int(np.count_nonzero(entries > self._bound) + np.count_nonzero(entries < -self._bound))
+        with self._lock:
+            self.clamped += count
+        return True
+
+    def _desk(self, start: int) -> "_Desk":
+        """This thread's, kept from its last piece: to make one costs a tenth of a chunk."""
+        desk: _Desk | None = getattr(self._local, "desk", None)
+        if desk is None or desk.at != start:
+            desk = self._local.desk = _Desk(self._seed, start, min(_PIECE, self._update.size))
+        return desk
 
 
-def encode_counts(values: Sequence[int]) -> NDArray[np.uint32]:
-    """`values` in [0, 2^64), as uint32 [4 k]: each in four limbs of 16 bits, lowest first."""
+class _Desk:
+    """What one thread works with: scratch, and the dither from entry `at` on, two bytes an entry."""
+
+    def __init__(self, seed: bytes, start: int, size: int) -> None:
+        self.value, self._dither, self.at = np.empty(size), np.empty(size, "<u2"), start
+        skipped = 2 * start % BLOCK_BYTES
+        self._stream = KeyStream(seed, DITHER_LABEL, start=2 * start - skipped)
+        self._stream.fill(np.empty(skipped // 2, "<u2"))
+
+    def draw(self, count: int) -> NDArray[np.uint16]:
+        """The dither of the next `count` entries, valid until the next call."""
+        dither = self._dither[:count]
+        self._stream.fill(dither)
+        self.at += count
+        return dither
+
+
+def _dtype(bits: int) -> Literal["<u4", "<u2"]:
+    return "<u4" if bits == 32 else "<u2"
+
+
+def _limb_bits(bits: int) -> int:
+    """Bits of a count in one word, which leaves room for the sum over all sites."""
+    if bits not in WIDTHS:
+        raise MisuseError("bits", expected="32 or 10 to 16", got=f"{bits}")
+    return 16 if bits == 32 else bits - 8
+
+
+def limbs(bits: int) -> int:
+    """Words that one count takes."""
+    return -(-64 // _limb_bits(bits))
+
+
+def encode_counts(values: Sequence[int], bits: int = 32) -> Words:
+    """`values` in [0, 2^64), as words [limbs × k]: each in limbs of 16 bits (`bits` - 8 below 32), lowest first."""
     for value in values:
         if not 0 <= value < 2**64:
             raise MisuseError("count", expected="a whole number in [0, 2^64)", got="one outside")
-    limbs = np.array(values, np.dtype("<u8")).view(np.dtype("<u2"))
-    return limbs.astype(np.uint32)
+    width, count = _limb_bits(bits), limbs(bits)
+    words: Words = np.array(
+        [value >> (width * place) & ((1 << width) - 1) for value in values for place in range(count)], _dtype(bits)
+    )
+    return words
 
 
-def decode_counts(total: NDArray[np.uint32]) -> list[int]:
-    """The k sums of a sum of at most `MOST_COUNTERS` vectors of `encode_counts`, exact whatever their size."""
-    if total.ndim != 1 or total.size % LIMBS:
-        raise MisuseError("counts", expected=f"uint32 [{LIMBS} k]", got=f"{total.dtype} {list(total.shape)}")
-    rows: list[list[int]] = total.reshape(-1, LIMBS).tolist()  # k × limbs
-    return [sum(limb << (16 * place) for place, limb in enumerate(row)) for row in rows]
+def decode_counts(total: Words, bits: int = 32) -> list[int]:
+    """The k sums of a sum of vectors of `encode_counts`, read mod 2^bits: exact, whatever their size, over at most
+    `MOST_COUNTERS` sites, `MOST_NARROW_COUNTERS` below 32 bits."""
+    width, count = _limb_bits(bits), limbs(bits)
+    if total.ndim != 1 or total.size % count:
+        raise MisuseError("counts", expected=f"[{count} k] words", got=f"{total.dtype} {list(total.shape)}")
+    rows: list[list[int]] = total.reshape(-1, count).tolist()  # k × limbs
+    return [sum((limb % (1 << bits)) << (width * place) for place, limb in enumerate(row)) for row in rows]

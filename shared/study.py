@@ -129,12 +129,19 @@ class Privacy(Record, frozen=True):
 
 
 class Aggregation(Record, frozen=True):
-    """Secure aggregation (PROTOCOL.md). `threshold` of the cohort must answer to unmask a sum;
-    `update_norm` is the largest L2 norm of one hospital's update: longer ones are scaled down to it."""
+    """Secure aggregation (PROTOCOL.md). `threshold` of the cohort must answer to unmask a sum, and always so many that
+    it stays masked though `colluders` of the hospitals work with the coordinator.
 
-    adversary: Literal["semi-honest"] = "semi-honest"
+    `update_norm` is the largest L2 norm of one hospital's update: longer ones are scaled down to it. `bits` of each
+    parameter travel; below 32 the update is rotated first and coarser (docs/benchmarks.md says what that costs).
+    """
+
+    #: "active": masks hold against a coordinator that lies; "semi-honest": one trip less, against one that does not
+    adversary: Literal["active", "semi-honest"] = "active"
     threshold: Annotated[float, Meta(gt=0.5, le=1)] = 0.6
+    colluders: Annotated[int, Meta(ge=0, lt=200)] = 1
     update_norm: Positive = 10.0
+    bits: Literal[32, 16, 15, 14, 13, 12, 11, 10] = 32
 
 
 class Evaluation(Record, frozen=True):
@@ -169,6 +176,8 @@ class Study(Record, frozen=True):
     evaluation: Evaluation = Evaluation()
 
     def __post_init__(self) -> None:
+        if self.aggregation.colluders >= self.federation.min_sites:
+            raise ValueError("aggregation.colluders below federation.min_sites: somebody must be honest")
         if self.privacy.mode == "off":
             return
         if self.training.local_steps is None:

@@ -1,6 +1,7 @@
 """Read a TOML file that a person wrote into a frozen record, or say which key is wrong.
 
-Every unknown key is refused, with the nearest known name; nothing is coerced.
+Every unknown key is refused, with the nearest known name; nothing is coerced. Whatever the text is, it is read in less
+than a second or refused.
 """
 
 import difflib
@@ -15,6 +16,11 @@ from shared.errors import InputError
 from shared.wire import Record
 
 R = TypeVar("R", bound=Record)
+
+#: Bytes of the longest file, and dots in it: the reader takes time in the square of a dotted key's length.
+LONGEST, MOST_DOTS = 1 << 20, 2048
+#: Characters of a wrong value that are quoted.
+LONGEST_QUOTE = 200
 
 _PLACE = re.compile(r"^(?P<message>.*?)(?: - at (?:`key` in )?`\$(?:\.(?P<key>.*))?`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
@@ -52,27 +58,44 @@ def _explain(error: msgspec.ValidationError, cls: type[Record], plain: Any, sour
     found = _EXPECTED.match(message)
     expected = found["expected"] if found else message
     value = _value_at(plain, parents)
-    got = repr(value) if isinstance(value, str | int | float | list) else (found and found["got"]) or ""
+    got = _quoted(value) if isinstance(value, str | int | float | list) else (found and found["got"]) or ""
     where = key or "the file"
     return InputError(f"{source}: {where}", expected=expected, got=got, do=f"Correct {where}.")
 
 
+def _quoted(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        return "one that is too long to show"
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+
+
 def parse_toml(cls: type[R], text: str, source: str) -> R:
     """`text` as a `cls`; raises InputError naming `source` and the first wrong key."""
-    try:
-        plain = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(source, expected="valid TOML", got=str(error), do="Correct that line.") from None
+    plain = load_toml(text, source)
     try:
         return msgspec.convert(plain, cls)
     except msgspec.ValidationError as error:
         raise _explain(error, cls, plain, source) from None
 
 
+def load_toml(text: str, source: str) -> dict[str, Any]:
+    """`text` as plain values; raises InputError naming `source` for what is no TOML, or too long or deep to be a file of
+    ours."""
+    if len(text) > LONGEST or text.count(".") > MOST_DOTS:
+        raise InputError(source, expected=f"at most {LONGEST} characters and {MOST_DOTS} dots", got="more")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or a number of thousands of digits
+        raise InputError(source, expected="valid TOML", got=str(error), do="Correct that line.") from None
+
+
 def read_toml(cls: type[R], path: Path) -> R:
     """The file at `path` as a `cls`; raises InputError if it is missing, not text or wrong."""
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            text = file.read(LONGEST + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         got = getattr(error, "strerror", None) or "bytes that are not UTF-8"
         raise InputError(str(path), expected="a readable TOML file", got=got, do="Check the path.") from None

@@ -11,13 +11,14 @@ nothing that the data names.
 """
 
 import hashlib
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from shared.errors import PeerError
 
 R = TypeVar("R", bound="Record")
+T = TypeVar("T")
 
 #: No message of a study is larger: 4 bytes × 250 M parameters and the bundles beside them.
 LIMIT = 1 << 30
@@ -50,6 +51,16 @@ def unpack(cls: type[R], data: bytes | memoryview, *, limit: int = LIMIT) -> R:
         raise PeerError(
             f"{cls.__name__} message", expected="its declared fields", got=f"{len(data)} bytes: {error}"
         ) from None
+
+
+def read_json(data: bytes, kind: type[T] | Any) -> T:
+    """JSON as a `kind`. Whatever is wrong with it, text that is no UTF-8 and nesting without end too, is one error:
+    msgspec.DecodeError, which the caller turns into ours."""
+    try:
+        found: T = msgspec.json.decode(data, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return found
 
 
 def digest(label: str, *parts: Record | bytes | memoryview) -> bytes:

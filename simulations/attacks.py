@@ -1,135 +1,24 @@
-"""A coordinator that holds the real operator's key and lies: one function for each thing PROTOCOL.md has sites refuse.
+"""What a lying coordinator (attacker.py) may try: one function for each thing PROTOCOL.md has sites refuse.
 
-It speaks the real messages to real sites and uses the honest coordinator's own pieces; an attack is an honest message
-with one thing wrong. `Attacker.step` and the others return what the site answers; whether that is the right refusal is
-for the caller to judge.
-
-    changed = PLANS["threshold below a majority"](attacker, "alder", attacker.plan(task))
+changed = PLANS["threshold below a majority"](attacker, "alder", attacker.plan(task))
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from client.site import Site
-from server.federation import Federation
-from shared import messages
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry, SignedRoster, sign_roster
-from shared.messages import (
-    STEP_OF,
-    Answered,
-    AnyTask,
-    Contributed,
-    EvaluateTask,
-    Join,
-    Joined,
-    Refused,
-    Step,
-    SurveyTask,
-    Task,
-    TrainTask,
-    Unmask,
-    payload_digest,
-)
-from shared.network import network_of
-from shared.parameters import to_vector
-from shared.secagg.collector import Collector
+from shared.messages import AnyReply, Contributed, Join, SurveyTask, TrainTask
+from shared.quantize import Quantizer
 from shared.secagg.joining import JoinRecord, join, new_run_key
-from shared.secagg.messages import Contribution, UnmaskRequest
-from shared.secagg.plan import Plan, threshold_for
-from shared.study import STUDY_LABEL, Study, study_hash
-from shared.vectors import quantizer, vector_length
+from shared.secagg.messages import UnmaskRequest
+from shared.secagg.plan import Plan
+from shared.study import STUDY_LABEL, Study
 from shared.wire import pack, unpack
-
-Reply = Joined | Contributed | Answered | Refused
-Weights = NDArray[np.float32]
-
-
-@dataclass
-class Attacker:
-    """One run of `study` against `sites` by name. `records`: who has joined."""
-
-    federation: Federation
-    sites: Mapping[str, Site]
-    study: Study
-    run: str = "attacked"
-    records: dict[str, JoinRecord] = field(default_factory=dict)
-
-    def say(self, site: str, body: Join | Step | Unmask) -> Reply:
-        """What `site` answers to `body`."""
-        return messages.read_reply(self.sites[site].handle(self.request(body)))
-
-    def request(self, body: Join | Step | Unmask) -> bytes:
-        """`body` as the operator sends it: this attacker holds the operator's key."""
-        return messages.request(body, self.federation.operator)
-
-    @property
-    def invitation(self) -> Join:
-        """The honest invitation to the run."""
-        return self.federation.invitation(self.run, self.study)
-
-    def join_all(self) -> "Attacker":
-        """Have every site join, by the honest invitation; returns this attacker."""
-        for name in self.sites:
-            reply = self.say(name, self.invitation)
-            if isinstance(reply, Joined):
-                self.records[name] = reply.record
-        return self
-
-    @property
-    def weights(self) -> Weights:
-        """The study's public initial weights, float32 [d]."""
-        return to_vector(network_of(self.study)).astype(np.float32)
-
-    def train_task(self, **changes: object) -> TrainTask:
-        """The honest first training task, with `changes`."""
-        honest = TrainTask(weights=memoryview(self.weights.tobytes()), class_weights=(1.0, 1.0))
-        return replace(honest, **changes)
-
-    def evaluate_task(self, split: int) -> EvaluateTask:
-        """Score `split` with the initial weights."""
-        return EvaluateTask(weights=memoryview(self.weights.tobytes()), split=split)
-
-    def plan(self, task: AnyTask, *, round_: int = 1, attempt: int = 1, **changes: object) -> Plan:
-        """The honest plan of `task` over all who joined, with `changes`."""
-        cohort = tuple(self.records[name] for name in sorted(self.records))
-        honest = Plan(
-            run=self.run,
-            study_hash=study_hash(self.study),
-            roster_hash=self.federation.signed_roster.digest(),
-            round=round_,
-            attempt=attempt,
-            step=STEP_OF[type(task)],
-            payload=payload_digest(pack(Task(body=task))),
-            cohort=cohort,
-            threshold=threshold_for(len(cohort), self.study.aggregation.threshold),
-            quantizer=pack(quantizer(self.study, len(cohort))) if isinstance(task, TrainTask) else b"",
-            length=vector_length(self.weights.size, task),
-        )
-        return replace(honest, **changes)
-
-    def step(self, site: str, task: AnyTask, plan: Plan | None = None) -> Reply:
-        """What `site` answers to `task` under `plan` (the honest one, if None)."""
-        return self.say(site, Step(plan=plan or self.plan(task), payload=memoryview(pack(Task(body=task)))))
-
-    def contributions(self, task: AnyTask, plan: Plan, sites: Sequence[str]) -> Collector:
-        """An honest collector that has the contributions of `sites` and has been closed."""
-        collector = Collector(plan, self.federation.roster)
-        for name in sites:
-            reply = self.step(name, task, plan)
-            if isinstance(reply, Contributed):
-                collector.add(reply.contribution)
-        collector.close()
-        return collector
-
-    def ask_unmask(self, site: str, request: UnmaskRequest) -> Reply:
-        """What `site` answers to `request`."""
-        return self.say(site, Unmask(request=pack(request)))
-
+from simulations.attacker import Attacker, Weights
 
 # Step 0: invitations
 
@@ -233,7 +122,7 @@ STUDIES: Mapping[str, Callable[[Study], Study]] = {
 }
 
 
-def flood(attacker: Attacker, site: str, count: int) -> list[Reply]:
+def flood(attacker: Attacker, site: str, count: int) -> list[AnyReply]:
     """So many different studies, each under the operator's true signature."""
     replies = []
     for number in range(count):
@@ -251,14 +140,13 @@ PlanAttack = Callable[[Attacker, str, Plan], Plan]
 
 def _cohort(attacker: Attacker, plan: Plan, names: Sequence[str]) -> Plan:
     """`plan` over `names` with everything that hangs on their number put right."""
+    terms = attacker.terms(attacker.train_task(), len(names))
     cohort = tuple(attacker.records[name] for name in names)
-    return replace(
-        plan, cohort=cohort, threshold=threshold_for(len(cohort), 0.6), quantizer=_quantizer(attacker, len(cohort))
-    )
+    return replace(plan, cohort=cohort, threshold=terms.threshold, quantizer=terms.quantizer)
 
 
 def _quantizer(attacker: Attacker, sites: int) -> bytes:
-    return pack(quantizer(attacker.study, max(2, sites)))
+    return attacker.terms(attacker.train_task(), sites).quantizer
 
 
 def without_the_site(attacker: Attacker, site: str, plan: Plan) -> Plan:
@@ -301,9 +189,9 @@ def members_in_disorder(_attacker: Attacker, _site: str, plan: Plan) -> Plan:
     return replace(plan, cohort=plan.cohort[::-1])
 
 
-def coarse_quantizer(attacker: Attacker, _site: str, plan: Plan) -> Plan:
+def coarse_quantizer(_attacker: Attacker, _site: str, plan: Plan) -> Plan:
     """A range in which this site's update would show beside noise."""
-    return replace(plan, quantizer=pack(replace(quantizer(attacker.study, len(plan.cohort)), bound=1e6)))
+    return replace(plan, quantizer=pack(replace(unpack(Quantizer, plan.quantizer), bound=1e6)))
 
 
 def _with(**changes: object) -> PlanAttack:
@@ -398,7 +286,7 @@ def request_for_another(attacker: Attacker, site: str, request: UnmaskRequest) -
 
 def isolate(contributions: Sequence[Contributed]) -> NDArray[np.uint32]:
     """What plain addition of masked vectors gives: the attacker's best without unmasking, uint32 [d]."""
-    vectors = [np.frombuffer(unpack(Contribution, reply.contribution).vector, "<u4") for reply in contributions]
+    vectors = [np.frombuffer(reply.vector, "<u4") for reply in contributions]
     total: NDArray[np.uint32] = np.sum(vectors, axis=0, dtype=np.uint32)
     return total
 

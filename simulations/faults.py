@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from client.site import Site
 from server.collect import Arrival
-from shared.messages import Join, Step, read_request
+from shared.messages import Confirm, Join, Step, read_request
 
 #: What happens to one request: the reply to send instead, or None to drop it. `serve` asks the real site.
 Fault = Callable[[bytes, Callable[[bytes], bytes]], bytes | None]
@@ -16,7 +16,8 @@ Fault = Callable[[bytes, Callable[[bytes], bytes]], bytes | None]
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a fault strikes: the node, the step ("join", "survey", "train", "evaluate", "unmask"), the round."""
+    """Where a fault strikes: the node, the step ("join", "survey", "train", "evaluate", "confirm", "unmask"), the
+    round."""
 
     node: int
     step: str
@@ -53,7 +54,9 @@ def _moment(node: int, request: bytes) -> Moment:
     body = read_request(request)
     if isinstance(body, Step):
         return Moment(node, body.plan.step, body.plan.round)
-    return Moment(node, "join" if isinstance(body, Join) else "unmask")
+    if isinstance(body, Join):
+        return Moment(node, "join")
+    return Moment(node, "confirm" if isinstance(body, Confirm) else "unmask")
 
 
 def lost(_request: bytes, _serve: Callable[[bytes], bytes]) -> bytes | None:

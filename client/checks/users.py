@@ -2,11 +2,9 @@
 
 import os
 
-import msgspec
-
 from client import frames
 from client.checks.context import Context, hidden
-from client.status_record import Status
+from client.status_record import read_status
 from shared.accounts import may
 from shared.checks import Check, NotCheckedError, fail, ok, warn
 from shared.errors import SiteError
@@ -56,7 +54,7 @@ def agent_answers(context: Context) -> Check:
         answer = frames.ask(socket, frames.STATUS, b"", timeout_s=context.timeout_s)
     except SiteError as error:
         return fail(f"does not answer at {socket}: {error.got}", "Look at its log, then restart it.")
-    status = msgspec.json.decode(answer, type=Status)
+    status = read_status(answer)
     if status.taking_part:
         return ok("answers, and this hospital takes part")
     return warn(f"answers, but {status.why_not}", "Start the network side; look at its log.")

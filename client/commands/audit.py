@@ -18,6 +18,7 @@ from client.receipts import Comparison, compare
 from shared.errors import InputError, SiteError
 from shared.messages import Receipt
 from shared.text import printable
+from shared.wire import read_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 #: Bytes of the longest line of a coordinator's log.
@@ -76,8 +77,8 @@ def read_receipts(path: Path) -> Iterator[Receipt]:
 
 def _receipt(line: bytes, place: str) -> Receipt:
     try:
-        return msgspec.json.decode(line, type=Receipt)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return read_json(line, Receipt)
+    except msgspec.DecodeError as error:
         raise InputError(place, expected="a receipt", got=str(error), do="Ask for the file anew.") from None
 
 

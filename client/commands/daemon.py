@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +13,7 @@ from rich.text import Text
 from client import frames
 from client.home import DaemonConfig, Home
 from client.node_home import NodeHome
-from client.status_record import Status, Work
+from client.status_record import Status, Work, read_status
 from shared.accounts import account
 from shared.errors import InputError
 from shared.supervise import Program, python, stop_on_signals, supervise
@@ -73,7 +72,7 @@ def status(
     """Is this hospital really taking part? Exit 0 if it is, 1 if not."""
     at = socket or beside(home, "run") / "agent.sock"
     data = frames.ask(at, frames.STATUS, b"", timeout_s=10.0)
-    found = msgspec.json.decode(data, type=Status)
+    found = read_status(data)
     if json:
         sys.stdout.write(data.decode() + os.linesep)
     else:

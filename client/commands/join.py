@@ -236,6 +236,8 @@ allow_off = false           # true: also studies without differential privacy
 
 [aggregation]
 min_cohort = 3              # sums over fewer hospitals are refused
+adversary = "active"        # masks hold against a coordinator that lies; "semi-honest": only if it keeps the rules
+colluders = 1               # and though so many other hospitals work with it
 # peers = ["south"]         # take part only together with these
 
 # Hospitals pinned by their identity key: no roster may give them another or leave them out. Ask each of them for the

@@ -105,13 +105,15 @@ class Cache:
         try:
             stored = (self.folder / "index").read_bytes()
             index = unpack(Index, stored[32:])
+            whole = stored[:32] == digest(INDEX_LABEL, index)
+            if not whole or index.spec != spec_hash(self.spec) or index.shape != self._shape:
+                return None
             with (self.folder / index.file_name).open("rb") as file:
                 checks = tuple(zlib.crc32(file.read(index.row_bytes)) for _ in index.objects)
                 rest = file.read(1)
         except (OSError, PeerError):
             return None
-        whole = stored[:32] == digest(INDEX_LABEL, index) and checks == index.checks and not rest
-        return index if whole and index.spec == spec_hash(self.spec) and index.shape == self._shape else None
+        return index if checks == index.checks and not rest else None
 
     def _rebuild(
         self,

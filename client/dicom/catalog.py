@@ -193,7 +193,7 @@ class Catalog:
         """SQLite's errors as ours."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:  # damaged names, values of other types
             do = "Check disk space and permissions; if it is damaged, delete it: the next scan makes a new one."
             raise SiteError(f"catalog {self.path}", expected="a usable database", got=str(error), do=do) from None
 

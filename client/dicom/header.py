@@ -40,6 +40,8 @@ MALFORMED = (
 )  # fmt: skip
 
 _UID = re.compile(rb"[0-9.]{1,64}")
+#: of an Integer String (PS3.5 6.2)
+_IS_DIGITS = 12
 
 _TAGS = {
     "transfer_syntax": TRANSFER_SYNTAX,
@@ -193,7 +195,7 @@ def _check(clean: dict[str, bytes], found: Elements) -> None:
     """Raises LeftOutError: not_dicom where nothing is as DICOM has it, unreadable where a UID or a count is none."""
     if not (clean["transfer_syntax"] or clean["sop_class"] or found.pixels):
         raise LeftOutError(Reason.NOT_DICOM)
-    counted = clean["frames"].isdigit() or not clean["frames"]
+    counted = not clean["frames"] or (clean["frames"].isdigit() and len(clean["frames"]) <= _IS_DIGITS)
     if not counted or (found.pixels and not _UID.fullmatch(clean["sop_uid"])):
         raise LeftOutError(Reason.UNREADABLE)
 

@@ -40,7 +40,7 @@ def read_image(path: Path, spec: Input) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = dcmread(path, force=True)
-    except (OSError, *MALFORMED):
+    except (OSError, MemoryError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
     return canonical_image(dataset, spec)
 
@@ -54,7 +54,7 @@ def canonical_image(dataset: Dataset, spec: Input) -> NDArray[np.float32]:
             array, photometric = _decode(dataset)
             channels = _channels(dataset, array, photometric, spec)
             return resample(channels, spec.size, _spacing(dataset))
-    except (OSError, *MALFORMED):
+    except (OSError, MemoryError, *MALFORMED):
         raise LeftOutError(Reason.DECODE_FAILED) from None
 
 

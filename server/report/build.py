@@ -21,7 +21,7 @@ from shared.accounting import SampledGaussian, prv_epsilon
 from shared.messages import OwnFigures, Spent
 from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
-from shared.vectors import TRAIN_HEADER
+from shared.vectors import Codec
 from shared.version import versions
 
 
@@ -112,11 +112,14 @@ def _privacy(study: Study, spent: Spent | None) -> SitePrivacy:
 def _aggregation(study: Study, rows: tuple[RoundRow, ...], aggregator: Aggregator) -> AggregationFacts | None:
     if not rows:
         return None
-    cohort = len(rows[-1].trained)
+    cohort, aggregation = max(2, len(rows[-1].trained)), study.aggregation
+    codec = Codec.of(study, cohort=cohort, parameters=aggregator.parameters, seed=bytes(32))
     return AggregationFacts(
-        adversary=study.aggregation.adversary,
-        threshold=threshold_for(max(2, cohort), study.aggregation.threshold),
-        cohort=cohort,
-        vector_length=TRAIN_HEADER + aggregator.parameters,
-        update_norm=study.aggregation.update_norm,
+        adversary=aggregation.adversary,
+        threshold=threshold_for(cohort, aggregation.threshold, aggregation.colluders),
+        cohort=len(rows[-1].trained),
+        vector_length=codec.length,
+        bits=aggregation.bits,
+        colluders=aggregation.colluders,
+        update_norm=aggregation.update_norm,
     )

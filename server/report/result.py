@@ -13,7 +13,7 @@ import msgspec
 from shared.files import write_atomically
 from shared.metrics import BinaryCounts, bin_edges
 from shared.study import Study
-from shared.wire import Record
+from shared.wire import Record, read_json
 
 
 class StudyId(Record, frozen=True):
@@ -167,8 +167,10 @@ class AggregationFacts(Record, frozen=True):
 
     adversary: str
     threshold: int
+    colluders: int
     cohort: int
     vector_length: int
+    bits: int
     update_norm: float
 
 
@@ -239,5 +241,5 @@ def write_result(result: Result, folder: Path) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """A result.json as a record."""
-    return msgspec.json.decode(path.read_bytes(), type=Result)
+    """A result.json as a record. Raises OSError, or msgspec.DecodeError for a damaged one."""
+    return read_json(path.read_bytes(), Result)

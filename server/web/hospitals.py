@@ -9,6 +9,7 @@ import msgspec
 from server import observer as seen
 from server.history import Moment, RunLine
 from shared.crypto.roster import RosterEntry
+from shared.wire import read_json
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class Hospital:
 def read_nodes(path: Path) -> dict[str, Node]:
     """nodes.json; nothing known where it is missing or damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Node])
+        return read_json(path.read_bytes(), dict[str, Node])
     except (OSError, msgspec.DecodeError):
         return {}
 

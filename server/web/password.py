@@ -17,7 +17,7 @@ from msgspec import Meta
 from server.home import ServerHome
 from shared.errors import InputError, OperatorError
 from shared.files import write_atomically
-from shared.wire import Record
+from shared.wire import Record, read_json
 
 SHORTEST, LONGEST = 12, 1024
 #: RFC 7914, section 2: cost, block size, parallelisation; one of the settings OWASP names as equal
@@ -64,7 +64,7 @@ def read_password(home: ServerHome) -> Password | None:
     """The password in force, None before one is set. Raises OperatorError for a damaged file."""
     path = password_file(home)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Password)
+        return read_json(path.read_bytes(), Password)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:

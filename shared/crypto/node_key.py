@@ -22,6 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from shared.errors import InputError, PeerError
 
+#: What the parser raises on bytes that are no key; NotImplementedError: a point it does not decompress.
+_UNREADABLE = (ValueError, TypeError, IndexError, OverflowError, NotImplementedError, UnsupportedAlgorithm)
+
 
 def generate() -> bytes:
     """A new private key, as `ssh-keygen -t ecdsa -b 256` without a passphrase would write it."""
@@ -33,7 +36,7 @@ def public_form(private: bytes) -> str:
     """The one line others know it by: "ecdsa-sha2-nistp256 AAAA...". Raises InputError for another kind of key."""
     try:
         key = load_ssh_private_key(private, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InputError(
@@ -49,7 +52,7 @@ def checked(line: str) -> str:
     """`line`, if it is the one public form of a P-256 key; else PeerError."""
     try:
         key = load_ssh_public_key(line.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         key = None
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1) and _line(key) == line:
         return line

@@ -1,15 +1,17 @@
-"""The site's role: mask a vector once, help to unmask a sum once (PROTOCOL.md, step 1 and 3).
+"""The site's role: mask a vector once, confirm one survivor set, help to unmask its sum once (PROTOCOL.md, 1 to 3).
 
 Guarantees: what leaves in `contribute` is, to the coordinator and fewer than t other members, uniform noise;
 `unmask` gives for each member either what removes its self mask or what removes its pair masks, never both,
-and only for a survivor set that has this site in it, the plan's threshold and the site's own minimum.
+and only for a survivor set that has this site in it, the plan's threshold and the site's own minimum, and in active
+mode t members' signatures on exactly this set.
 
 Pure functions: state in, state out. The caller
 
 1. takes the seat from `check_plan`, and has never contributed to that plan or a newer one of the run,
 2. stores the `RoundState` (mode 0600) and the contribution on disk *before* sending, and sends the same
    stored bytes again if asked again: a vector is never masked twice,
-3. calls `unmask` once per plan, ever: it replaces the state by a tombstone and stores the answer before
+3. stores the survivors it confirms *before* sending the confirmation, and never confirms others, nor unmasks others,
+4. calls `unmask` once per plan, ever: it replaces the state by a tombstone and stores the answer before
    sending it.
 
 Python cannot wipe memory: secrets end with the process or its garbage, not sooner.
@@ -20,28 +22,32 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from shared.crypto.identity import Identity
+from shared.crypto.identity import Identity, verify
 from shared.crypto.sealing import agree, derive, seal, unseal
 from shared.crypto.secret import SecretRecord
 from shared.errors import MisuseError, PeerError
 from shared.secagg.joining import RunKey
 from shared.secagg.keystream import SEED_BYTES
-from shared.secagg.masks import Sign, add_masks, check_vector
+from shared.secagg.masks import Fill, Sign, add_masks
 from shared.secagg.messages import (
     ANSWER_LABEL,
+    CONFIRM_LABEL,
     CONTRIBUTION_LABEL,
+    Confirmation,
+    ConfirmRequest,
     Contribution,
     UnmaskAnswer,
     UnmaskRequest,
     answer_parts,
     commitment,
+    confirm_parts,
     contribution_parts,
     piece,
     share_commitment,
     survivors_digest,
 )
+from shared.secagg.packing import pack_words
 from shared.secagg.plan import Seat, SiteRules, check_rules
 from shared.secagg.sharing import SHARE_BYTES, split
 from shared.wire import pack, unpack
@@ -53,17 +59,27 @@ SEAL_LABEL = "konsil/seal/v1"
 class RoundState(SecretRecord, frozen=True):
     """What a site keeps between step 1 and 3. Not b_i: once shared, only t members can rebuild it.
 
-    `seeds` and `openers` go by cohort number and are empty at the site's own: s_ik, and the key of the bundle
-    from k. `own_shares`: the site's shares of its own n secrets, 33 n bytes.
+    `identities` (who may confirm), `seeds` and `openers` go by cohort number; the last two are empty at the site's own:
+    s_ik, and the key of the bundle from k. `own_shares`: the site's shares of its own n secrets, 33 n bytes.
     """
 
     plan: bytes
     site: str
     cohort: tuple[str, ...]
+    identities: tuple[bytes, ...]
     threshold: int
+    active: bool
     seeds: tuple[bytes, ...]
     openers: tuple[bytes, ...]
     own_shares: bytes
+
+
+class Masked(NamedTuple):
+    """Step 1 done: what to keep, and what to send: the encoded `Contribution` and the packed vector y_i beside it."""
+
+    state: RoundState
+    contribution: bytes
+    vector: memoryview
 
 
 class _Links(NamedTuple):
@@ -82,16 +98,13 @@ class _Dealing(NamedTuple):
     share_commitments: bytes
 
 
-def contribute(
-    seat: Seat, vector: NDArray[np.uint32], *, run_key: RunKey, identity: Identity
-) -> tuple[RoundState, bytes]:
-    """The state to store and the encoded `Contribution` to send, from `vector` uint32 [plan.length].
+def contribute(seat: Seat, fill: Fill, *, run_key: RunKey, identity: Identity, threads: int = 1) -> Masked:
+    """Mask the vector that `fill` writes: `plan.length` words, uint32 for 32 bits, uint16 for 16 and less.
 
-    `vector` is masked **in place**: afterwards it holds y_i, and q_i is gone. The encoded bytes are the one
-    further copy made.
+    Each piece is written, masked and left: unmasked, the vector never exists whole. Memory: one vector, and a second
+    one where words are packed to fewer than 16 bits.
     """
     plan, own, number = seat.plan, seat.own, seat.number
-    check_vector(vector, plan.length)
     if run_key.public != own.public_key:
         raise MisuseError("run key", expected="the one joined by", got="another")
     links = _links(seat, run_key)
@@ -99,11 +112,12 @@ def contribute(
     secrets = tuple(self_seed if k == number else seed for k, seed in enumerate(links.seeds))
     dealing = _deal(seat, secrets)
     # y_i = q_i + PRG(b_i) + Σ_{j>i} PRG(s_ij) - Σ_{j<i} PRG(s_ij)
-    add_masks(vector, [(secret, _sign(number, k)) for k, secret in enumerate(secrets)])
+    masked = np.empty(plan.length, plan.dtype)
+    add_masks(masked, [(secret, _sign(number, k)) for k, secret in enumerate(secrets)], fill=fill, threads=threads)
+    vector = pack_words(masked, plan.bits)
     unsigned = Contribution(
         plan=seat.digest,
         site=own.site,
-        vector=vector.data.cast("B"),
         bundles=tuple(
             seal(links.sealers[k], bundle, seat.digest) for k, bundle in enumerate(dealing.bundles) if k != number
         ),
@@ -115,13 +129,29 @@ def contribute(
         plan=seat.digest,
         site=own.site,
         cohort=plan.sites(),
+        identities=seat.identities,
         threshold=plan.threshold,
+        active=plan.adversary == "active",
         seeds=links.seeds,
         openers=links.openers,
         own_shares=dealing.bundles[number],
     )
-    signature = identity.sign(CONTRIBUTION_LABEL, *contribution_parts(unsigned))
-    return state, pack(replace(unsigned, signature=signature))
+    signature = identity.sign(CONTRIBUTION_LABEL, *contribution_parts(unsigned, vector))
+    return Masked(state, pack(replace(unsigned, signature=signature)), vector)
+
+
+def confirm(state: RoundState, request: bytes, *, identity: Identity, rules: SiteRules) -> bytes:
+    """Step 2: the encoded `Confirmation` of the survivors in `request`. Raises PeerError.
+
+    The same survivors give the same bytes. Other survivors must never be confirmed again (module docstring, 3).
+    """
+    message = unpack(ConfirmRequest, request)
+    if not state.active:
+        raise PeerError("confirm request", expected="a plan in active mode", got="a semi-honest one")
+    _check_survivors(state, message, rules)
+    survivors = survivors_digest(state.plan, message.survivors)
+    signature = identity.sign(CONFIRM_LABEL, *confirm_parts(state.plan, survivors))
+    return pack(Confirmation(plan=state.plan, site=state.site, survivors=survivors, signature=signature))
 
 
 def unmask(state: RoundState, request: bytes, *, identity: Identity, rules: SiteRules) -> bytes:
@@ -130,7 +160,8 @@ def unmask(state: RoundState, request: bytes, *, identity: Identity, rules: Site
     Once an answer was given, `state` must never be used again (module docstring, 3).
     """
     message = unpack(UnmaskRequest, request)
-    survivors = _check_request(state, message, rules)
+    survivors = _check_survivors(state, message, rules)
+    _check_confirmations(state, message, survivors)
     number = state.cohort.index(state.site)
     dropped = [k for k in range(len(state.cohort)) if k not in survivors]
     shares = _open_bundles(state, message, survivors) | {number: state.own_shares}
@@ -185,19 +216,36 @@ def _deal(seat: Seat, secrets: tuple[bytes, ...]) -> _Dealing:
     )
 
 
-def _check_request(state: RoundState, message: UnmaskRequest, rules: SiteRules) -> list[int]:
-    """U as cohort numbers, or PeerError: step 3 and "Refusals"."""
+def _check_survivors(state: RoundState, message: ConfirmRequest | UnmaskRequest, rules: SiteRules) -> list[int]:
+    """U as cohort numbers, or PeerError: steps 2 and 3 and "Refusals"."""
     if (message.plan, message.site) != (state.plan, state.site):
-        raise PeerError("unmask request", expected=f"the stored plan and {state.site}", got="another")
+        raise PeerError("survivors", expected=f"a request for the stored plan and {state.site}", got="another")
     sites = message.survivors
     if list(sites) != sorted(set(sites)) or not set(sites) <= set(state.cohort):
         raise PeerError("survivors", expected="members of the cohort, once, sorted", got=f"{len(sites)} others")
     if state.site not in sites:
         raise PeerError("survivors", expected=f"{state.site} in them", got=f"{len(sites)} others")
     check_rules(rules, sites, max(state.threshold, rules.min_survivors), "survivors")
-    if len(message.bundles) != len(sites) - 1:
-        raise PeerError("unmask request", expected=f"{len(sites) - 1} bundles", got=f"{len(message.bundles)}")
     return [state.cohort.index(site) for site in sites]
+
+
+def _check_confirmations(state: RoundState, message: UnmaskRequest, survivors: list[int]) -> None:
+    """Step 3 in active mode: t members of U signed exactly this U; a wrong signature among more is refused as well."""
+    expected = len(survivors) if state.active else 0
+    if len(message.confirmations) != expected:
+        raise PeerError(
+            "confirmations",
+            expected=f"{expected} places, one per survivor" if state.active else "none in semi-honest mode",
+            got=f"{len(message.confirmations)}",
+        )
+    if not state.active:
+        return
+    parts = confirm_parts(state.plan, survivors_digest(state.plan, message.survivors))
+    given = [(k, signature) for k, signature in zip(survivors, message.confirmations, strict=True) if signature]
+    if len(given) < state.threshold:
+        raise PeerError("confirmations", expected=f"at least {state.threshold}", got=f"{len(given)}")
+    for k, signature in given:
+        verify(state.identities[k], signature, CONFIRM_LABEL, *parts)
 
 
 def _open_bundles(state: RoundState, message: UnmaskRequest, survivors: list[int]) -> dict[int, bytes]:
@@ -205,6 +253,8 @@ def _open_bundles(state: RoundState, message: UnmaskRequest, survivors: list[int
     number = state.cohort.index(state.site)
     shares = {}
     others = [j for j in survivors if j != number]
+    if len(message.bundles) != len(others):
+        raise PeerError("unmask request", expected=f"{len(others)} bundles", got=f"{len(message.bundles)}")
     for j, bundle in zip(others, message.bundles, strict=True):
         what = f"bundle from {state.cohort[j]} to {state.site}"
         shares[j] = unseal(state.openers[j], bundle, state.plan, what=what)

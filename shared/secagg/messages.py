@@ -4,6 +4,7 @@ One site's secrets fill n *slots*, n the size of the cohort: slot k of site i is
 its self seed b_i. Both ends of a pair hold the same seed, so slot k of i and slot i of k are equal. Everything
 below is laid out by slots, by cohort order or by survivor order:
 
+    masked vector          `length` words of `bits` bits, packed (packing.py); travels beside the Contribution
     bundle from i to k     n shares of 33 bytes, slot by slot: 33 n + 28 bytes sealed
     commitments            n digests of 32 bytes, slot by slot
     share commitments      for each member, for each slot, 16 bytes: 16 n² bytes
@@ -19,6 +20,7 @@ from shared.crypto.roster import SiteName
 from shared.wire import Record, digest
 
 CONTRIBUTION_LABEL = "konsil/contribution/v1"
+CONFIRM_LABEL = "konsil/confirm/v1"
 ANSWER_LABEL = "konsil/answer/v1"
 _VECTOR_LABEL = "konsil/vector/v1"
 _SELF_LABEL = "konsil/commit-self/v1"
@@ -32,27 +34,47 @@ SHARE_COMMITMENT_BYTES = 16
 
 
 class Contribution(Record, frozen=True):
-    """Step 1, site → coordinator. `vector`: y_i, little-endian uint32; `bundles`: one per peer, in order."""
+    """Step 1, site → coordinator, beside the packed vector y_i. `bundles`: one per peer, in order.
+
+    The signature covers the vector too.
+    """
 
     plan: bytes
     site: SiteName
-    vector: memoryview
     bundles: tuple[bytes, ...]
     commitments: bytes
     share_commitments: bytes
     signature: bytes
 
 
+class ConfirmRequest(Record, frozen=True):
+    """Step 2 (active mode), coordinator → site: the survivors it is about to unmask."""
+
+    plan: bytes
+    site: SiteName
+    survivors: tuple[SiteName, ...]
+
+
+class Confirmation(Record, frozen=True):
+    """Step 2, site → coordinator: its signature over plan and survivors (their digest)."""
+
+    plan: bytes
+    site: SiteName
+    survivors: bytes
+    signature: bytes
+
+
 class UnmaskRequest(Record, frozen=True):
     """Step 3, coordinator → site. `bundles`: those for `site` by every other survivor, in order.
 
-    Active mode will add the signatures on `survivors` here (PROTOCOL.md, step 2).
+    `confirmations`: in active mode one signature per survivor, in order, empty where it gave none; else nothing.
     """
 
     plan: bytes
     site: SiteName
     survivors: tuple[SiteName, ...]
     bundles: tuple[bytes, ...]
+    confirmations: tuple[bytes, ...] = ()
 
 
 class UnmaskAnswer(Record, frozen=True):
@@ -81,16 +103,21 @@ def survivors_digest(plan: bytes, survivors: tuple[str, ...]) -> bytes:
     return digest(_SURVIVORS_LABEL, plan, *(site.encode() for site in survivors))
 
 
-def contribution_parts(message: Contribution) -> tuple[bytes, ...]:
-    """What the site signs of its contribution: all of it."""
+def contribution_parts(message: Contribution, vector: memoryview) -> tuple[bytes, ...]:
+    """What the site signs of its contribution: all of it, and its packed vector."""
     return (
         message.plan,
         message.site.encode(),
-        vector_digest(message.vector),
+        vector_digest(vector),
         message.commitments,
         message.share_commitments,
         *message.bundles,
     )
+
+
+def confirm_parts(plan: bytes, survivors: bytes) -> tuple[bytes, ...]:
+    """What a site signs to confirm the survivors whose digest is `survivors`: the same bytes for every site."""
+    return (plan, survivors)
 
 
 def answer_parts(message: UnmaskAnswer) -> tuple[bytes, ...]:

@@ -1,9 +1,11 @@
 """The plan of one aggregate, and everything a site refuses in it (PROTOCOL.md, step 1 and "Refusals").
 
-Guarantees: `Plan.digest()` binds run, study, roster, round, attempt, step, payload, mode, cohort with every
-member's signed join record, threshold, quantiser and length. Every key and signature of the aggregate is
-derived from it, so two sites with different plans share no mask. `check_plan` returns a `Seat` only if every
-rule below holds; else it raises PeerError and nothing has been done.
+Guarantees: `Plan.digest()` binds run, study, roster, round, attempt, cohort with every member's signed join record, and
+all `Terms`. Every key and signature of the aggregate is derived from it, so two sites with different plans share no
+mask. `check_plan` returns a `Seat` only if every rule below holds; else it raises PeerError and nothing has been done.
+
+Threshold: 2 t > n + c, for n members of whom at most c collude with the coordinator. Two survivor sets of one plan that
+both had t confirmations would share an honest member, and no honest member confirms two (member.py).
 
 The caller of `check_plan` (a site) still owes, because they need its disk: the plan is newer than the last it
 answered in this run, and a plan it has answered gets the same stored bytes.
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Literal
 
+import numpy as np
 from msgspec import Meta
 
 from shared.crypto.roster import Key, Roster
@@ -27,30 +30,42 @@ PLAN_LABEL = "konsil/plan/v1"
 Natural = Annotated[int, Meta(ge=0)]
 
 
-class Plan(Record, frozen=True):
-    """What the coordinator asks of the cohort. `payload`: digest of what came with it (the model), 32 bytes.
+class Terms(Record, frozen=True):
+    """What a site derives by itself from the study, the task and the size of the cohort, and finds in the plan.
 
-    `quantizer`: the encoding of how floats became integers (`pack(Quantizer)`; empty for counts).
-    `threshold`: t, how many must answer to unmask. `length`: uint32 words of the vector.
+    `payload`: digest of what came with the plan (the model), 32 bytes. `threshold`: t, how many must answer to unmask;
+    `colluders`: c, how many members may work with the coordinator. `quantizer`: the encoding of how floats became
+    integers (`pack(Quantizer)`; empty for counts). `length`: words of the vector, of `bits` bits each.
     """
+
+    step: Literal["train", "evaluate", "survey"]
+    payload: Key
+    threshold: Annotated[int, Meta(ge=2)]
+    colluders: Natural
+    adversary: Literal["semi-honest", "active"]
+    quantizer: bytes
+    length: Annotated[int, Meta(ge=1, le=2**28)]
+    bits: Literal[32, 16, 15, 14, 13, 12, 11, 10]
+
+
+class Plan(Terms, frozen=True):
+    """What the coordinator asks of the cohort, in this round and attempt of a run."""
 
     run: RunName
     study_hash: Key
     roster_hash: Key
     round: Natural
     attempt: Natural
-    step: Literal["train", "evaluate", "survey"]
-    payload: Key
     cohort: tuple[JoinRecord, ...]
-    threshold: Annotated[int, Meta(ge=2)]
-    quantizer: bytes
-    length: Annotated[int, Meta(ge=1, le=2**28)]
-    #: active mode (PROTOCOL.md, step 2) will be the second value here
-    adversary: Literal["semi-honest"] = "semi-honest"
 
     def digest(self) -> bytes:
         """32 bytes: *plan* of PROTOCOL.md."""
         return digest(PLAN_LABEL, self)
+
+    @property
+    def dtype(self) -> np.dtype[np.uint32] | np.dtype[np.uint16]:
+        """The type of a word before it is packed."""
+        return np.dtype("<u4") if self.bits == 32 else np.dtype("<u2")
 
     def sites(self) -> tuple[str, ...]:
         """The cohort's names, in order."""
@@ -68,11 +83,15 @@ class SiteRules(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Seat:
-    """A site's place in a plan that `check_plan` found in order. Only `check_plan` makes one."""
+    """A site's place in a plan that `check_plan` found in order. Only `check_plan` makes one.
+
+    `identities`: the members' identity keys by cohort number, from the roster: who may confirm a survivor set.
+    """
 
     plan: Plan
     digest: bytes
     own: JoinRecord
+    identities: tuple[bytes, ...]
 
     @property
     def number(self) -> int:
@@ -80,20 +99,24 @@ class Seat:
         return self.plan.cohort.index(self.own)
 
 
-def threshold_for(sites: int, fraction: float) -> int:
-    """t for a cohort of `sites` from the study's `aggregation.threshold`: always a majority, at least 2."""
-    return max(2, sites // 2 + 1, ceil(sites * fraction - 1e-9))
+def threshold_for(sites: int, fraction: float, colluders: int = 0) -> int:
+    """t for a cohort of `sites`: the study's `aggregation.threshold` of them, and always more than (n + c) / 2.
+
+    At least 2. More than `sites` where the colluders could be everybody: no plan is then possible.
+    """
+    return max(2, (sites + colluders) // 2 + 1, ceil(sites * fraction - 1e-9))
 
 
 def check_cohort(plan: Plan, roster: Roster) -> None:
-    """Raise PeerError unless any party may use `plan`: signed, distinct, sorted members and a majority t."""
+    """Raise PeerError unless any party may use `plan`: signed, distinct, sorted members and a threshold that holds."""
     sites = plan.sites()
     if list(sites) != sorted(set(sites)):
         raise PeerError("cohort", expected="each site once, sorted by name", got=f"{len(sites)} in disorder")
-    # Below a majority, a coordinator could unmask two disjoint survivor sets of one plan.
-    if not (2 <= plan.threshold <= len(sites) < 2 * plan.threshold):
+    if not (2 <= plan.threshold <= len(sites) and len(sites) + plan.colluders < 2 * plan.threshold):
         raise PeerError(
-            "threshold", expected=f"2 or more, a majority of the {len(sites)} sites", got=f"{plan.threshold}"
+            "threshold",
+            expected=f"more than ({len(sites)} sites + {plan.colluders} colluders) / 2, to {len(sites)}",
+            got=f"{plan.threshold}",
         )
     for record in plan.cohort:
         check_join(record, roster, run=plan.run, study_hash=plan.study_hash, roster_hash=plan.roster_hash)
@@ -103,36 +126,26 @@ def check_cohort(plan: Plan, roster: Roster) -> None:
         raise PeerError("cohort", expected="a run key of its own for each site", got=f"one key for {twice}")
 
 
-def check_plan(
-    plan: Plan,
-    own: JoinRecord,
-    roster: Roster,
-    rules: SiteRules,
-    *,
-    step: str,
-    payload: bytes,
-    length: int,
-    quantizer: bytes,
-) -> Seat:
+def check_plan(plan: Plan, own: JoinRecord, roster: Roster, rules: SiteRules, terms: Terms) -> Seat:
     """The seat of the site that joined by `own`, or PeerError.
 
-    `step`, `payload` (digest of the model the site received), `length` and `quantizer` are what the site
-    itself derived from the study and the message; `roster` came out of `open_roster`.
+    `terms` are what the site itself derived from the study and the message; `roster` came out of `open_roster`.
     """
     bound = (plan.run, plan.study_hash, plan.roster_hash)
     if bound != (own.run, own.study_hash, own.roster_hash):
         raise PeerError("plan", expected=f"run {own.run!r} as joined", got=f"run {plan.run!r} or another study")
-    _expect("step", step, plan.step)
-    _expect("payload digest", payload.hex()[:16], plan.payload.hex()[:16], same=payload == plan.payload)
-    _expect("vector length", str(length), str(plan.length))
-    _expect("quantizer", "the study's", "another", same=quantizer == plan.quantizer)
+    for name in Terms.__struct_fields__:
+        expected, got = getattr(terms, name), getattr(plan, name)
+        if expected != got:
+            raise PeerError(f"plan's {name.replace('_', ' ')}", expected=_shown(expected), got=_shown(got))
     check_cohort(plan, roster)
     if own not in plan.cohort:
         raise PeerError("cohort", expected=f"{own.site} with the run key it joined by", got="none")
     check_rules(rules, plan.sites(), rules.min_cohort, "cohort")
     if plan.threshold < rules.min_threshold:
         raise PeerError("threshold", expected=f"at least {rules.min_threshold}", got=f"{plan.threshold}")
-    return Seat(plan=plan, digest=plan.digest(), own=own)
+    identities = tuple(roster.identity(site) for site in plan.sites())
+    return Seat(plan=plan, digest=plan.digest(), own=own, identities=identities)
 
 
 def check_rules(rules: SiteRules, sites: tuple[str, ...], least: int, what: str) -> None:
@@ -144,6 +157,6 @@ def check_rules(rules: SiteRules, sites: tuple[str, ...], least: int, what: str)
         raise PeerError(what, expected=f"{', '.join(missing)} in it", got="none of that name")
 
 
-def _expect(what: str, expected: str, got: str, *, same: bool | None = None) -> None:
-    if not (expected == got if same is None else same):
-        raise PeerError(f"plan's {what}", expected=expected, got=got)
+def _shown(value: object) -> str:
+    """A term in a message: bytes by their first sixteen digits."""
+    return value.hex()[:16] if isinstance(value, bytes) else str(value)

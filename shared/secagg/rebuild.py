@@ -17,34 +17,40 @@ from shared.secagg.masks import Sign
 from shared.secagg.messages import (
     COMMITMENT_BYTES,
     SHARE_COMMITMENT_BYTES,
-    UnmaskAnswer,
     commitment,
     piece,
     share_commitment,
 )
 from shared.secagg.plan import Plan
 from shared.secagg.sharing import SHARE_BYTES, combine, weights_at_zero
+from shared.secagg.shelf import Shelf
 
 
-class Dealt(NamedTuple):
-    """A survivor's commitments: to its n secrets, and to the n × n shares of them."""
+class Answered(NamedTuple):
+    """What a survivor told, but for the shares of pair seeds, which lie on the shelf under n + its cohort number."""
 
-    commitments: bytes
-    share_commitments: bytes
+    self_shares: bytes
+    pair_seeds: bytes
 
 
 class Rebuilder:
-    """`dealt` and `answers` go by cohort number: those of U, and of the part of U that answered."""
+    """`commitments` to secrets and `answers` go by cohort number: those of U, and of the part of U that answered.
 
-    def __init__(self, plan: Plan, dealt: Mapping[int, Dealt], answers: Mapping[int, UnmaskAnswer]) -> None:
+    The shelf holds under each survivor's number its commitments to shares first.
+    """
+
+    def __init__(
+        self, plan: Plan, commitments: Mapping[int, bytes], answers: Mapping[int, Answered], shelf: Shelf
+    ) -> None:
         self.faults: list[str] = []
         self._digest = plan.digest()
         self._sites = plan.sites()
         self._threshold = plan.threshold
-        self._dealt = dealt
+        self._commitments = commitments
         self._answers = answers
-        self._survivors = sorted(dealt)
-        self._dropped = [k for k in range(len(self._sites)) if k not in dealt]
+        self._shelf = shelf
+        self._survivors = sorted(commitments)
+        self._dropped = [k for k in range(len(self._sites)) if k not in commitments]
         self._weights: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def masks(self) -> list[tuple[bytes, Sign]]:
@@ -83,12 +89,12 @@ class Rebuilder:
     def _right_shares(self, owner: int, slot: int) -> dict[int, bytes]:
         """The shares of a secret by cohort number of who sent them, without the wrong ones."""
         shares = {}
-        committed = self._dealt[owner].share_commitments
         for member in sorted(self._answers):
             share = self._share(member, owner, slot)
             if share is None:
                 continue
-            expected = piece(committed, member * len(self._sites) + slot, SHARE_COMMITMENT_BYTES)
+            place = (member * len(self._sites) + slot) * SHARE_COMMITMENT_BYTES
+            expected = self._shelf.get(owner, place, SHARE_COMMITMENT_BYTES)
             if share_commitment(self._digest, owner, slot, member, share) == expected:
                 shares[member] = share
             else:
@@ -107,10 +113,10 @@ class Rebuilder:
             return None
         others = [j for j in self._survivors if j != member]
         row = others.index(owner) * len(self._dropped) + self._dropped.index(slot)
-        return piece(answer.pair_shares, row, SHARE_BYTES)
+        return self._shelf.get(len(self._sites) + member, row * SHARE_BYTES, SHARE_BYTES)
 
     def _fits(self, owner: int, slot: int, secret: bytes) -> bool:
-        expected = piece(self._dealt[owner].commitments, slot, COMMITMENT_BYTES)
+        expected = piece(self._commitments[owner], slot, COMMITMENT_BYTES)
         return commitment(self._digest, self._sites, owner, slot, secret) == expected
 
     def _failure(self, expected: str, got: str, owner: int) -> OperatorError:

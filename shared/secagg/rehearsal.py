@@ -12,15 +12,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from msgspec.structs import replace
 
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry, SignedRoster, open_roster, sign_roster
 from shared.secagg.collector import Collector
 from shared.secagg.joining import JoinRecord, RunKey, join, new_run_key
-from shared.secagg.member import RoundState, contribute, unmask
-from shared.secagg.plan import Plan, Seat, SiteRules, check_plan, threshold_for
+from shared.secagg.masks import Words, filled
+from shared.secagg.member import Masked, RoundState, confirm, contribute, unmask
+from shared.secagg.plan import Plan, Seat, SiteRules, Terms, check_plan, threshold_for
 
 STUDY_HASH = bytes(32)
 PAYLOAD = bytes(32)
@@ -63,11 +63,14 @@ class Federation:
         *,
         length: int,
         threshold: int = 0,
+        colluders: int = 0,
+        adversary: Literal["semi-honest", "active"] = "active",
+        bits: Literal[32, 16, 15, 14, 13, 12, 11, 10] = 32,
         round: int = 1,
         payload: bytes = PAYLOAD,
         step: Literal["train", "evaluate", "survey"] = "train",
     ) -> Plan:
-        """A plan over all hospitals; t is the smallest majority unless given."""
+        """A plan over all hospitals; t is the smallest that holds against `colluders` unless given."""
         first = self.hospitals[0].join
         return Plan(
             run=first.run,
@@ -78,51 +81,60 @@ class Federation:
             step=step,
             payload=payload,
             cohort=tuple(hospital.join for hospital in self.hospitals),
-            threshold=threshold or threshold_for(len(self.hospitals), 0.5),
+            threshold=threshold or threshold_for(len(self.hospitals), 0.5, colluders),
+            colluders=colluders,
+            adversary=adversary,
             quantizer=b"",
             length=length,
+            bits=bits,
         )
 
     def seat(self, plan: Plan, hospital: Hospital, rules: SiteRules | None = None) -> Seat:
         """What `hospital` gets from `check_plan`, or its refusal."""
+        terms = Terms(**{name: getattr(plan, name) for name in Terms.__struct_fields__})
         return check_plan(
-            plan,
-            hospital.join,
-            self.roster,
-            rules or SiteRules(),
-            step=plan.step,
-            payload=PAYLOAD,
-            length=plan.length,
-            quantizer=b"",
+            plan, hospital.join, self.roster, rules or SiteRules(), replace(terms, payload=PAYLOAD, quantizer=b"")
         )
 
-    def contribute(self, plan: Plan, hospital: Hospital, vector: NDArray[np.uint32]) -> tuple[RoundState, bytes]:
-        """Step 1 at one hospital, on a copy of `vector`."""
+    def contribute(self, plan: Plan, hospital: Hospital, vector: Words) -> Masked:
+        """Step 1 at one hospital, of `vector`, which stays as it is."""
         seat = self.seat(plan, hospital)
-        return contribute(seat, vector.copy(), run_key=hospital.run_key, identity=hospital.identity)
+        return contribute(seat, filled(vector), run_key=hospital.run_key, identity=hospital.identity)
 
     def aggregate(
         self,
         plan: Plan,
-        vectors: Mapping[str, NDArray[np.uint32]],
+        vectors: Mapping[str, Words],
         *,
         lost_before: Collection[str] = (),
+        unconfirmed: Collection[str] = (),
         lost_after: Collection[str] = (),
-    ) -> NDArray[np.uint32]:
-        """The unmasked sum; hospitals `lost_before` never contribute, those `lost_after` never answer."""
+    ) -> Words:
+        """The unmasked sum; hospitals `lost_before` never contribute, those `unconfirmed` do not confirm, those
+        `lost_after` never answer."""
         collector = Collector(plan, self.roster)
         states = {}
         for hospital in self.hospitals:
             if hospital.name not in lost_before:
-                states[hospital.name], data = self.contribute(plan, hospital, vectors[hospital.name])
-                collector.add(data)
+                masked = self.contribute(plan, hospital, vectors[hospital.name])
+                states[hospital] = masked.state
+                collector.add(masked.contribution, masked.vector)
         collector.close()
-        for hospital in self.hospitals:
-            if hospital.name in states and hospital.name not in lost_after:
+        self.confirm(collector, {h: state for h, state in states.items() if h.name not in unconfirmed})
+        for hospital, state in states.items():
+            if hospital.name not in lost_after:
                 request = collector.request(hospital.name)
-                state = states[hospital.name]
                 collector.answer(unmask(state, request, identity=hospital.identity, rules=SiteRules()))
         return collector.finish()
+
+    def confirm(self, collector: Collector, states: Mapping[Hospital, RoundState]) -> None:
+        """Step 2 by these hospitals, where the plan is in active mode."""
+        if collector.plan.adversary == "semi-honest":
+            return
+        for hospital, state in states.items():
+            request = collector.ask_confirm(hospital.name)
+            collector.confirm(confirm(state, request, identity=hospital.identity, rules=SiteRules()))
+        collector.settle()
 
 
 def admit(name: str, identity: Identity, signed: SignedRoster, run: str) -> Hospital:

@@ -33,6 +33,8 @@ timeout_s = 5.0
 max_images = 1000
 [privacy]
 mode = "off"
+[aggregation]
+colluders = 0
 [evaluation]
 test = 0.3
 validation = 0.3

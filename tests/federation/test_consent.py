@@ -22,11 +22,15 @@ from shared.secagg.messages import UnmaskRequest
 from shared.study import Study
 from shared.wire import pack, unpack
 from simulations import attacks
-from simulations.attacks import SURVEY, Attacker
+from simulations.attacker import Attacker
+from simulations.attacks import SURVEY
 from simulations.faults import Fault, LocalLink, Moment
 from simulations.local import LocalFederation
 
-OPEN = "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[aggregation]\nmin_cohort = 2\n"
+OPEN = (
+    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    "[aggregation]\nmin_cohort = 2\ncolluders = 0\n"
+)
 ASK = OPEN + "[studies]\nask = true\n"
 FREE = OPEN + "[studies]\nask = false\n"
 QUIET = FREE + '[hours]\nquiet = ["00:00-24:00"]\n'
@@ -163,7 +167,7 @@ def test_no_round_begins_in_quiet_hours_and_what_was_begun_is_finished(
     set_policy(local, FREE)
     attacker.join_all()
     plan = attacker.plan(SURVEY)
-    collector = attacker.contributions(SURVEY, plan, tuple(attacker.sites))
+    collector = attacker.settled(SURVEY, plan, tuple(attacker.sites))
     again = attacker.request(Step(plan=plan, payload=memoryview(pack(Task(body=SURVEY)))))
     first = attacker.sites["alder"].handle(again)
     set_policy(local, QUIET)

@@ -8,15 +8,15 @@ from msgspec.structs import replace
 from client.ledger import Ledger
 from shared import messages
 from shared.crypto.identity import Identity
-from shared.messages import Answered, AnyTask, Contributed, Refused, Step, Task, Unmask
-from shared.secagg.plan import Plan, threshold_for
+from shared.messages import Answered, AnyTask, Confirm, Confirmed, Contributed, Refused, Step, Task, Unmask
+from shared.secagg.plan import Plan
 from shared.study import Study
-from shared.vectors import quantizer as quantizer_of
 from shared.wire import pack
-from simulations.attacks import SURVEY, Attacker
+from simulations.attacker import Attacker
+from simulations.attacks import SURVEY
 from simulations.local import LocalFederation
 
-OPEN = "[privacy]\nallow_off = true\n[aggregation]\nmin_cohort = 2\n[studies]\nask = false\n"
+OPEN = "[privacy]\nallow_off = true\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
 ALL, FEWER = ("alder", "birch", "cedar"), ("alder", "birch")
 
 
@@ -34,17 +34,20 @@ def hostile(local: LocalFederation, study: Study) -> Attacker:
 def over(attacker: Attacker, task: AnyTask, sites: Sequence[str], *, round_: int, attempt: int) -> Plan:
     plan = attacker.plan(task, round_=round_, attempt=attempt)
     cohort = tuple(record for record in plan.cohort if record.site in sites)
-    quantizer = plan.quantizer
-    if quantizer:
-        quantizer = pack(quantizer_of(attacker.study, len(cohort)))
-    return replace(plan, cohort=cohort, threshold=threshold_for(len(cohort), 0.6), quantizer=quantizer)
+    terms = attacker.terms(task, len(cohort))
+    return replace(plan, cohort=cohort, threshold=terms.threshold, quantizer=terms.quantizer)
 
 
 def opened(attacker: Attacker, task: AnyTask, sites: Sequence[str], *, round_: int, attempt: int) -> bool:
     """Whether every one of `sites` helped to open the sum over `sites`."""
     plan = over(attacker, task, sites, round_=round_, attempt=attempt)
     collector = attacker.contributions(task, plan, sites)
-    replies = [attacker.say(name, Unmask(request=collector.request(name))) for name in sites]
+    replies = [attacker.say(name, Confirm(request=collector.ask_confirm(name))) for name in sites]
+    if all(isinstance(reply, Confirmed) for reply in replies):
+        for reply in replies:
+            collector.confirm(reply.confirmation if isinstance(reply, Confirmed) else b"")
+        collector.settle()
+        replies = [attacker.say(name, Unmask(request=collector.request(name))) for name in sites]
     refusals = [reply for reply in replies if isinstance(reply, Refused)]
     assert all("survivors of the sum that was opened before" in refusal.expected for refusal in refusals)
     return all(isinstance(reply, Answered) for reply in replies)
@@ -103,9 +106,11 @@ def test_the_network_side_cannot_make_plans(local: LocalFederation, private: Stu
 
 
 def test_nor_have_a_sum_unmasked(attacker: Attacker) -> None:
-    collector = attacker.contributions(SURVEY, attacker.plan(SURVEY, round_=0), ALL)
-    unmask = Unmask(request=collector.request("alder"))
-    for operator in (None, Identity.generate()):
-        reply = messages.read_reply(attacker.sites["alder"].handle(messages.request(unmask, operator)))
-        assert isinstance(reply, Refused)
-    assert isinstance(attacker.say("alder", unmask), Answered), "the honest request still has its answer"
+    plan = attacker.plan(SURVEY, round_=0)
+    closed = attacker.contributions(SURVEY, plan, ALL)
+    settled = attacker.settled(SURVEY, plan, ALL)
+    for body in (Confirm(request=closed.ask_confirm("alder")), Unmask(request=settled.request("alder"))):
+        for operator in (None, Identity.generate()):
+            reply = messages.read_reply(attacker.sites["alder"].handle(messages.request(body, operator)))
+            assert isinstance(reply, Refused)
+    assert isinstance(attacker.say("alder", body), Answered), "the honest request still has its answer"

@@ -25,16 +25,21 @@ from server.checkpoints import Checkpoints
 from server.observer import Event, RoundFinished, StepProgress
 from shared import messages
 from shared.messages import Answered, Contributed, Refused, Shown, Step, Task, Unmask
-from shared.secagg.member import contribute, unmask
+from shared.secagg.masks import Fill, Words
+from shared.secagg.member import Masked, contribute, unmask
 from shared.secagg.messages import ANSWER_LABEL, UnmaskAnswer, UnmaskRequest, answer_parts
-from shared.secagg.plan import Plan
+from shared.secagg.plan import Plan, Seat
 from shared.study import Study
 from shared.wire import pack, unpack
-from simulations.attacks import SURVEY, Attacker
+from simulations.attacker import Attacker
+from simulations.attacks import SURVEY
 from simulations.faults import Fault, LocalLink, Moment, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
 
-OPEN = "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[aggregation]\nmin_cohort = 2\n"
+OPEN = (
+    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    "[aggregation]\nmin_cohort = 2\ncolluders = 0\n"
+)
 KILLED = 137
 FORK = multiprocessing.get_context("fork")
 
@@ -134,7 +139,7 @@ def test_a_hospital_killed_while_it_trains(local: LocalFederation, attacker: Att
 @pytest.mark.parametrize("after", [False, True])
 def test_a_hospital_killed_while_it_helps_to_unmask(local: LocalFederation, attacker: Attacker, after: bool) -> None:
     """Its answer was made: asked again in other words it must not make a second one once the first is on disk."""
-    collector = attacker.contributions(SURVEY, attacker.plan(SURVEY), local.names)
+    collector = attacker.settled(SURVEY, attacker.plan(SURVEY), local.names)
     honest = unpack(UnmaskRequest, collector.request("alder"))
     request = attacker.request(Unmask(request=pack(honest)))
 
@@ -144,7 +149,9 @@ def test_a_hospital_killed_while_it_helps_to_unmask(local: LocalFederation, atta
     assert in_process(work) == KILLED
     attacker.sites = {**attacker.sites, "alder": Site(local.home("alder"))}
     if after:
-        other = replace(honest, survivors=("alder", "birch"), bundles=honest.bundles[:1])
+        other = replace(
+            honest, survivors=("alder", "birch"), bundles=honest.bundles[:1], confirmations=honest.confirmations[:2]
+        )
         assert isinstance(attacker.ask_unmask("alder", other), Refused)
     first = attacker.ask_unmask("alder", honest)
     assert isinstance(first, Answered)
@@ -275,7 +282,7 @@ def told(change: Callable[[Shown], Shown], local: LocalFederation, name: str) ->
         assert isinstance(body, Contributed)
         assert isinstance(step, Step)
         signed = Contributed.sign(
-            bytes(body.contribution), change(body.shown), local.home(name).identity, step.plan.digest()
+            body.contribution, body.vector, change(body.shown), local.home(name).identity, step.plan.digest()
         )
         return messages.reply(signed)
 
@@ -294,7 +301,7 @@ NONSENSE: dict[str, bytes] = {
         Refused(what=HUGE, expected="", got="", do="", rule=HUGE, site="birch")
     ),
     "an empty refusal": messages.reply(Refused(what="", expected="", got="", do="")),
-    "a field of many letters": msgspec.msgpack.encode({"version": 1, "body": {"type": HUGE}}),
+    "a field of many letters": msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": HUGE}}),
     "another version": msgspec.msgpack.encode({"version": 9, "body": {"type": "joined"}}),
 }
 
@@ -306,14 +313,16 @@ def quick(study: Study) -> Study:
 
 @pytest.mark.parametrize("name", NONSENSE)
 def test_nonsense_at_every_step_stops_nobody(local: LocalFederation, study: Study, name: str) -> None:
-    moments = (Moment(1, "survey"), Moment(1, "train", 1), Moment(1, "evaluate", 1), Moment(1, "unmask"))
+    steps = (Moment(1, "survey"), Moment(1, "train", 1), Moment(1, "evaluate", 1))
+    moments = (*steps, Moment(1, "confirm"), Moment(1, "unmask"))
     link = LocalLink(local.sites(), dict.fromkeys(moments, answering(NONSENSE[name])))
     _, result = local.run(link, quick(study))
     assert result.status == "finished"
     assert result.sites.contributed[0] == ("alder", "cedar")
     assert {"alder", "cedar"} <= set(result.sites.contributed[1])
     assert {out.site for out in result.sites.left_out} == {"birch"}
-    assert {out.step.removesuffix(" unmask") for out in result.sites.left_out} == {"survey", "train", "evaluate"}
+    steps_left = {out.step for out in result.sites.left_out}
+    assert {step.removesuffix(" unmask") for step in steps_left} == {"survey", "train", "evaluate"}
     assert all(0 < len(out.reason) <= 500 and out.reason.isprintable() for out in result.sites.left_out)
 
 
@@ -371,9 +380,7 @@ def test_figures_that_no_hospital_has_are_not_taken(
     aggregator = Aggregator(link, attacker.invitation, local.federation.roster, local.federation.operator)
     aggregator.welcome(1.0)
     task = attacker.train_task()
-    total = aggregator.aggregate(
-        task, round_=1, attempt=1, length=attacker.plan(task).length, progress=lambda _done, _asked: None
-    )
+    total = aggregator.aggregate(task, round_=1, attempt=1, progress=lambda _done, _asked: None)
     assert total.survivors == ("alder", "cedar")
     assert list(total.missing) == ["birch"]
     assert "shown" in total.missing["birch"]
@@ -387,23 +394,30 @@ def test_a_time_that_is_no_number_does_not_spoil_the_checkpoint(local: LocalFede
     assert newest.memory.rows[0].trained == ("alder", "cedar")
 
 
-def poisoned(change: Callable[[np.ndarray[Any, Any]], None]) -> Callable[..., Any]:
+#: what a hospital does to a piece of its vector, which starts at the word given
+Change = Callable[[int, Words], None]
+
+
+def poisoned(change: Change) -> Callable[..., Masked]:
     """`contribute` on a vector that its own hospital falsified before masking it."""
 
-    def falsified(seat: Any, vector: np.ndarray[Any, Any], **kwargs: Any) -> Any:
-        if seat.own.site == "birch":
-            change(vector)
-        return contribute(seat, vector, **kwargs)
+    def falsified(seat: Seat, fill: Fill, **kwargs: Any) -> Masked:
+        def dirty(start: int, piece: Words) -> None:
+            fill(start, piece)
+            change(start, piece)
+
+        return contribute(seat, dirty if seat.own.site == "birch" else fill, **kwargs)
 
     return falsified
 
 
-def first_slot(vector: np.ndarray[Any, Any]) -> None:
-    vector[0] = 7
+def first_slot(start: int, piece: Words) -> None:
+    if start == 0:
+        piece[0] = 7
 
 
-def all_ones(vector: np.ndarray[Any, Any]) -> None:
-    vector[1:] = 2**32 - 1
+def all_ones(start: int, piece: Words) -> None:
+    piece[1 if start == 0 else 0 :] = 2**32 - 1
 
 
 @pytest.mark.parametrize("step", ["survey", "train", "evaluate"])
@@ -413,12 +427,14 @@ def test_a_vector_of_nonsense_ends_in_a_result_that_says_so(
     study: Study,
     monkeypatch: pytest.MonkeyPatch,
     step: str,
-    change: Callable[[np.ndarray[Any, Any]], None],
+    change: Change,
 ) -> None:
     """Under masks nobody can tell whose fault it is; what can be read, is, and the rest is never in the model."""
     dirty = poisoned(change)
     monkeypatch.setattr(
-        client.site, "contribute", lambda seat, v, **k: (dirty if seat.plan.step == step else contribute)(seat, v, **k)
+        client.site,
+        "contribute",
+        lambda seat, fill, **k: (dirty if seat.plan.step == step else contribute)(seat, fill, **k),
     )
     outcome, result = local.run(LocalLink(local.sites()), study)
     assert np.isfinite(outcome.checkpoint.state.weights).all()
@@ -477,7 +493,7 @@ def test_a_hospital_that_declined_and_came_back_is_not_counted_twice(local: Loca
 
 @pytest.mark.parametrize("fault", [lost, reply_lost])
 def test_a_hospital_that_never_answers_again_costs_no_round(local: LocalFederation, study: Study, fault: Fault) -> None:
-    steps = ("join", "survey", "train", "evaluate", "unmask")
+    steps = ("join", "survey", "train", "evaluate", "confirm", "unmask")
     _, result = local.run(LocalLink(local.sites(), {Moment(2, step): fault for step in steps}), quick(study))
     assert result.status == "finished"
     assert result.sites.contributed == (("alder", "birch"),) * 2

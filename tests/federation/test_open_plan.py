@@ -10,12 +10,11 @@ import server.coordinator
 from server.aggregate import Aggregator, Sum, TooFewError
 from server.open_plan import Desk
 from shared.study import Study
-from shared.vectors import vector_length
 from simulations.attacks import SURVEY
 from simulations.faults import Fault, LocalLink, Moment, lost
 from simulations.local import LocalFederation
 
-OPEN = "[privacy]\nallow_off = true\n[aggregation]\nmin_cohort = 2\n[studies]\nask = false\n"
+OPEN = "[privacy]\nallow_off = true\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
 
 
 class Killed(BaseException):
@@ -46,15 +45,16 @@ def start(local: LocalFederation, study: Study) -> Callable[[dict[Moment, Fault]
 
 
 def survey(coordinator: Aggregator, attempt: int) -> Sum:
-    length = vector_length(coordinator.parameters, SURVEY)
-    return coordinator.aggregate(SURVEY, round_=0, attempt=attempt, length=length, progress=lambda *_: None)
+    return coordinator.aggregate(SURVEY, round_=0, attempt=attempt, progress=lambda *_: None)
 
 
 def kill(_request: bytes, _serve: Callable[[bytes], bytes]) -> bytes | None:
     raise Killed
 
 
-@pytest.mark.parametrize("at", [Moment(2, "survey"), Moment(0, "unmask"), Moment(2, "unmask")])
+@pytest.mark.parametrize(
+    "at", [Moment(2, "survey"), *(Moment(node, step) for step in ("confirm", "unmask") for node in (0, 2))]
+)
 def test_the_same_plan_is_asked_again_and_gives_the_undisturbed_sum(
     local: LocalFederation, start: Callable[[dict[Moment, Fault]], Aggregator], at: Moment
 ) -> None:

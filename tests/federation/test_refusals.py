@@ -22,22 +22,26 @@ from client.refusals import LONGEST_PART
 from client.site import Site
 from shared import messages
 from shared.errors import InputError, OperatorError, PeerError, SiteError
-from shared.messages import AnyTask, Contributed, EvaluateTask, Join, Joined, Refused, Step, Task, Unmask
-from shared.quantize import Quantizer
+from shared.messages import AnyTask, Confirm, Contributed, EvaluateTask, Joined, Refused, Step, Task, Unmask
 from shared.secagg.collector import Collector
 from shared.secagg.messages import UnmaskRequest
 from shared.secagg.plan import Plan
 from shared.study import MINIMAL, Study, parse_study
-from shared.vectors import read_train
+from shared.vectors import Codec
 from shared.wire import pack, unpack
-from simulations import attacks
-from simulations.attacks import SURVEY, Attacker
+from simulations import attacks, unmask_attacks
+from simulations.attacker import Attacker
+from simulations.attacks import SURVEY
 from simulations.local import LocalFederation
 
 PRIVATE = MINIMAL.replace(
-    'mode = "off"', 'mode = "local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 1.0\nsampling_rate = 0.5'
+    'mode = "off"',
+    'mode = "local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 1.0\nsampling_rate = 0.5\n[aggregation]\ncolluders = 0',
 )
-OPEN = "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[aggregation]\nmin_cohort = 2\n"
+OPEN = (
+    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    "[aggregation]\nmin_cohort = 2\ncolluders = 0\n"
+)
 
 
 NO_ASKING = "[studies]\nask = false\n"
@@ -174,7 +178,7 @@ def test_what_the_policy_forbids_is_refused_at_join(
 def test_a_study_without_privacy_is_refused_where_the_policy_forbids_it(
     local: LocalFederation, stranger: Attacker, study: Study, untouched: None
 ) -> None:
-    set_policy(local, "[aggregation]\nmin_cohort = 2\n")
+    set_policy(local, "[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     stranger.study = study
     refused(stranger.say("alder", stranger.invitation), "differential privacy", "privacy.allow_off")
 
@@ -186,18 +190,28 @@ PLANS = {
     "another study's hash": ("run 'attacked' as joined", "another study"),
     "another roster's hash": ("run 'attacked' as joined", "another study"),
     "another step's name": ("plan's step", "expected train, got evaluate"),
-    "a payload other than the plan's digest": ("plan's payload digest", "got 0000000000000000"),
-    "a vector length not the model's": ("plan's vector length", "got 7"),
-    "no quantizer": ("plan's quantizer", "expected the study's, got another"),
-    "a quantizer not the study's": ("plan's quantizer", "expected the study's, got another"),
+    "a payload other than the plan's digest": ("plan's payload", "got 0000000000000000"),
+    "a vector length not the model's": ("plan's length", "got 7"),
+    "another number of bits": ("plan's bits", "expected 32, got 16"),
+    "no quantizer": ("plan's quantizer", "got ."),
+    "a quantizer not the study's": ("plan's quantizer", "expected 83a5626f756e64cb"),
     "threshold below a majority": ("Expected `int` >= 2", "threshold"),
-    "threshold above the cohort": ("threshold", "a majority of the 3 sites", "got 4"),
+    "threshold above the cohort": ("plan's threshold", "expected 2, got 4"),
+    "threshold of another fraction": ("plan's threshold", "expected 2, got 3"),
+    "another number of colluders": ("plan's colluders", "expected 0, got 1"),
+    "a weaker adversary than the study's": ("plan's adversary", "expected active, got semi-honest"),
     "the site not in the cohort": ("cohort", "alder with the run key it joined by", "got none"),
     "a member no roster lists": ("site 'zelkova'", "got an unknown name"),
     "members with forged keys": ("signature for konsil/join/v1", "got another or none"),
+    "a member with a run key of the attacker's": ("signature for konsil/join/v1", "got another or none"),
+    "the site with another run key": ("alder with the run key it joined by", "got none"),
+    "the site's own key listed for a peer": ("a run key of its own for each site", "one key for alder, cedar"),
+    "a peer's key listed twice": ("a run key of its own for each site", "one key for birch, cedar"),
+    "a member of another run": ("join record of cedar", "run 'attacked' with its study and roster"),
+    "a member with a low-order key": ("public key of cedar", "a point of high order", "low order"),
     "a member twice": ("cohort", "each site once, sorted by name"),
     "members in disorder": ("cohort", "each site once, sorted by name"),
-    "an empty cohort": ("plan's quantizer",),
+    "an empty cohort": ("plan's threshold", "expected 2"),
 }
 
 
@@ -252,7 +266,7 @@ def test_privacy_demanded_after_the_join_stops_a_study_without_it(
 ) -> None:
     stranger.study = study
     stranger.join_all()
-    set_policy(local, "[aggregation]\nmin_cohort = 2\n")
+    set_policy(local, "[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     before = memory(local.home("alder"))
     refused(stranger.step("alder", stranger.train_task()), "privacy.allow_off")
     assert memory(local.home("alder")) == before
@@ -274,7 +288,7 @@ def test_a_cohort_below_the_policy_is_refused(attacker: Attacker, local: LocalFe
 def test_a_budget_that_the_round_would_pass_is_refused_before_training(
     local: LocalFederation, attacker: Attacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_policy(local, "[privacy]\nepsilon_total = 0.5\n[aggregation]\nmin_cohort = 2\n")
+    set_policy(local, "[privacy]\nepsilon_total = 0.5\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     monkeypatch.setattr(client.site, "train_round", never)
     refused(attacker.step("alder", attacker.train_task()), "privacy budget", "0.5 per patient", "privacy.epsilon_total")
     assert charges(local) == 0
@@ -324,58 +338,62 @@ def test_a_plan_that_a_later_one_replaced_is_not_answered_again(attacker: Attack
 
 # Step 3: unmask requests
 
-UNMASK: dict[str, tuple[attacks.UnmaskAttack, tuple[str, ...]]] = {
-    "too few survivors": (attacks.only("alder"), ("survivors", "at least 2 sites", "got 1")),
-    "no survivors": (attacks.only(), ("survivors", "alder in them")),
-    "without the site": (attacks.survivors_without, ("survivors", "alder in them")),
-    "a survivor twice": (attacks.only("alder", "alder", "birch"), ("survivors", "once, sorted")),
-    "survivors in disorder": (attacks.only("birch", "alder"), ("survivors", "once, sorted")),
-    "an invented survivor": (attacks.invented_survivor, ("survivors", "members of the cohort")),
-    "bundles in another order": (attacks.swapped_bundles, ("bundle from birch to alder", "got a wrong tag")),
-    "an unknown plan": (attacks.unknown_plan, ("a plan this site contributed to",)),
-    "the request of a peer": (attacks.request_for_another, ("the stored plan and alder", "got another")),
+UNMASK: dict[str, tuple[unmask_attacks.UnmaskAttack, tuple[str, ...]]] = {
+    "too few survivors": (unmask_attacks.only("alder"), ("survivors", "at least 2 sites", "got 1")),
+    "no survivors": (unmask_attacks.only(), ("survivors", "alder in them")),
+    "without the site": (unmask_attacks.survivors_without, ("survivors", "alder in them")),
+    "a survivor twice": (unmask_attacks.only("alder", "alder", "birch"), ("survivors", "once, sorted")),
+    "survivors in disorder": (unmask_attacks.only("birch", "alder"), ("survivors", "once, sorted")),
+    "an invented survivor": (unmask_attacks.invented_survivor, ("survivors", "members of the cohort")),
+    "bundles in another order": (unmask_attacks.swapped_bundles, ("bundle from birch to alder", "got a wrong tag")),
+    "an unknown plan": (unmask_attacks.unknown_plan, ("a plan this site contributed to",)),
+    "the request of a peer": (unmask_attacks.request_for_another, ("the stored plan and alder", "got another")),
 }
 
 
 @pytest.fixture
-def closed(attacker: Attacker) -> Collector:
-    """A survey that all three answered, ready to be unmasked."""
-    return attacker.contributions(SURVEY, attacker.plan(SURVEY), tuple(attacker.sites))
+def settled(attacker: Attacker) -> Collector:
+    """A survey that all three answered and birch and cedar confirmed, ready to be unmasked."""
+    return attacker.settled(
+        SURVEY, attacker.plan(SURVEY), tuple(attacker.sites), confirmers=("birch", "cedar")
+    )
 
 
 @pytest.mark.parametrize("name", UNMASK)
 def test_a_hostile_unmask_request_is_refused_and_an_honest_one_still_served(
-    attacker: Attacker, closed: Collector, local: LocalFederation, name: str
+    attacker: Attacker, settled: Collector, local: LocalFederation, name: str
 ) -> None:
     before = memory(local.home("alder"))
     attack, parts = UNMASK[name]
-    honest = unpack(UnmaskRequest, closed.request("alder"))
+    honest = unpack(UnmaskRequest, settled.request("alder"))
     refused(attacker.ask_unmask("alder", attack(attacker, "alder", honest)), *parts)
     assert memory(local.home("alder")) == before
     assert isinstance(attacker.ask_unmask("alder", honest), messages.Answered)
 
 
-def test_one_unmask_request_per_plan_ever(local: LocalFederation, attacker: Attacker, closed: Collector) -> None:
-    honest = unpack(UnmaskRequest, closed.request("alder"))
-    without_cedar = replace(honest, survivors=("alder", "birch"), bundles=honest.bundles[:1])
+def test_one_unmask_request_per_plan_ever(local: LocalFederation, attacker: Attacker, settled: Collector) -> None:
+    honest = unpack(UnmaskRequest, settled.request("alder"))
+    without_cedar = unmask_attacks.only("alder", "birch")(attacker, "alder", honest)
     first = attacker.ask_unmask("alder", honest)
-    refused(attacker.ask_unmask("alder", without_cedar), "one request per plan", "got a second, different one")
+    refused(attacker.ask_unmask("alder", without_cedar), "the ones this site settled on", "got others")
     attacker.sites = {**attacker.sites, "alder": Site(local.home("alder"))}
     assert attacker.ask_unmask("alder", honest) == first
-    refused(attacker.ask_unmask("alder", without_cedar), "got a second, different one")
+    refused(attacker.ask_unmask("alder", without_cedar), "the ones this site settled on", "got others")
 
 
-def test_survivors_without_a_named_peer_are_refused(
-    local: LocalFederation, attacker: Attacker, closed: Collector
-) -> None:
+def test_survivors_without_a_named_peer_are_refused(local: LocalFederation, attacker: Attacker) -> None:
+    """Policy tightened in the middle of a round: neither confirmed nor unmasked."""
+    plan = attacker.plan(SURVEY)
+    attacker.contributions(SURVEY, plan, tuple(attacker.sites))
+    without_cedar = attacker.contributions(SURVEY, plan, ("alder", "birch"))
     set_policy(local, OPEN.replace("min_cohort = 2", 'min_cohort = 2\npeers = ["cedar"]'))
-    honest = unpack(UnmaskRequest, closed.request("alder"))
-    without_cedar = replace(honest, survivors=("alder", "birch"), bundles=honest.bundles[:1])
-    refused(attacker.ask_unmask("alder", without_cedar), "survivors", "cedar in it")
+    refused(attacker.say("alder", Confirm(request=without_cedar.ask_confirm("alder"))), "survivors", "cedar in it")
+    confirmed = unmask_attacks.signed(attacker, without_cedar, ("alder", "birch"))
+    refused(attacker.ask_unmask("alder", confirmed), "survivors", "cedar in it")
 
 
-def test_secrets_are_gone_once_the_sum_is_open(local: LocalFederation, attacker: Attacker, closed: Collector) -> None:
-    attacker.ask_unmask("alder", unpack(UnmaskRequest, closed.request("alder")))
+def test_secrets_are_gone_once_the_sum_is_open(local: LocalFederation, attacker: Attacker, settled: Collector) -> None:
+    attacker.ask_unmask("alder", unpack(UnmaskRequest, settled.request("alder")))
     (row,) = sqlite3.connect(local.home("alder").path / "rounds.sqlite").execute("SELECT secrets FROM plan").fetchall()
     assert row == (None,)
 
@@ -396,20 +414,21 @@ def test_sites_given_different_models_share_no_mask_and_their_sum_opens_to_nothi
     assert len(contributions) == 3
     collector = Collector(other, attacker.federation.roster)
     for reply in contributions[1:]:
-        collector.add(reply.contribution)
+        collector.add(reply.contribution, reply.vector)
     with pytest.raises(PeerError, match="expected plan"):
-        collector.add(contributions[0].contribution)
+        collector.add(contributions[0].contribution, contributions[0].vector)
     monkeypatch.setattr(collector, "_sum", attacks.isolate(contributions))
     collector.close()
+    attacker.confirm(collector, ("birch", "cedar"))
     for name in ("birch", "cedar"):
         answer = attacker.ask_unmask(name, unpack(UnmaskRequest, collector.request(name)))
         assert isinstance(answer, messages.Answered)
         collector.answer(answer.answer)
     total = collector.finish()  # the masks of birch and cedar are off; alder's are not
-    quantize = unpack(Quantizer, other.quantizer)
+    codec = Codec.of(attacker.study, cohort=3, parameters=attacker.weights.size, seed=other.payload)
     with pytest.raises(OperatorError, match="unmasked sum"):
-        read_train(quantize, total, 3, attacker.study.federation.max_images)
-    assert total[3:].view(np.int32).std() > 2**30, "uniform noise, not an update"
+        codec.read(total, 2, attacker.study.federation.max_images)
+    assert total[codec.header :].view(np.int32).std() > 2**30, "uniform noise, not an update"
     refused(attacker.ask_unmask("alder", unpack(UnmaskRequest, collector_request(collector, other))), "contributed to")
 
 
@@ -427,10 +446,10 @@ def collector_request(collector: Collector, plan: Plan) -> bytes:
         (b"", ("_Version message", "got 0 bytes")),
         (b"\xc1", ("_Version message",)),
         (b"\x91" * 100_000, ("_Version message",)),
-        (msgspec.msgpack.encode({"version": 2, "body": {"type": "later"}}), ("message version", "expected 1, got 2")),
+        (msgspec.msgpack.encode({"version": 9, "body": {"type": "later"}}), ("message version", "expected 2, got 9")),
         (msgspec.msgpack.encode({"body": {"type": "join"}}), ("missing required field `version`",)),
-        (msgspec.msgpack.encode({"version": 1, "body": {"type": "pickle"}}), ("Invalid value 'pickle'",)),
-        (msgspec.msgpack.encode({"version": 1, "body": {"type": "unmask", "request": b"", "x": 1}}), ("`x`",)),
+        (msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "pickle"}}), ("Invalid value 'pickle'",)),
+        (msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "unmask", "request": b"", "x": 1}}), ("`x`",)),
     ],
 )
 def test_what_is_no_message_is_refused(unmoved: Attacker, data: bytes, parts: tuple[str, ...]) -> None:
@@ -452,7 +471,7 @@ def test_words_from_outside_are_kept_short_and_do_not_break_the_audit_log(
 ) -> None:
     site = stranger.sites["alder"]
     for body in ({"type": hostile}, {"type": "unmask", hostile: b""}):
-        reply = site.handle(msgspec.msgpack.encode({"version": 1, "body": body}))
+        reply = site.handle(msgspec.msgpack.encode({"version": messages.VERSION, "body": body}))
         found = refused(messages.read_reply(reply))
         assert all(len(part) <= LONGEST_PART for part in (found.what, found.expected, found.got, found.do))
     audit = Audit(local.home("alder").path / "audit.jsonl")
@@ -462,12 +481,19 @@ def test_words_from_outside_are_kept_short_and_do_not_break_the_audit_log(
 
 @pytest.fixture
 def real(attacker: Attacker) -> list[bytes]:
-    """One honest request of each kind, none of them asked before."""
-    collector = attacker.contributions(SURVEY, attacker.plan(SURVEY), tuple(attacker.sites))
+    """One honest request of each kind; the hospital has answered none but what came before the last two."""
+    plan, names = attacker.plan(SURVEY), tuple(attacker.sites)
+    closed = attacker.contributions(SURVEY, plan, names)
+    settled = attacker.settled(SURVEY, plan, names, confirmers=("birch", "cedar"))
     tasks = (attacker.train_task(), attacker.evaluate_task(1))
     steps = [Step(plan=attacker.plan(task, attempt=9), payload=memoryview(pack(Task(body=task)))) for task in tasks]
-    bodies: list[Join | Step | Unmask] = [attacker.invitation, *steps, Unmask(request=collector.request("alder"))]
-    return [messages.request(body) for body in bodies]
+    bodies: list[messages.AnyRequest] = [
+        attacker.invitation,
+        *steps,
+        Confirm(request=closed.ask_confirm("alder")),
+        Unmask(request=settled.request("alder")),
+    ]
+    return [attacker.request(body) for body in bodies]
 
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -480,7 +506,7 @@ def test_random_bytes_always_get_a_refusal(attacker: Attacker, data: bytes) -> N
 
 
 @QUICK
-@given(which=st.integers(0, 3), data=st.data())
+@given(which=st.integers(0, 4), data=st.data())
 def test_a_real_message_with_changed_bytes_always_gets_a_reply(
     attacker: Attacker, real: list[bytes], which: int, data: st.DataObject
 ) -> None:
@@ -506,7 +532,7 @@ VALUES = st.one_of(
 
 
 @QUICK
-@given(which=st.integers(0, 3), value=VALUES, data=st.data())
+@given(which=st.integers(0, 4), value=VALUES, data=st.data())
 def test_a_real_message_with_one_field_of_another_value_always_gets_a_reply(
     attacker: Attacker, real: list[bytes], which: int, value: object, data: st.DataObject
 ) -> None:
@@ -582,7 +608,7 @@ def test_nothing_that_holds_a_secret_shows_it(attacker: Attacker) -> None:
     attacker.step("alder", SURVEY)
     site = attacker.sites["alder"]
     state = site._rounds.run("attacked")
-    answer = site._rounds.answer(attacker.plan(SURVEY).digest(), b"")
+    answer = site._rounds.answer(attacker.plan(SURVEY).digest(), ())
     assert state is not None
     assert answer.secrets is not None
     for shown in (repr(state), repr(answer), repr(site._joined("attacked"))):

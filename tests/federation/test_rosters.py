@@ -16,13 +16,14 @@ from shared.messages import Contributed, Joined, Refused
 from shared.study import Study
 from shared.wire import pack
 from simulations import attacks
-from simulations.attacks import SURVEY, Attacker
+from simulations.attacker import Attacker
+from simulations.attacks import SURVEY
 from simulations.faults import LocalLink, Moment, lost
 from simulations.local import LocalFederation
 
 FREE = (
     "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
-    "[aggregation]\nmin_cohort = 2\n[studies]\nask = false\n"
+    "[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
 )
 
 

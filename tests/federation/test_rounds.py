@@ -16,8 +16,10 @@ from client.ledger import Ledger
 from client.steps import Outcome
 from shared.accounting import noise_multiplier, rdp_epsilon, round_event
 from shared.errors import InputError, SiteError
+from shared.layout import layout_for
+from shared.messages import Unmask, read_request
 from shared.study import Study
-from shared.vectors import quantizer
+from shared.vectors import Codec
 from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
 
@@ -48,7 +50,8 @@ def test_masks_change_no_sum(local: LocalFederation, changed: Callable[[str, str
     second, _ = local.run(LocalLink(local.sites()), study, out="again")
     images = first.checkpoint.memory.images
     assert images is not None
-    step = quantizer(study, 3).bound / quantizer(study, 3).steps
+    quantizer = Codec.of(study, cohort=3, parameters=layout_for(study).size, seed=bytes(32)).quantizer
+    step = quantizer.bound / quantizer.steps
     most_apart = 3 * step * study.federation.max_images / images.splits["train"]
     np.testing.assert_allclose(
         second.checkpoint.state.weights, first.checkpoint.state.weights, atol=2 * most_apart, rtol=1e-6
@@ -79,6 +82,24 @@ def test_a_hospital_lost_at_unmask_is_still_in_the_sum(local: LocalFederation, s
     assert all(row.trained == ("alder", "birch", "cedar") for row in outcome.checkpoint.memory.rows)
 
 
+def test_a_hospital_lost_at_confirm_is_still_in_the_sum(local: LocalFederation, study: Study) -> None:
+    link = LocalLink(local.sites(), {Moment(2, "confirm"): lost})
+    outcome, result = local.run(link, study)
+    assert outcome.status == "finished"
+    assert {(out.site, out.step) for out in result.sites.left_out} >= {("cedar", "train confirm")}
+    assert all(row.trained == ("alder", "birch", "cedar") for row in outcome.checkpoint.memory.rows)
+
+
+def test_two_hospitals_lost_at_confirm_lose_the_round(local: LocalFederation, study: Study) -> None:
+    """Two of three must confirm; nobody is asked to unmask what one confirmed."""
+    faults = {Moment(node, "confirm"): lost for node in (1, 2)}
+    link = LocalLink(local.sites(), faults)
+    _, result = local.run(link, study)
+    assert result.status != "finished"
+    assert "survey confirm step: expected at least 2 hospitals, got 1" in result.because
+    assert not [1 for _, request, _ in link.traffic if isinstance(read_request(request), Unmask)]
+
+
 def test_too_few_hospitals_end_the_run_with_reasons_and_no_success(local: LocalFederation, study: Study) -> None:
     link = LocalLink(local.sites(), {Moment(0, "train", 2): lost, Moment(1, "train", 2): lost})
     recorder = Recorder()
@@ -100,7 +121,7 @@ def test_sums_over_fewer_than_min_sites_are_never_opened(
 
 
 def test_an_exhausted_hospital_stops_and_the_run_goes_on_without_it(local: LocalFederation, private: Study) -> None:
-    set_policy(local, "birch", "[privacy]\nepsilon_total = 7.5\n[aggregation]\nmin_cohort = 2\n")
+    set_policy(local, "birch", "[privacy]\nepsilon_total = 7.5\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     _, result = local.run(LocalLink(local.sites()), private)
     assert result.sites.contributed == (("alder", "birch", "cedar"), ("alder", "cedar"))
     (out,) = result.sites.left_out
@@ -115,7 +136,7 @@ def test_an_exhausted_hospital_stops_and_the_run_goes_on_without_it(local: Local
 
 def test_every_budget_exhausted_ends_the_run_and_says_so(local: LocalFederation, private: Study) -> None:
     for name in ("alder", "birch", "cedar"):
-        set_policy(local, name, "[privacy]\nepsilon_total = 7.5\n[aggregation]\nmin_cohort = 2\n")
+        set_policy(local, name, "[privacy]\nepsilon_total = 7.5\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     outcome, _ = local.run(LocalLink(local.sites()), private)
     assert outcome.status == "stopped"
     assert outcome.because.count("privacy budget") == 3
@@ -123,7 +144,7 @@ def test_every_budget_exhausted_ends_the_run_and_says_so(local: LocalFederation,
 
 
 def test_a_policy_that_forbids_the_study_keeps_the_hospital_out_by_name(local: LocalFederation, study: Study) -> None:
-    set_policy(local, "cedar", "[privacy]\nallow_off = false\n[aggregation]\nmin_cohort = 2\n")
+    set_policy(local, "cedar", "[privacy]\nallow_off = false\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     _, result = local.run(LocalLink(local.sites()), study)
     assert result.status == "finished"
     assert result.sites.contributed == (("alder", "birch"),) * 2
@@ -134,7 +155,10 @@ def generous(local: LocalFederation) -> None:
     """Budgets that no repeated attempt exhausts."""
     for name in local.names:
         set_policy(
-            local, name, "[privacy]\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[aggregation]\nmin_cohort = 2\n"
+            local,
+            name,
+            "[privacy]\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+            "[aggregation]\nmin_cohort = 2\ncolluders = 0\n",
         )
 
 

@@ -23,13 +23,14 @@ from shared.messages import LONGEST_JOIN, Contributed, Joined, Refused, Step, Ta
 from shared.secagg.messages import UnmaskRequest
 from shared.study import Study
 from shared.wire import pack, unpack
-from simulations.attacks import SURVEY, Attacker
+from simulations.attacker import Attacker
+from simulations.attacks import SURVEY
 from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
 
 FREE = (
     "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
-    "[aggregation]\nmin_cohort = 2\n[studies]\nask = false\n"
+    "[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
 )
 
 
@@ -81,14 +82,14 @@ def test_nothing_else_is_longer_than_an_invitation(attacker: Attacker, kind: str
 @pytest.mark.parametrize(
     ("rules", "rule", "words"),
     [
-        ("min_cohort = 2\npeers = ['yew']", "aggregation.peers", "yew in it"),
-        ("min_cohort = 2\nadversary = 'active'", "aggregation.adversary", "active"),
+        ("min_cohort = 2\ncolluders = 0\npeers = ['yew']", "aggregation.peers", "yew in it"),
+        ("min_cohort = 2\ncolluders = 1", "aggregation.colluders", "though 1 hospitals work with the coordinator"),
     ],
 )
 def test_the_policys_no_to_a_plan_names_its_rule(
     local: LocalFederation, attacker: Attacker, rules: str, rule: str, words: str
 ) -> None:
-    (local.home("alder").path / "policy.toml").write_text(FREE.replace("min_cohort = 2", rules))
+    (local.home("alder").path / "policy.toml").write_text(FREE.replace("min_cohort = 2\ncolluders = 0", rules))
     reply = refused(attacker.step("alder", SURVEY), words)
     assert reply.rule == rule
 
@@ -136,7 +137,7 @@ def secrets(local: LocalFederation) -> list[bytes | None]:
 
 
 def test_secrets_of_a_discarded_plan_are_deleted_and_help_nobody(local: LocalFederation, attacker: Attacker) -> None:
-    collector = attacker.contributions(SURVEY, attacker.plan(SURVEY, attempt=1), tuple(attacker.sites))
+    collector = attacker.settled(SURVEY, attacker.plan(SURVEY, attempt=1), tuple(attacker.sites))
     (kept,) = secrets(local)
     assert kept is not None
     assert isinstance(attacker.step("alder", SURVEY, attacker.plan(SURVEY, attempt=2)), Contributed)
@@ -184,11 +185,15 @@ def log(local: LocalFederation, name: str = "alder") -> Audit:
 
 
 def test_every_reply_is_in_the_log_before_it_leaves(local: LocalFederation, attacker: Attacker) -> None:
-    site, collector = attacker.sites["alder"], attacker.contributions(SURVEY, attacker.plan(SURVEY), local.names)
+    site, plan = attacker.sites["alder"], attacker.plan(SURVEY)
+    closed = attacker.contributions(SURVEY, plan, local.names)
     requests = {
         "join": messages.request(attacker.invitation),
         "survey": attacker.request(Step(plan=attacker.plan(SURVEY), payload=memoryview(pack(Task(body=SURVEY))))),
-        "unmask": attacker.request(messages.Unmask(request=collector.request("alder"))),
+        "confirm": attacker.request(messages.Confirm(request=closed.ask_confirm("alder"))),
+        "unmask": attacker.request(
+            messages.Unmask(request=attacker.settled(SURVEY, plan, local.names).request("alder"))
+        ),
         "refusal": b"nonsense",
     }
     for purpose, request in requests.items():
@@ -198,7 +203,7 @@ def test_every_reply_is_in_the_log_before_it_leaves(local: LocalFederation, atta
         assert (last.event, facts["purpose"], facts["bytes"]) == ("sent", purpose, len(reply))
         assert facts["digest"] == hashlib.sha256(reply).hexdigest()
         assert facts["run"] == ("" if purpose == "refusal" else attacker.run)
-        assert facts["round"] == (1 if purpose in ("survey", "unmask") else 0)
+        assert facts["round"] == (1 if purpose in ("survey", "confirm", "unmask") else 0)
 
 
 def test_a_full_disk_lets_nothing_leave_but_the_refusal_that_says_so(
@@ -246,7 +251,7 @@ def test_the_logs_of_an_honest_run_agree(local: LocalFederation, study: Study) -
     for name in local.names:
         found = compared(local, path, name)
         assert (found.alarms, found.lost) == ((), ())
-        assert found.matched == 1 + 2 * (1 + 2 + 2 + 1), "a join; survey, two rounds, test: each with its unmasking"
+        assert found.matched == 1 + 3 * (1 + 2 + 2 + 1), "a join; survey, two rounds, test: each confirmed and unmasked"
 
 
 def test_a_lost_reply_is_known_as_lost(local: LocalFederation, study: Study) -> None:

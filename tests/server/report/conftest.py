@@ -133,7 +133,13 @@ def good_run(sites: tuple[str, ...] = SITES, rounds: int = 12, secret: int = 1) 
         ),
         privacy={site: privacy_of() for site in sites},
         aggregation=AggregationFacts(
-            adversary="semi-honest", threshold=3, cohort=len(sites), vector_length=97_123, update_norm=10.0
+            adversary="active",
+            threshold=3,
+            colluders=1,
+            cohort=len(sites),
+            vector_length=97_136,
+            bits=32,
+            update_norm=10.0,
         ),
         versions={"konsil": "0.1.0", "flwr": "1.41.0", "torch": "2.13.0"},
     )

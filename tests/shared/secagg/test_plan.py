@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from shared.crypto.identity import Identity
 from shared.errors import PeerError
 from shared.secagg.joining import JoinRecord, RunKey, join
-from shared.secagg.plan import Plan, SiteRules, check_cohort, check_plan, threshold_for
-from shared.secagg.rehearsal import PAYLOAD, STUDY_HASH, Federation, Hospital
+from shared.secagg.plan import Plan, SiteRules, Terms, check_cohort, check_plan, threshold_for
+from shared.secagg.rehearsal import STUDY_HASH, Federation, Hospital
 from shared.wire import pack, unpack
 
 FEDERATION = Federation.of(4)
@@ -16,9 +16,16 @@ PLAN = FEDERATION.plan(length=8)
 OTHER = bytes([7] * 32)
 
 
-def check(plan: Plan, site: Hospital = A, rules: SiteRules | None = None, **expected: Any) -> None:
-    known: dict[str, Any] = {"step": "train", "payload": PAYLOAD, "length": 8, "quantizer": b""} | expected
-    check_plan(plan, site.join, FEDERATION.roster, rules or SiteRules(), **known)
+TERMS = Terms(**{name: getattr(PLAN, name) for name in Terms.__struct_fields__})
+
+
+def check(plan: Plan, site: Hospital = A, rules: SiteRules | None = None, terms: Terms = TERMS) -> None:
+    check_plan(plan, site.join, FEDERATION.roster, rules or SiteRules(), terms)
+
+
+def follow(plan: Plan) -> None:
+    """`check` by a site whose own terms would agree with whatever this plan says."""
+    check(plan, terms=Terms(**{name: getattr(plan, name) for name in Terms.__struct_fields__}))
 
 
 def rejoined(site: Hospital, key: RunKey, run: str = "rehearsal") -> JoinRecord:
@@ -30,6 +37,7 @@ def test_a_plan_in_order_gives_each_site_its_seat() -> None:
     for number, hospital in enumerate(FEDERATION.hospitals):
         seat = FEDERATION.seat(plan, hospital)
         assert (seat.number, seat.digest, seat.own) == (number, PLAN.digest(), hospital.join)
+        assert seat.identities == tuple(peer.identity.public for peer in FEDERATION.hospitals)
 
 
 @pytest.mark.parametrize(
@@ -44,12 +52,23 @@ def test_a_plan_in_order_gives_each_site_its_seat() -> None:
         {"payload": OTHER},
         {"cohort": PLAN.cohort[:3]},
         {"threshold": 4},
+        {"colluders": 1},
+        {"adversary": "semi-honest"},
         {"quantizer": b"q"},
         {"length": 9},
+        {"bits": 16},
     ],
 )
 def test_the_digest_binds_every_field(change: dict[str, Any]) -> None:
     assert replace(PLAN, **change).digest() != PLAN.digest()
+
+
+def test_every_field_of_a_plan_is_bound() -> None:
+    """A field that is added must come into the test above."""
+    assert set(Plan.__struct_fields__) == {
+        *("run", "study_hash", "roster_hash", "round", "attempt", "step", "payload", "cohort", "threshold"),
+        *("colluders", "adversary", "quantizer", "length", "bits"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -58,22 +77,65 @@ def test_the_digest_binds_every_field(change: dict[str, Any]) -> None:
         ({"run": "x"}, "run"),
         ({"study_hash": OTHER}, "another study"),
         ({"roster_hash": OTHER}, "another study"),
-        ({"step": "evaluate"}, "step"),
-        ({"payload": OTHER}, "payload"),
-        ({"quantizer": b"q"}, "quantizer"),
-        ({"length": 9}, "length"),
+        ({"step": "evaluate"}, "plan's step: expected train, got evaluate"),
+        ({"payload": OTHER}, f"plan's payload: expected {'00' * 8}, got {'07' * 8}"),
+        ({"threshold": 4}, "plan's threshold: expected 3, got 4"),
+        ({"threshold": 2}, "plan's threshold: expected 3, got 2"),
+        ({"colluders": 1}, "plan's colluders: expected 0, got 1"),
+        ({"adversary": "semi-honest"}, "plan's adversary: expected active, got semi-honest"),
+        ({"quantizer": b"q"}, "plan's quantizer"),
+        ({"length": 9}, "plan's length: expected 8, got 9"),
+        ({"bits": 16}, "plan's bits: expected 32, got 16"),
         ({"cohort": PLAN.cohort[1:]}, "a with the run key"),
-        ({"cohort": PLAN.cohort[:1], "threshold": 2}, "threshold"),
+        ({"cohort": PLAN.cohort[:2]}, "threshold"),
+        ({"cohort": ()}, "threshold"),
         ({"cohort": PLAN.cohort[::-1]}, "sorted"),
         ({"cohort": (A.join, A.join, B.join, C.join)}, "once"),
-        ({"threshold": 1}, "threshold"),
-        ({"threshold": 2}, "majority"),
-        ({"threshold": 5}, "threshold"),
     ],
 )
 def test_a_plan_that_differs_from_the_study_or_the_rules_is_refused(change: dict[str, Any], match: str) -> None:
     with pytest.raises(PeerError, match=match):
         check(replace(PLAN, **change))
+
+
+@pytest.mark.parametrize("name", Terms.__struct_fields__)
+def test_a_site_refuses_a_plan_that_differs_in_any_of_its_terms(name: str) -> None:
+    """Here the site's terms are the ones changed: a study in active mode met by a semi-honest plan, and so on."""
+    changed: dict[str, Any] = {
+        "step": "survey",
+        "payload": OTHER,
+        "threshold": 4,
+        "colluders": 1,
+        "adversary": "semi-honest",
+        "quantizer": b"q",
+        "length": 7,
+        "bits": 12,
+    }
+    with pytest.raises(PeerError, match=f"plan's {name}"):
+        check(PLAN, terms=replace(TERMS, **{name: changed[name]}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": 1},
+        {"threshold": 2},
+        {"threshold": 5},
+        {"colluders": 2},
+        {"colluders": 4},
+        {"cohort": PLAN.cohort[:1], "threshold": 2},
+        {"cohort": PLAN.cohort[:1], "threshold": 1},
+        {"threshold": 4, "colluders": 4},
+    ],
+)
+def test_a_threshold_that_does_not_hold_is_refused_whatever_the_study_says(change: dict[str, Any]) -> None:
+    with pytest.raises(PeerError, match="threshold: expected more than"):
+        follow(replace(PLAN, **change))
+
+
+@pytest.mark.parametrize("change", [{"threshold": 4}, {"threshold": 4, "colluders": 3}, {"adversary": "semi-honest"}])
+def test_whatever_holds_is_accepted_where_the_study_says_so(change: dict[str, Any]) -> None:
+    follow(replace(PLAN, **change))
 
 
 @pytest.mark.parametrize(
@@ -132,17 +194,58 @@ def test_the_coordinator_holds_itself_to_the_same_cohort() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [{"threshold": 1}, {"length": 0}, {"round": -1}, {"payload": b""}, {"step": "predict"}]
+    "field",
+    [
+        {"threshold": 1},
+        {"colluders": -1},
+        {"adversary": "honest"},
+        {"length": 0},
+        {"length": 2**28 + 1},
+        {"bits": 9},
+        {"bits": 17},
+        {"bits": 31},
+        {"round": -1},
+        {"attempt": -1},
+        {"payload": b""},
+        {"step": "predict"},
+    ],
 )
 def test_values_out_of_range_do_not_decode(field: dict[str, Any]) -> None:
     with pytest.raises(PeerError, match="Plan"):
         unpack(Plan, pack(replace(PLAN, **field)))
 
 
+@pytest.mark.parametrize("bits", [10, 11, 12, 13, 14, 15, 16, 32])
+def test_words_are_as_wide_as_they_must_be(bits: Any) -> None:
+    plan = unpack(Plan, pack(replace(PLAN, bits=bits)))
+    assert plan.dtype.name == ("uint32" if bits == 32 else "uint16")
+
+
 @pytest.mark.parametrize(
-    ("sites", "fraction", "expected"),
-    [(2, 0.51, 2), (3, 0.6, 2), (4, 0.6, 3), (5, 0.6, 3), (10, 0.6, 6), (10, 0.7, 7), (100, 0.55, 55), (200, 1, 200)],
+    ("sites", "fraction", "colluders", "expected"),
+    [
+        (2, 0.51, 0, 2),
+        (3, 0.6, 0, 2),
+        (4, 0.6, 0, 3),
+        (5, 0.6, 0, 3),
+        (10, 0.6, 0, 6),
+        (10, 0.7, 0, 7),
+        (100, 0.55, 0, 55),
+        (200, 1, 0, 200),
+        (2, 0.51, 1, 2),  # either alone learns the other's vector from the sum; masks can do no more
+        (3, 0.6, 1, 3),  # all three must answer
+        (5, 0.6, 1, 4),
+        (5, 0.6, 3, 5),
+        (20, 0.6, 3, 12),
+        (200, 0.6, 1, 120),
+        (200, 0.6, 60, 131),  # the colluders ask for more than the study
+    ],
 )
-def test_thresholds_from_the_studys_fraction(sites: int, fraction: float, expected: int) -> None:
-    assert threshold_for(sites, fraction) == expected
-    assert all(n < 2 * threshold_for(n, 0.5) for n in range(2, 50))
+def test_thresholds_from_the_studys_fraction(sites: int, fraction: float, colluders: int, expected: int) -> None:
+    assert threshold_for(sites, fraction, colluders) == expected
+
+
+def test_where_all_could_collude_no_plan_is_possible() -> None:
+    for sites in range(2, 31):
+        for colluders in range(sites, sites + 5):
+            assert threshold_for(sites, 0.6, colluders) > sites

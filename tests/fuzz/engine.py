@@ -1,0 +1,186 @@
+"""One decoder under hostile inputs: what it may do, what it did, and the shortest input that makes it do wrong.
+
+A decoder may return, or raise a KonsilError (or what its docstring says: `Decoder.allowed`); anything else is a `Fault`:
+another exception, more than `SLOW_S` of processor time, or more than `Decoder.extra_mb` of memory for one input.
+"""
+
+import re
+import resource
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from shared.errors import KonsilError
+from tests.fuzz.mutations import Grammar, Mutator
+
+#: Processor seconds that one input of at most 64 KiB may take.
+SLOW_S = 1.0
+#: Tries to make an offending input shorter.
+SHORTENINGS = 400
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """`read` is what is tried; `seeds` are valid encodings by the real encoders, `tokens` words of the format."""
+
+    read: Callable[[bytes], object]
+    seeds: Sequence[bytes]
+    grammar: Grammar
+    tokens: Sequence[bytes] = ()
+    allowed: tuple[type[Exception], ...] = (KonsilError,)
+    extra_mb: float = 64.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A decoder by name. `share`: its part of all inputs, fewer where an input costs more. `covers`: source files whose
+    decoders it runs."""
+
+    name: str
+    make: Callable[[Path], Decoder]
+    share: float
+    covers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`kind` and the `place` where it happened; the `data` that did it; `detail` for whoever repairs it."""
+
+    kind: Literal["exception", "slow", "memory", "crash", "hang"]
+    place: str
+    data: bytes
+    detail: str
+
+
+@dataclass
+class Tally:
+    """What came of some inputs; `peak_mb` above what the process held before them."""
+
+    inputs: int = 0
+    decoded: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    slowest_s: float = 0.0
+    peak_mb: float = 0.0
+    faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
+
+    def add(self, other: "Tally") -> None:
+        """Take in another's figures."""
+        self.inputs += other.inputs
+        self.decoded += other.decoded
+        self.refused += other.refused
+        self.seconds += other.seconds
+        self.slowest_s = max(self.slowest_s, other.slowest_s)
+        self.peak_mb = max(self.peak_mb, other.peak_mb)
+        for key, fault in other.faults.items():
+            if key not in self.faults or len(fault.data) < len(self.faults[key].data):
+                self.faults[key] = fault
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One input's outcome."""
+
+    outcome: Literal["decoded", "refused", "fault"]
+    seconds: float
+    extra_mb: float
+    fault: Fault | None = None
+
+
+def inputs(decoder: Decoder, name: str, seed: int, first: int, count: int) -> Iterator[bytes]:
+    """Inputs number `first` and on: each depends on the name, the seed and its own number alone."""
+    mutate = Mutator(decoder.seeds, decoder.grammar, decoder.tokens)
+    for number in range(first, first + count):
+        yield mutate(Random(f"{name} {seed} {number}"))  # noqa: S311  hostile, not secret
+
+
+def fuzz(decoder: Decoder, data: Iterator[bytes], *, before: Callable[[bytes], None] | None = None) -> Tally:
+    """Try all of `data`; `before` sees each input first, so that it outlives a crash."""
+    tally, start = Tally(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for one in data:
+        if before is not None:
+            before(one)
+        seen = attempt(decoder, one)
+        tally.inputs += 1
+        tally.decoded += seen.outcome == "decoded"
+        tally.refused += seen.outcome == "refused"
+        tally.seconds += seen.seconds
+        tally.slowest_s = max(tally.slowest_s, seen.seconds)
+        if seen.fault is not None and (seen.fault.kind, seen.fault.place) not in tally.faults:
+            tally.faults[seen.fault.kind, seen.fault.place] = shortened(decoder, seen.fault)
+    tally.peak_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1000
+    return tally
+
+
+def attempt(decoder: Decoder, data: bytes) -> Seen:
+    """One input."""
+    fault, outcome = None, "decoded"
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    try:
+        decoder.read(data)
+    except decoder.allowed:
+        outcome = "refused"
+    except BaseException as error:  # noqa: BLE001  a panic of a Rust library is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        fault = Fault("exception", _place(error), data, _detail(error))
+    seconds = time.process_time() - started
+    extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1000
+    if fault is None and seconds > SLOW_S:
+        fault = Fault("slow", "", data, f"{seconds:.1f} s of processor time")
+    if fault is None and extra > decoder.extra_mb:
+        fault = Fault("memory", "", data, f"{extra:.0f} MB more than ever before")
+    if fault is not None:
+        return Seen("fault", seconds, extra, fault)
+    return Seen("refused" if outcome == "refused" else "decoded", seconds, extra)
+
+
+def shortened(decoder: Decoder, fault: Fault) -> Fault:
+    """`fault` by a shorter input that does the same. Memory is counted at its highest, so there only once."""
+    if fault.kind == "memory":
+        return fault
+
+    def same(data: bytes) -> bool:
+        found = attempt(decoder, data).fault
+        return found is not None and (found.kind, found.place) == (fault.kind, fault.place)
+
+    data = shorter(fault.data, same, SHORTENINGS if fault.kind == "exception" else 12)
+    return Fault(fault.kind, fault.place, data, fault.detail)
+
+
+def shorter(data: bytes, same: Callable[[bytes], bool], tries: int) -> bytes:
+    """A shorter input for which `same` still holds: pieces are left out while that is so (Zeller's ddmin, simplified)."""
+    size = max(1, len(data) // 2)
+    while tries > 0 and data:
+        at, found = 0, False
+        while at < len(data) and tries > 0:
+            candidate, tries = data[:at] + data[at + size :], tries - 1
+            if same(candidate):
+                data, found = candidate, True
+            else:
+                at += size
+        if size == 1 and not found:
+            break
+        size = max(1, min(size // 2, len(data)))
+    return data
+
+
+def _place(error: BaseException) -> str:
+    """The type of `error` and the last line of ours that it passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename and _OURS.search(frame.filename)]
+    where = (own or frames)[-1]
+    return f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
+
+
+def _detail(error: BaseException) -> str:
+    lines = traceback.format_exception(error, limit=-6, chain=False)
+    return "".join(lines)[-1500:]
+
+
+_OURS = re.compile(r"/(client|server|shared)/")

@@ -1,0 +1,14 @@
+"""Every decoder that reads bytes from outside, by name."""
+
+from tests.fuzz.doors import DOOR_TARGETS
+from tests.fuzz.engine import Target
+from tests.fuzz.files import FILE_TARGETS
+from tests.fuzz.images import IMAGE_TARGETS
+from tests.fuzz.protocol import PROTOCOL_TARGETS
+from tests.fuzz.records import record_targets
+
+
+def targets() -> dict[str, Target]:
+    """All of them."""
+    found = (*record_targets(), *PROTOCOL_TARGETS, *FILE_TARGETS, *IMAGE_TARGETS, *DOOR_TARGETS)
+    return {target.name: target for target in found}
