@@ -1,13 +1,15 @@
 """Floats ↔ integers mod 2^bits, and counts ↔ limbs, for vectors that are summed masked (PROTOCOL.md, the vector).
 
 Guarantees: the sum over at most `sites` sites cannot wrap; rounding is stochastic and unbiased: a whole number of
-steps is kept, and the expected integer of any other value is the value to 2^-16 of a step, to either side alike.
-A NaN or an infinity is an error. A value outside ±bound is an error too at 32 bits; at fewer it is clamped to the
-bound and counted, for there the caller spreads the update evenly before (by a rotation) and such values are one in
-a billion: what is cut off is lost, a bias as rare.
+steps is kept, and the expected integer of any other value is the value to 2^-16 of a step at 32 bits and, below,
+to 2^-8 of a step (and 2^-22 of the value, float32's own precision), as often above as below. A NaN or an infinity
+is an error. A value outside ±bound is an error too at 32 bits; at fewer it is clamped to the bound and counted, for
+there the caller spreads the update evenly before (by a rotation) and such values are one in a billion: what is cut
+off is lost, a bias as rare.
 
-The dither comes from AES-256-CTR under a fresh key, 16 bits of it an entry: rounding tells nobody's random state, and
-the dither of an entry follows from the key and its place alone, whatever pieces the update is encoded in.
+The dither comes from AES-256-CTR under a fresh key, two bytes an entry (one below 32 bits): rounding tells nobody's
+random state, and the dither of an entry follows from the key and its place alone, whatever pieces the update is
+encoded in.
 
 Scale: one step is `bound / steps`, `steps` the largest integer a site may send. With weight w in (0, 1] a
 site sends w × update; each entry is off by less than one step, so a decoded sum over n sites by less than n.
@@ -23,11 +25,11 @@ Not promised: privacy. Noise is added by the caller, before this, and what round
 import os
 import threading
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import MisuseError, SiteError
 from shared.secagg.keystream import BLOCK_BYTES, KeyStream
@@ -46,11 +48,23 @@ MOST_NARROW_COUNTERS = 255
 #: Entries worked on at once: 256 KiB as float64, which stay in L2 (8 Ki entries: 1.3 times slower).
 _PIECE = 1 << 15
 
-#: Dither is drawn in units of 2^-16 of a step, so values are scaled to these units too. The doubles from 2^68 on are
-#: 2^16 apart: added to 1.5 × 2^68 a value is rounded to whole steps, and the lowest bits of the double are the
-#: number of steps, two's complement.
-_UNITS = 1 << 16
-_ROUND = 1.5 * 2.0**68
+
+class _Arithmetic(NamedTuple):
+    """Values are scaled to units, `units` of them a step; the dither is a whole number of units. The floats from
+    `magic` on are one step apart: added to it a value is rounded to whole steps, and the lowest bits of the float,
+    read as an `integer`, are the number of steps, two's complement."""
+
+    value: DTypeLike
+    integer: DTypeLike
+    dither: DTypeLike
+    units: int
+    magic: float
+
+
+#: A whole word has up to 2^30 steps, so it takes doubles, whose last bit is worth 1 from 2^52 on.
+_WHOLE = _Arithmetic(np.float64, np.uint64, np.dtype("<i2"), 1 << 16, 1.5 * 2.0 ** (52 + 16))
+#: A narrow one has up to 2^14 steps, 2^22 units, which float32 still tells apart: half the work.
+_NARROW = _Arithmetic(np.float32, np.uint32, np.dtype("i1"), 1 << 8, 1.5 * 2.0 ** (23 + 8))
 
 
 class Quantizer(Record, frozen=True):
@@ -114,8 +128,11 @@ class Encoder:
         if not 0 < weight <= 1:
             raise MisuseError("weight", expected="in (0, 1], the share of the study's max_images", got=f"{weight}")
         self.clamped = 0
-        self._bound, self._whole, self._dtype = quantizer.bound, quantizer.bits == 32, np.dtype(quantizer.dtype)
-        self._largest = weight * quantizer.steps * _UNITS  # an entry at the bound, in units
+        self._whole, self._dtype = quantizer.bits == 32, np.dtype(quantizer.dtype)
+        self._limit = _float32_below(quantizer.bound)  # no entry lies between it and the bound
+        self._arithmetic = _WHOLE if self._whole else _NARROW
+        scale = weight * quantizer.steps * self._arithmetic.units / quantizer.bound
+        self._scale = scale if self._whole else _float32_below(scale)  # so that the bound stays within the steps
         self._update, self._seed = update, seed
         self._lock, self._local = threading.Lock(), threading.local()
 
@@ -133,57 +150,64 @@ class Encoder:
     def _encode(self, desk: "_Desk", start: int, entries: NDArray[np.float32], out: Words) -> None:
         outside = self._check(start, entries)
         value, dither = desk.value[: entries.size], desk.draw(entries.size)
-        np.copyto(value, entries)
-        np.multiply(value, self._largest / self._bound, out=value)
         if outside:
-            np.clip(value, -self._largest, self._largest, out=value)
+            np.clip(entries, -self._limit, self._limit, out=value)
+        else:
+            np.copyto(value, entries)
+        np.multiply(value, self._scale, out=value)
         # rint(x + u) with u uniform in (-1/2, 1/2) is x on average. u is an odd number of units: no sum of it and a
         # whole x lies halfway, so whole steps stay, and x at the bound is not rounded beyond it.
         np.bitwise_or(dither, 1, out=dither)
-        np.add(value, dither.view("<i2"), out=value)
-        np.add(value, _ROUND, out=value)
-        np.copyto(out, value.view(np.uint64), casting="unsafe")  # the low bits
+        np.add(value, dither, out=value)
+        np.add(value, self._arithmetic.magic, out=value)
+        np.copyto(out, value.view(self._arithmetic.integer), casting="unsafe")  # the low bits
 
     def _check(self, start: int, entries: NDArray[np.float32]) -> bool:
         """Whether an entry is to be clamped."""
         low, high = float(entries.min()), float(entries.max())
-        if -self._bound <= low and high <= self._bound:  # false of NaN, which min and max hand on
+        if -self._limit <= low and high <= self._limit:  # false of NaN, which min and max hand on
             return False
         if self._whole or not -np.inf < low <= high < np.inf:
             raise SiteError(
                 f"update, entries {start} to {start + entries.size - 1}",
-                expected=f"finite numbers in ±{self._bound:g}" if self._whole else "finite numbers",
+                expected=f"finite numbers in ±{self._limit:g}" if self._whole else "finite numbers",
                 got="one that is not",
                 do="Training diverged or was not clipped: nothing was sent. Lower the learning rate.",
             )
-        count = int(np.count_nonzero(entries > self._bound) + np.count_nonzero(entries < -self._bound))
+        count = int(np.count_nonzero(entries > self._limit) + np.count_nonzero(entries < -self._limit))
         with self._lock:
             self.clamped += count
         return True
 
     def _desk(self, start: int) -> "_Desk":
-        """This thread's, kept from its last piece: to make one costs a tenth of a chunk."""
+        """This thread's, kept from its last piece: one for every chunk were a sixth of the work."""
         desk: _Desk | None = getattr(self._local, "desk", None)
         if desk is None or desk.at != start:
-            desk = self._local.desk = _Desk(self._seed, start, min(_PIECE, self._update.size))
+            desk = self._local.desk = _Desk(self._arithmetic, self._seed, start, min(_PIECE, self._update.size))
         return desk
 
 
 class _Desk:
-    """What one thread works with: scratch, and the dither from entry `at` on, two bytes an entry."""
+    """What one thread works with: scratch, and the dither from entry `at` on."""
 
-    def __init__(self, seed: bytes, start: int, size: int) -> None:
-        self.value, self._dither, self.at = np.empty(size), np.empty(size, "<u2"), start
-        skipped = 2 * start % BLOCK_BYTES
-        self._stream = KeyStream(seed, DITHER_LABEL, start=2 * start - skipped)
-        self._stream.fill(np.empty(skipped // 2, "<u2"))
+    def __init__(self, arithmetic: _Arithmetic, seed: bytes, start: int, size: int) -> None:
+        self.value, self._dither, self.at = np.empty(size, arithmetic.value), np.empty(size, arithmetic.dither), start
+        self._bytes = self._dither.view(np.uint8)
+        first = start * self._dither.itemsize
+        self._stream = KeyStream(seed, DITHER_LABEL, start=first - first % BLOCK_BYTES)
+        self._stream.fill(np.empty(first % BLOCK_BYTES, np.uint8))
 
-    def draw(self, count: int) -> NDArray[np.uint16]:
+    def draw(self, count: int) -> NDArray[Any]:
         """The dither of the next `count` entries, valid until the next call."""
-        dither = self._dither[:count]
-        self._stream.fill(dither)
+        self._stream.fill(self._bytes[: count * self._dither.itemsize])
         self.at += count
-        return dither
+        return self._dither[:count]
+
+
+def _float32_below(number: float) -> float:
+    """The largest float32 up to `number` > 0."""
+    nearest = np.float32(number)
+    return float(nearest if float(nearest) <= number else np.nextafter(nearest, np.float32(0)))
 
 
 def _dtype(bits: int) -> Literal["<u4", "<u2"]:

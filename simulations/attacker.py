@@ -1,4 +1,5 @@
-"""A coordinator that holds the real operator's key and lies; what it says wrongly is in attacks.py.
+"""A coordinator that holds the real operator's key and lies; what it says wrongly is in attacks.py (invitations, plans,
+tasks), unmask_attacks.py (survivors) and mixed_views.py (different survivors to different hospitals).
 
 It speaks the real messages to real sites and uses the honest coordinator's own pieces: an attack is an honest message
 with one thing wrong. `Attacker.step` and the others return what the site answers; whether that is the right refusal is
@@ -12,6 +13,7 @@ import numpy as np
 from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
+from client.home import Home
 from client.site import Site
 from server.federation import Federation
 from shared import messages
@@ -46,13 +48,17 @@ Weights = NDArray[np.float32]
 
 @dataclass
 class Attacker:
-    """One run of `study` against `sites` by name. `records`: who has joined."""
+    """One run of `study` against `sites` by name. `records`: who has joined.
+
+    `colluders`: hospitals on the roster that do whatever the attacker says, and tell it all they know.
+    """
 
     federation: Federation
     sites: Mapping[str, Site]
     study: Study
     run: str = "attacked"
     records: dict[str, JoinRecord] = field(default_factory=dict)
+    colluders: Mapping[str, Home] = field(default_factory=dict)
 
     def say(self, site: str, body: AnyRequest) -> AnyReply:
         """What `site` answers to `body`."""
@@ -122,15 +128,21 @@ class Attacker:
         collector.close()
         return collector
 
-    def settled(self, task: AnyTask, plan: Plan, sites: Sequence[str]) -> Collector:
-        """`contributions`, confirmed by `sites` and settled."""
+    def settled(
+        self, task: AnyTask, plan: Plan, sites: Sequence[str], *, confirmers: Sequence[str] | None = None
+    ) -> Collector:
+        """`contributions`, confirmed by `confirmers` (all of `sites`, if None) and settled."""
         collector = self.contributions(task, plan, sites)
+        self.confirm(collector, sites if confirmers is None else confirmers)
+        return collector
+
+    def confirm(self, collector: Collector, sites: Sequence[str]) -> None:
+        """Have `sites` confirm the survivors of a closed `collector`, and settle it."""
         for name in sites:
             reply = self.say(name, Confirm(request=collector.ask_confirm(name)))
             if isinstance(reply, Confirmed):
                 collector.confirm(reply.confirmation)
         collector.settle()
-        return collector
 
     def ask_confirm(self, site: str, request: ConfirmRequest) -> AnyReply:
         """What `site` answers to `request`."""

@@ -1,6 +1,8 @@
-"""What a lying coordinator (attacker.py) may try: one function for each thing PROTOCOL.md has sites refuse.
+"""What a lying coordinator (attacker.py) may try before anything is masked: invitations, plans and tasks.
 
-changed = PLANS["threshold below a majority"](attacker, "alder", attacker.plan(task))
+One function for each thing that PROTOCOL.md has sites refuse in steps 0 and 1; unmask_attacks.py has steps 2 and 3.
+
+    changed = PLANS["threshold below a majority"](attacker, "alder", attacker.plan(task))
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +15,7 @@ from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry, SignedRoster, sign_roster
 from shared.messages import AnyReply, Contributed, Join, SurveyTask, TrainTask
 from shared.quantize import Quantizer
-from shared.secagg.joining import JoinRecord, join, new_run_key
-from shared.secagg.messages import UnmaskRequest
+from shared.secagg.joining import JoinRecord, RunKey, join, new_run_key
 from shared.secagg.plan import Plan
 from shared.study import STUDY_LABEL, Study
 from shared.wire import pack, unpack
@@ -138,15 +139,18 @@ def flood(attacker: Attacker, site: str, count: int) -> list[AnyReply]:
 PlanAttack = Callable[[Attacker, str, Plan], Plan]
 
 
+#: The point of order 1: X25519 with it gives zeros whatever the private half (RFC 7748, 6.1).
+LOW_ORDER = bytes(32)
+
+
 def _cohort(attacker: Attacker, plan: Plan, names: Sequence[str]) -> Plan:
     """`plan` over `names` with everything that hangs on their number put right."""
-    terms = attacker.terms(attacker.train_task(), len(names))
-    cohort = tuple(attacker.records[name] for name in names)
+    return _sized(attacker, plan, tuple(attacker.records[name] for name in names))
+
+
+def _sized(attacker: Attacker, plan: Plan, cohort: tuple[JoinRecord, ...]) -> Plan:
+    terms = attacker.terms(attacker.train_task(), len(cohort))
     return replace(plan, cohort=cohort, threshold=terms.threshold, quantizer=terms.quantizer)
-
-
-def _quantizer(attacker: Attacker, sites: int) -> bytes:
-    return attacker.terms(attacker.train_task(), sites).quantizer
 
 
 def without_the_site(attacker: Attacker, site: str, plan: Plan) -> Plan:
@@ -154,34 +158,83 @@ def without_the_site(attacker: Attacker, site: str, plan: Plan) -> Plan:
     return _cohort(attacker, plan, [name for name in plan.sites() if name != site])
 
 
-def alone_with_a_fake(attacker: Attacker, site: str, plan: Plan) -> Plan:
-    """A cohort of the site and one member that no roster lists and the attacker plays."""
-    key, identity = new_run_key(), Identity.generate()
-    fake = join(key, identity, site="zelkova", run=plan.run, study_hash=plan.study_hash, roster_hash=plan.roster_hash)
-    return replace(plan, cohort=(attacker.records[site], fake), threshold=2, quantizer=_quantizer(attacker, 2))
+def _fake(plan: Plan, site: str) -> JoinRecord:
+    """A join record under the name `site`, of keys that are all the attacker's own."""
+    return join(
+        new_run_key(),
+        Identity.generate(),
+        site=site,
+        run=plan.run,
+        study_hash=plan.study_hash,
+        roster_hash=plan.roster_hash,
+    )
 
 
-def forged_member(_attacker: Attacker, site: str, plan: Plan) -> Plan:
+def sybils(count: int) -> PlanAttack:
+    """The site alone among `count` members that no roster lists and the attacker plays."""
+
+    def attack(attacker: Attacker, site: str, plan: Plan) -> Plan:
+        fakes = (_fake(plan, f"zelkova-{number}") for number in range(count))
+        return _sized(attacker, plan, (attacker.records[site], *fakes))
+
+    return attack
+
+
+def forged_members(_attacker: Attacker, site: str, plan: Plan) -> Plan:
     """Every other member's run key replaced by one the attacker knows, under a signature of its own."""
+    cohort = tuple(record if record.site == site else _fake(plan, record.site) for record in plan.cohort)
+    return replace(plan, cohort=cohort)
 
-    def forged(record: JoinRecord) -> JoinRecord:
-        if record.site == site:
-            return record
-        return join(
-            new_run_key(),
-            Identity.generate(),
-            site=record.site,
-            run=plan.run,
-            study_hash=plan.study_hash,
-            roster_hash=plan.roster_hash,
-        )
 
-    return replace(plan, cohort=tuple(map(forged, plan.cohort)))
+def substituted_key(_attacker: Attacker, site: str, plan: Plan) -> Plan:
+    """One peer's run key replaced by one the attacker knows; the peer's own signature stays."""
+    peer = _peers(plan, site)[-1]
+    return _instead(plan, replace(peer, public_key=new_run_key().public))
+
+
+def colluding_key(public_key: Callable[[Plan, str], bytes]) -> PlanAttack:
+    """A colluding peer lists, under its true signature, a run key that no honest hospital would."""
+
+    def attack(attacker: Attacker, site: str, plan: Plan) -> Plan:
+        return _instead(plan, _colluders(attacker, plan, public_key(plan, site)))
+
+    return attack
+
+
+def record_of_another_run(attacker: Attacker, _site: str, plan: Plan) -> Plan:
+    """A colluding peer's join record, truly signed for another run."""
+    return _instead(plan, _colluders(attacker, plan, new_run_key().public, run="another"))
+
+
+def _colluders(attacker: Attacker, plan: Plan, public_key: bytes, *, run: str | None = None) -> JoinRecord:
+    """A join record with `public_key` that the first colluder signs."""
+    name, home = next(iter(attacker.colluders.items()))
+    return join(
+        RunKey(private=b"", public=public_key),
+        home.identity,
+        site=name,
+        run=run or plan.run,
+        study_hash=plan.study_hash,
+        roster_hash=plan.roster_hash,
+    )
+
+
+def _instead(plan: Plan, record: JoinRecord) -> Plan:
+    """`plan` with `record` in the place of its site's."""
+    return replace(plan, cohort=tuple(record if each.site == record.site else each for each in plan.cohort))
+
+
+def _peers(plan: Plan, site: str) -> list[JoinRecord]:
+    return [record for record in plan.cohort if record.site != site]
+
+
+def _own_key(plan: Plan, site: str) -> bytes:
+    return next(record.public_key for record in plan.cohort if record.site == site)
 
 
 def member_twice(attacker: Attacker, _site: str, plan: Plan) -> Plan:
     """One peer listed twice, as if it were two."""
-    return replace(plan, cohort=(*plan.cohort, plan.cohort[-1]), quantizer=_quantizer(attacker, len(plan.cohort) + 1))
+    return _sized(attacker, plan, (*plan.cohort, plan.cohort[-1]))
 
 
 def members_in_disorder(_attacker: Attacker, _site: str, plan: Plan) -> Plan:
@@ -209,10 +262,21 @@ PLANS: Mapping[str, PlanAttack] = {
     "no quantizer": _with(quantizer=b""),
     "a quantizer not the study's": coarse_quantizer,
     "threshold below a majority": _with(threshold=1),
+    "another number of bits": _with(bits=16),
     "threshold above the cohort": _with(threshold=4),
+    "threshold of another fraction": _with(threshold=3),
+    "another number of colluders": _with(colluders=1),
+    "a weaker adversary than the study's": _with(adversary="semi-honest"),
     "the site not in the cohort": without_the_site,
-    "a member no roster lists": alone_with_a_fake,
-    "members with forged keys": forged_member,
+    "without the named peer": lambda attacker, site, plan: without_the_site(attacker, _peers(plan, site)[0].site, plan),
+    "a member no roster lists": sybils(1),
+    "sybils that no roster lists": sybils(2),
+    "members with forged keys": forged_members,
+    "a peer's run key replaced": substituted_key,
+    "the site's own key listed for a peer": colluding_key(_own_key),
+    "a peer's key listed twice": colluding_key(lambda plan, site: _peers(plan, site)[0].public_key),
+    "a peer with a low-order key": colluding_key(lambda _plan, _site: LOW_ORDER),
+    "a peer's record of another run": record_of_another_run,
     "a member twice": member_twice,
     "members in disorder": members_in_disorder,
     "an empty cohort": _with(cohort=()),
@@ -242,46 +306,6 @@ TASKS: Mapping[str, TrainAttack] = {
     "weights with an infinity": lambda a: (_weights_of(a, lambda w: _poisoned(w, np.inf)), 1),
     "no weights at all": lambda a: (_weights_of(a, lambda w: w[:0]), 1),
 }
-
-
-# Step 3: unmask requests. Each takes the honest request and returns a hostile one.
-
-UnmaskAttack = Callable[[Attacker, str, UnmaskRequest], UnmaskRequest]
-
-
-def only(*names: str) -> UnmaskAttack:
-    """The survivors `names` alone, with as many of the bundles."""
-
-    def attack(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
-        return replace(request, survivors=names, bundles=request.bundles[: max(0, len(names) - 1)])
-
-    return attack
-
-
-def survivors_without(_attacker: Attacker, site: str, request: UnmaskRequest) -> UnmaskRequest:
-    """Everybody but the site asked."""
-    survivors = tuple(name for name in request.survivors if name != site)
-    return replace(request, survivors=survivors, bundles=request.bundles[:1])
-
-
-def invented_survivor(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
-    """A survivor who is not of the cohort."""
-    return replace(request, survivors=(*request.survivors, "zelkova"), bundles=(*request.bundles, b""))
-
-
-def swapped_bundles(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
-    """Bundles of the right members in the wrong order."""
-    return replace(request, bundles=request.bundles[::-1])
-
-
-def unknown_plan(_attacker: Attacker, _site: str, request: UnmaskRequest) -> UnmaskRequest:
-    """A plan nobody contributed to."""
-    return replace(request, plan=bytes(32))
-
-
-def request_for_another(attacker: Attacker, site: str, request: UnmaskRequest) -> UnmaskRequest:
-    """The request meant for a peer."""
-    return replace(request, site=next(name for name in attacker.sites if name != site))
 
 
 def isolate(contributions: Sequence[Contributed]) -> NDArray[np.uint32]:

@@ -15,7 +15,7 @@ from server.checkpoints import Checkpoints
 from server.collect import Link
 from server.coordinator import Coordinator, Outcome
 from server.federation import Federation, create
-from server.observer import Event
+from server.observer import Event, Observer
 from server.open_plan import Desk
 from server.report.build import result_of
 from server.report.result import Result
@@ -68,7 +68,7 @@ class LocalFederation:
         return [Site(self.home(name)) for name in self.names]
 
     def run(
-        self, link: Link, study: Study, *, out: str = "run", resume: bool = False, recorder: Recorder | None = None
+        self, link: Link, study: Study, *, out: str = "run", resume: bool = False, recorder: Observer | None = None
     ) -> tuple[Outcome, Result]:
         """One run of `study`, in `folder`/`out`."""
         start = open_run(self.folder / out, study, resume=resume)

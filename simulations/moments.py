@@ -18,12 +18,21 @@ from server.observer import RoundStarted, StepProgress
 from shared.errors import KonsilError, OperatorError
 from simulations.processes import Processes
 
-Step = Literal["before train", "in training", "vector left", "before unmask", "after unmask", "checkpoint written"]
+Step = Literal[
+    "before train",
+    "in training",
+    "vector left",
+    "before confirm",
+    "after confirm",
+    "after unmask",
+    "checkpoint written",
+]
 STEPS: tuple[Step, ...] = (
     "before train",
     "in training",
     "vector left",
-    "before unmask",
+    "before confirm",
+    "after confirm",
     "after unmask",
     "checkpoint written",
 )
@@ -45,11 +54,12 @@ class Stage:
             "before train": lambda: self._happened(lambda e: isinstance(e, RoundStarted) and e.round == round_),
             "in training": lambda: self._busy("train", round_),
             "vector left": lambda: self._audited("sent", "train", round_),
-            "before unmask": lambda: self._happened(
+            "before confirm": lambda: self._happened(
                 lambda e: (
                     isinstance(e, StepProgress) and (e.round, e.step) == (round_, "train") and e.answered == e.asked
                 )
             ),
+            "after confirm": lambda: self._audited("sent", "confirm", round_),
             "after unmask": lambda: self._audited("sent", "unmask", round_),
             "checkpoint written": self._writing,
         }

@@ -1,7 +1,7 @@
 """Many images decoded by two processes into one file of rows.
 
 Guarantees: an image that cannot be decoded costs itself only, even if its decoder crashes the process (what was in
-that worker's hands is then decoded again, one image per process); rows are written in place, never passed between
+that worker's hands is then decoded again, one image per process; decoders that can crash never run in ours); rows are written in place, never passed between
 processes. Works under any start method: workers are spawned and import nothing but this room.
 """
 
@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import RLELossless
 
+from client.dicom.header import read_header
 from client.dicom.pixels import read_image
 from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.syntaxes import DECODERS
 from shared.study import Input
 from shared.workers import pool
 
@@ -63,7 +66,7 @@ def decode_all(
     outcome = Outcome()
     chunks = [tasks[first : first + CHUNK] for first in range(0, len(tasks), CHUNK)]
     work = partial(decode_some, file, spec)
-    if len(tasks) < ALONE:
+    if len(tasks) < ALONE and not any(map(_may_crash, tasks)):
         results: Iterable[Mapping[int, int | Reason]] = map(work, chunks)
     else:
         results = _in_processes(work, chunks)
@@ -74,13 +77,22 @@ def decode_all(
     return outcome
 
 
+def _may_crash(task: Task) -> bool:
+    """Whether the file's decoder is a C or C++ library: on hostile bytes they abort (GDCM) or worse."""
+    try:
+        syntax = read_header(task.path).transfer_syntax
+    except LeftOutError:
+        return True
+    return bool(DECODERS.get(syntax, "")) and syntax != RLELossless
+
+
 Work = Callable[[Sequence[Task]], Mapping[int, int | Reason]]
 
 
 def _in_processes(work: Work, chunks: Sequence[Sequence[Task]]) -> Iterable[Mapping[int, int | Reason]]:
     """Results as they come. Chunks that a crashing worker took with it are done again, image by image."""
     lost = list[Sequence[Task]]()
-    with pool(PROCESSES) as executor:
+    with pool(min(PROCESSES, len(chunks))) as executor:
         futures = {executor.submit(work, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
             try:

@@ -6,6 +6,7 @@ to pydicom. Identifying values are bytes as they stand in the file (character se
 kept out of `repr`.
 """
 
+import logging
 import os
 import re
 import struct
@@ -33,11 +34,16 @@ from client.dicom.elements import (
 )
 from client.dicom.reasons import LeftOutError, Reason
 
-#: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end.
+#: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end; MemoryError: a
+#: length of gigabytes that the file does not have.
 MALFORMED = (
-    InvalidDicomError, BytesLengthException, ArithmeticError, AttributeError, EOFError, LookupError,
+    InvalidDicomError, BytesLengthException, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError,
     NotImplementedError, RecursionError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
+
+# They log the values they stumble over, and those may name a patient; what was wrong is told by a Reason.
+for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 _UID = re.compile(rb"[0-9.]{1,64}")
 #: of an Integer String (PS3.5 6.2)

@@ -6,6 +6,7 @@ every row is one picture, or an InputError that names the row (never the patient
 
 import csv
 import io
+import lzma
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -17,10 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from client.dicom.header import MALFORMED
 from shared.errors import InputError
 
 #: No picture of a study unpacks to more.
 MEMBER_LIMIT = 1 << 29
+
+#: Digits of a number of pictures or of years.
+MOST_DIGITS = 9
+#: What zipfile, numpy and Pillow raise on bytes that are not what they say.
+_BROKEN = (*MALFORMED, OSError, SyntaxError, zipfile.BadZipFile, lzma.LZMAError)
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -63,10 +70,13 @@ class Folder:
 
     def pixels(self, row: Row) -> Pixels:
         """The picture of `row`."""
-        for root in self._roots:
-            path = (root / row.image).resolve()
-            if path.is_file() and any(path.is_relative_to(each) for each in self._roots):
-                return _picture(path.read_bytes(), row)
+        try:
+            for root in self._roots:
+                path = (root / row.image).resolve()
+                if path.is_file() and any(path.is_relative_to(each) for each in self._roots):
+                    return _picture(path.read_bytes(), row)
+        except (OSError, ValueError) as error:  # a name too long, or with a NUL
+            raise _no_picture(row, f"a path that cannot be read ({type(error).__name__})") from None
         raise _no_picture(row, "no such file beside the table or in the folder")
 
 
@@ -76,7 +86,7 @@ class Zip:
     def __init__(self, path: Path, labels: str | None) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _BROKEN as error:
             raise InputError(f"{path}", expected="a zip file", got=str(error), do="Check the path.") from None
         self._members = {info.filename: info for info in self._zip.infolist()}
         tables = [name for name in self._members if name.lower().endswith(".csv")]
@@ -108,8 +118,9 @@ class Zip:
         try:
             with self._zip.open(name) as file:
                 return file.read(MEMBER_LIMIT)
-        except (zipfile.BadZipFile, RuntimeError, OSError, NotImplementedError) as error:
-            raise InputError("zip file", expected="readable members", got=str(error), do="Pack it anew.") from None
+        except _BROKEN as error:
+            got = str(error) or type(error).__name__
+            raise InputError("zip file", expected="readable members", got=got, do="Pack it anew.") from None
 
 
 class Arrays:
@@ -121,16 +132,17 @@ class Arrays:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            pairs = [
+                (array, arrays[name.removesuffix("images") + "labels"].reshape(len(array), -1)[:, :1])
+                for name, array in arrays.items()
+                if name.endswith("images") and name.removesuffix("images") + "labels" in arrays
+            ]
+        except _BROKEN as error:
             raise InputError(f"{path}", expected="an NPZ file of plain arrays", got=str(error)) from None
-        pairs = [
-            (array, arrays[name.removesuffix("images") + "labels"].reshape(len(array), -1))
-            for name, array in arrays.items()
-            if name.endswith("images") and name.removesuffix("images") + "labels" in arrays
-        ]
-        if not pairs or any(images.dtype not in (np.uint8, np.uint16) for images, _ in pairs):
-            found = ", ".join(f"{name} {array.dtype}" for name, array in arrays.items()) or "nothing"
-            raise InputError(f"{path}", expected="arrays images (uint8 or uint16) and labels", got=found)
+        if not pairs or not all(_are_pictures(images) and labels.size for images, labels in pairs):
+            found = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
+            expected = "arrays images [N, H, W(, 1 or 3)] (uint8 or uint16) and labels"
+            raise InputError(f"{path}", expected=expected, got=found)
         self._images = [image for images, _ in pairs for image in images]
         self._known = [str(label[0]) for _, labels in pairs for label in labels]
         self._labels = labels
@@ -146,7 +158,7 @@ class Arrays:
 
     def pixels(self, row: Row) -> Pixels:
         """The picture of `row`."""
-        if not row.image.isdecimal() or int(row.image) >= len(self._images):
+        if not _is_number(row.image) or int(row.image) >= len(self._images):
             raise _no_picture(row, f"not a number below {len(self._images)}")
         array = self._images[int(row.image)]
         return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
@@ -188,7 +200,7 @@ def _row(number: int, line: Mapping[str, str | None], names: Mapping[str, str], 
     cell = {name: (line[original] or "").strip() for name, original in names.items()}
     image = cell["image"]
     label = cell.get("label", "")
-    if not label and known and image.isdecimal() and int(image) < len(known):
+    if not label and known and _is_number(image) and int(image) < len(known):
         label = known[int(image)]
     if not image or not label:
         raise InputError(f"label table, row {number}", expected="an image and a label", got="an empty cell")
@@ -200,8 +212,19 @@ def _row(number: int, line: Mapping[str, str | None], names: Mapping[str, str], 
         cell.get("patient_id") or image,
         label,
         sex if sex in ("M", "F", "O") else "",
-        int(age) if age.isdecimal() and int(age) < 1000 else None,
+        int(age) if _is_number(age) and int(age) < 1000 else None,
     )
+
+
+def _is_number(text: str) -> bool:
+    """Whether `text` is a whole number that is not absurd."""
+    return text.isdecimal() and len(text) <= MOST_DIGITS
+
+
+def _are_pictures(images: NDArray[np.generic]) -> bool:
+    """[N, H, W] or [N, H, W, 1 or 3], of 8 or 16 bits, none empty."""
+    fits = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
+    return fits and images.size > 0 and images.dtype in (np.uint8, np.uint16)
 
 
 def _picture(data: bytes, row: Row) -> Pixels:
@@ -212,7 +235,7 @@ def _picture(data: bytes, row: Row) -> Pixels:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as file:
                 return _plain(ImageOps.exif_transpose(file))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (*_BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _no_picture(row, f"a file that Pillow cannot read ({type(error).__name__})") from None
 
 

@@ -40,7 +40,7 @@ def read_image(path: Path, spec: Input) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = dcmread(path, force=True)
-    except (OSError, MemoryError, *MALFORMED):
+    except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
     return canonical_image(dataset, spec)
 
@@ -54,7 +54,11 @@ def canonical_image(dataset: Dataset, spec: Input) -> NDArray[np.float32]:
             array, photometric = _decode(dataset)
             channels = _channels(dataset, array, photometric, spec)
             return resample(channels, spec.size, _spacing(dataset))
-    except (OSError, MemoryError, *MALFORMED):
+    except (OSError, *MALFORMED):
+        raise LeftOutError(Reason.DECODE_FAILED) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the RLE decoder, which is Rust; it is no Exception
+            raise
         raise LeftOutError(Reason.DECODE_FAILED) from None
 
 

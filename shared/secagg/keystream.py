@@ -53,7 +53,7 @@ class KeyStream:
         self._encryptor: CipherContext = _ctr_from(self._key, start)
         self._at, self._switch_at = start, start + _SWITCH_BYTES
 
-    def fill(self, words: NDArray[np.uint32] | NDArray[np.uint16]) -> None:
+    def fill(self, words: NDArray[np.uint32] | NDArray[np.uint16] | NDArray[np.uint8]) -> None:
         """Overwrite `words`, contiguous and at most `CHUNK_BYTES` bytes, with the next of the stream."""
         data = words.data.cast("B")
         if self._at >= self._switch_at and self._at % BLOCK_BYTES == 0:

@@ -49,11 +49,19 @@ def test_every_rule_names_itself_and_what_to_change(policy: Policy, rule: str, c
 
 
 def test_a_weaker_protocol_than_the_policy_demands_is_refused() -> None:
-    strict = Policy(aggregation=AggregationPolicy(adversary="active"))
-    (found,) = [each for each in findings(strict, PRIVATE) if not each.holds]
+    weak = replace(PRIVATE, aggregation=replace(PRIVATE.aggregation, adversary="semi-honest"))
+    (found,) = [each for each in findings(Policy(), weak) if not each.holds]
+    judge(Policy(aggregation=AggregationPolicy(adversary="semi-honest")), weak)
     assert found.rule == "aggregation.adversary"
     assert found.change == 'Set aggregation.adversary = "active" in the study.'
     assert rules.ADVERSARIES.index("active") > rules.ADVERSARIES.index("semi-honest")
+
+
+def test_masks_that_fewer_colluders_break_are_refused() -> None:
+    weak = replace(PRIVATE, aggregation=replace(PRIVATE.aggregation, colluders=0))
+    error = refused(Policy(), weak)
+    assert (error.rule, error.do) == ("aggregation.colluders", "Raise aggregation.colluders in the study.")
+    judge(Policy(aggregation=AggregationPolicy(colluders=0)), weak)
 
 
 def test_the_default_policy_takes_a_private_study_over_three_hospitals() -> None:

@@ -64,14 +64,40 @@ def test_a_plan_that_another_process_overtook_is_refused_and_not_kept(
     assert one.reply(plan(2)) == b"later"
 
 
+U, V = ("a", "b"), ("a", "c")
+
+
 def test_two_processes_give_one_answer_to_an_unmask_request(tmp_path: Path) -> None:
     one, other = opened(tmp_path), opened(tmp_path)
     one.store(plan(1), "r", 1, 1, reply=b"", secrets=secrets())
-    assert one.answer(plan(1), b"U").secrets == other.answer(plan(1), b"V").secrets is not None
-    assert one.close(plan(1), b"U", b"shares for U") == b"shares for U"
-    assert other.close(plan(1), b"U", b"other shares for U") == b"shares for U"
-    with pytest.raises(PeerError, match="got a second, different one"):
-        other.close(plan(1), b"V", b"shares for V")
+    assert one.answer(plan(1), U).secrets == other.answer(plan(1), V).secrets is not None
+    assert one.close(plan(1), U, b"shares for U") == b"shares for U"
+    assert other.close(plan(1), U, b"other shares for U") == b"shares for U"
+    with pytest.raises(PeerError, match="the ones this site settled on for the plan, got others"):
+        other.close(plan(1), V, b"shares for V")
+
+
+def test_two_processes_confirm_one_survivor_set(tmp_path: Path) -> None:
+    one, other = opened(tmp_path), opened(tmp_path)
+    one.store(plan(1), "r", 1, 1, reply=b"", secrets=secrets())
+    assert one.confirmation(plan(1), U).secrets == other.confirmation(plan(1), V).secrets is not None
+    assert one.confirm(plan(1), U, b"signed U") == b"signed U"
+    assert other.confirm(plan(1), U, b"signed U again") == b"signed U"
+    for call in (other.confirm, other.close):
+        with pytest.raises(PeerError, match="the ones this site settled on for the plan, got others"):
+            call(plan(1), V, b"for V")
+    assert other.close(plan(1), U, b"shares for U") == b"shares for U"
+    assert one.confirmation(plan(1), U).stored == b"signed U", "asked again after the unmasking"
+
+
+def test_what_was_unmasked_unconfirmed_is_settled_too(tmp_path: Path) -> None:
+    rounds = opened(tmp_path)
+    rounds.store(plan(1), "r", 1, 1, reply=b"", secrets=secrets())
+    rounds.close(plan(1), U, b"shares for U")
+    with pytest.raises(PeerError, match="the ones this site settled on"):
+        rounds.confirm(plan(1), V, b"signed V")
+    with pytest.raises(PeerError, match="one that a later plan has replaced"):
+        rounds.confirm(plan(1), U, b"signed U")
 
 
 EVENT = SampledGaussian(sampling_rate=0.1, noise_multiplier=1.5, steps=20)
