@@ -47,6 +47,8 @@ delta = 1e-5
 allow_off = true
 [aggregation]
 min_cohort = 2
+adversary = "semi-honest"
+colluders = 0
 [evaluation]
 per_site_figures = true
 per_site_counts = true

@@ -20,6 +20,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 from unittest import mock
 
 import numpy as np
@@ -39,8 +40,14 @@ from numpy.typing import NDArray
 
 from shared.quantize import Quantizer
 from shared.secagg import keystream
+from shared.secagg.collector import Collector
 from shared.secagg.keystream import CHUNK_BYTES, KeyStream
-from shared.secagg.masks import Sign, Words, add_masks
+from shared.secagg.masks import Sign, Words, add_masks, filled
+from shared.secagg.member import contribute, unmask
+from shared.secagg.plan import SiteRules
+from shared.secagg.rehearsal import Federation
+
+T = TypeVar("T")
 
 #: Flower's defaults (SecAggPlusWorkflow): clipping range, target range, modulus.
 CLIPPING, TARGET, MODULUS = 8.0, 1 << 22, 1 << 32
@@ -144,38 +151,35 @@ def add(dtype: str) -> None:
 
 
 def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
-    """The roles themselves, keys, shares, signatures and encoding included, one site dropped."""
-    from shared.secagg.collector import Collector  # noqa: PLC0415 - needed here only
-    from shared.secagg.member import contribute, unmask  # noqa: PLC0415
-    from shared.secagg.plan import SiteRules  # noqa: PLC0415
-    from shared.secagg.rehearsal import Federation  # noqa: PLC0415
-
+    """The roles themselves, active mode, keys, shares, signatures and encoding included, one site dropped."""
     federation = Federation.of(sites)
-    plan = federation.plan(length=parameters)
+    plan = federation.plan(length=parameters, colluders=1)
     collector = Collector(plan, federation.roster)
     first, *others = federation.hospitals[:-1]
     vector = np.zeros(parameters, np.uint32)
-    seat = federation.seat(plan, first)
-    results = []
+    seat, states, results = federation.seat(plan, first), {}, []
 
-    def timed(what: str, action: Callable[[], object]) -> None:
-        results.append((what, seconds(action)[0]))
+    def timed(what: str, action: Callable[[], T]) -> T:
+        start = time.process_time()
+        found = action()
+        results.append((what, time.process_time() - start))
+        return found
 
-    states = {}
-
-    def step_one() -> None:
-        states[first.name], data[0] = contribute(seat, vector, run_key=first.run_key, identity=first.identity)
-
-    data = [b""]
-    timed("site: contribute", step_one)
-    timed("coordinator: add one", lambda: collector.add(data[0]))
+    masked = timed(
+        "site: contribute",
+        lambda: contribute(seat, filled(vector), run_key=first.run_key, identity=first.identity),
+    )
+    timed("coordinator: add one", lambda: collector.add(masked.contribution, masked.vector))
+    states[first] = masked.state
     for hospital in others:
-        states[hospital.name], data[0] = federation.contribute(plan, hospital, vector)
-        collector.add(data[0])
+        masked = federation.contribute(plan, hospital, vector)
+        states[hospital] = masked.state
+        collector.add(masked.contribution, masked.vector)
     collector.close()
-    for hospital in (first, *others):
+    timed("everybody: confirm", lambda: federation.confirm(collector, states))
+    for hospital, state in states.items():
         request = collector.request(hospital.name)
-        collector.answer(unmask(states[hospital.name], request, identity=hospital.identity, rules=SiteRules()))
+        collector.answer(unmask(state, request, identity=hospital.identity, rules=SiteRules()))
     timed("coordinator: finish", collector.finish)
     return results
 

@@ -53,7 +53,8 @@ class Codec:
     """Updates ↔ words, for one training step over `cohort` sites.
 
     Whole (32 bits): each entry is at most the update's norm, and no sum can wrap. Below, the update is rotated by a
-    public rotation first, which spreads it evenly; an entry beyond `entry_bound` (a chance of about 1e-9) is clamped. `seed`: 32 public bytes, the plan's payload, so that each round rotates anew.
+    public rotation first, which spreads it evenly; an entry beyond `entry_bound` (a chance of about 1e-9) is clamped.
+    `seed`: 32 public bytes, the plan's payload, so that each round rotates anew.
     """
 
     norm: float
@@ -93,7 +94,7 @@ class Codec:
         if self.rotation is not None:
             update = self.rotation.forward(update)
         share = weight / most
-        clamped = 0 if self.rotation is None else int(np.count_nonzero(np.abs(update) > self.quantizer.bound))
+        clamped = 0 if self.rotation is None else _beyond(update, self.quantizer.bound)
         counts = encode_counts([1, int(scaled), clamped, weight], self.bits)
         encode, header = self.quantizer.encoder(update, share), counts.size
 
@@ -123,6 +124,13 @@ class Codec:
             mean = self.rotation.inverse(mean)
         mean *= np.float32(most / weight)
         return Update(sites, scaled, clamped, weight, mean)
+
+
+def _beyond(update: NDArray[np.float32], bound: float) -> int:
+    """How many entries lie outside ±bound."""
+    if update.max() <= bound and update.min() >= -bound:
+        return 0
+    return int(np.count_nonzero(update > bound) + np.count_nonzero(update < -bound))
 
 
 def count_length(integers: int) -> int:

@@ -55,6 +55,8 @@ timeout_s = {timeout}
 max_images = 1000
 [privacy]
 {privacy}
+[aggregation]
+colluders = 0                     # of three hospitals two must answer: one may be lost
 [evaluation]
 test = 0.3
 validation = 0.3

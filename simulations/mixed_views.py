@@ -12,6 +12,7 @@ over the survivors that everybody named.
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -285,3 +286,55 @@ def mix(attack: str, stage: Stage, views: Views, victim: str) -> Gained:
     """What `views` give of `victim`."""
     vector = plunder(stage, views).sum_over((victim,))
     return Gained(attack, NOTHING if vector is None else f"the vector of {victim}, exactly", vector is not None)
+
+
+def search(attack: str, stage: Stage, victim: str) -> Gained:
+    """The first of `every_view` that gives the vector of `victim` alone; for four hospitals at most."""
+    found = (mix(attack, stage, views, victim) for views in every_view(stage))
+    return next((gained for gained in found if gained.works), Gained(attack, NOTHING, works=False))
+
+
+def _rehearsal(
+    sites: int, adversary: Literal["semi-honest", "active"], *, promised: int = 0, colluders: Sequence[str] = ()
+) -> Stage:
+    """So many hospitals, each with a vector of its own, under a study with `aggregation.colluders` = `promised`."""
+    federation = Federation.of(sites)
+    plan = federation.plan(length=2, colluders=promised, adversary=adversary)
+    vectors: dict[str, Words] = {
+        hospital.name: np.array([1, 100 + number], np.uint32) for number, hospital in enumerate(federation.hospitals)
+    }
+    return in_memory(federation, plan, vectors, colluders)
+
+
+@dataclass(frozen=True)
+class _Mix:
+    """One row of MIXES: `searched` through all views, else by `split`."""
+
+    stage: Callable[[], Stage]
+    searched: bool = False
+
+    def run(self, attack: str) -> Gained:
+        stage = self.stage()
+        return search(attack, stage, "a") if self.searched else mix(attack, stage, split(stage.plan, "a"), "a")
+
+
+_MIXES: Mapping[str, _Mix] = {
+    "3 hospitals, each told of other survivors; semi-honest mode": _Mix(lambda: _rehearsal(3, "semi-honest")),
+    "3 hospitals, each told of other survivors; active mode": _Mix(lambda: _rehearsal(3, "active")),
+    "10 hospitals, t for one colluder; semi-honest mode": _Mix(lambda: _rehearsal(10, "semi-honest", promised=1)),
+    "10 hospitals, t for one colluder; active mode": _Mix(lambda: _rehearsal(10, "active", promised=1)),
+    "4 hospitals, one colludes, t for one; semi-honest mode": _Mix(
+        lambda: _rehearsal(4, "semi-honest", promised=1, colluders=("d",)), searched=True
+    ),
+    "4 hospitals, one colludes and signs every view, t for one; active mode": _Mix(
+        lambda: _rehearsal(4, "active", promised=1, colluders=("d",)), searched=True
+    ),
+    "3 hospitals, one colludes, t for none: more than the study says; active mode": _Mix(
+        lambda: _rehearsal(3, "active", colluders=("c",)), searched=True
+    ),
+}
+
+
+def mixes() -> list[Gained]:
+    """What different survivors for different hospitals give, by mode and number of colluders, in memory."""
+    return [row.run(attack) for attack, row in _MIXES.items()]

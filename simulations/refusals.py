@@ -6,12 +6,13 @@ answer = REFUSALS["i ∉ U"]["confirm survivors without the site"].strike(attack
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.messages import AnyReply
+from shared.messages import AnyReply, Refused
 from shared.secagg.messages import ConfirmRequest
 from shared.wire import unpack
 from simulations import strikes
 from simulations.attacker import Attacker
 from simulations.attacks import INVITATIONS, PLANS, SURVEY, TASKS
+from simulations.mixed_views import NOTHING, Gained
 from simulations.strikes import NAMES, VICTIM, Strike, borrowed, honest
 from simulations.unmask_attacks import CONFIRMATIONS, CONFIRMS, UNMASKS
 
@@ -24,6 +25,13 @@ class Attempt:
     strike: Strike
     got: str
     policy: str = ""
+
+
+def tried(name: str, attempt: Attempt, attacker: Attacker) -> tuple[AnyReply, Gained]:
+    """What the victim answers to `attempt`, and what that is worth to the coordinator."""
+    reply = attempt.strike(attacker)
+    gained = NOTHING if isinstance(reply, Refused) else f"a {type(reply).__name__} message"
+    return reply, Gained(name, gained, gained != NOTHING)
 
 
 def _plan(name: str, got: str) -> Attempt:
@@ -86,7 +94,7 @@ REFUSALS: Mapping[str, Mapping[str, Attempt]] = {
     },
     "roster not signed by the pinned root, or older than the last seen": {
         "another root": _invitation("a roster signed by another root", "signature for konsil/roster/v1"),
-        "an older roster": Attempt(strikes.older_roster, "expected version 1 or later, got 0"),
+        "an older roster": Attempt(strikes.older_roster, "expected version 2 or later, got 1"),
     },
     "cohort, U or t too small": {
         "a cohort of two": Attempt(strikes.cohort_of_two, "at least 3 sites, got 2", "min_cohort = 3"),

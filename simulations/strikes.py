@@ -153,7 +153,7 @@ def another_model(attacker: Attacker) -> AnyReply:
 
 def older_roster(attacker: Attacker) -> AnyReply:
     """A roster from before the one the victim knows, truly signed by the root."""
-    return attacker.say(VICTIM, under(attacker, other_roster(attacker, version=0)))
+    return attacker.say(VICTIM, under(attacker, other_roster(attacker, version=attacker.federation.roster.version - 1)))
 
 
 def two_survivors(attacker: Attacker) -> AnyReply:

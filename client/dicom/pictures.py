@@ -130,7 +130,7 @@ class Arrays:
 
     def __init__(self, path: Path, labels: Path | None) -> None:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             pairs = [
                 (array, arrays[name.removesuffix("images") + "labels"].reshape(len(array), -1)[:, :1])

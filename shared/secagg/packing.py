@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import MisuseError, PeerError
-
-Words = NDArray[np.uint16] | NDArray[np.uint32]
+from shared.secagg.masks import Words
 
 #: Widths packed to the bit; 16 and 32 are the machine's own.
 PACKED_BITS = range(10, 16)

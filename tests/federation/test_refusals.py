@@ -86,7 +86,8 @@ def lasting(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Attacke
         shutil.copytree(template / part, folder / part)
     local = LocalFederation(folder, [home.name for home in sorted((folder / "sites").iterdir())])
     sites = dict(zip(local.names, local.sites(), strict=True))
-    return Attacker(local.federation, sites, parse_study(PRIVATE)).join_all()
+    colluders = {"cedar": local.home("cedar")}
+    return Attacker(local.federation, sites, parse_study(PRIVATE), colluders=colluders).join_all()
 
 
 @pytest.fixture
@@ -193,25 +194,26 @@ PLANS = {
     "a payload other than the plan's digest": ("plan's payload", "got 0000000000000000"),
     "a vector length not the model's": ("plan's length", "got 7"),
     "another number of bits": ("plan's bits", "expected 32, got 16"),
-    "no quantizer": ("plan's quantizer", "got ."),
+    "no quantizer": ("plan's quantizer",),
     "a quantizer not the study's": ("plan's quantizer", "expected 83a5626f756e64cb"),
     "threshold below a majority": ("Expected `int` >= 2", "threshold"),
     "threshold above the cohort": ("plan's threshold", "expected 2, got 4"),
     "threshold of another fraction": ("plan's threshold", "expected 2, got 3"),
     "another number of colluders": ("plan's colluders", "expected 0, got 1"),
     "a weaker adversary than the study's": ("plan's adversary", "expected active, got semi-honest"),
+    "without the named peer": ("cohort", "at least 3 sites", "got 2"),
     "the site not in the cohort": ("cohort", "alder with the run key it joined by", "got none"),
-    "a member no roster lists": ("site 'zelkova'", "got an unknown name"),
+    "a member no roster lists": ("site 'zelkova-0'", "got an unknown name"),
     "members with forged keys": ("signature for konsil/join/v1", "got another or none"),
-    "a member with a run key of the attacker's": ("signature for konsil/join/v1", "got another or none"),
-    "the site with another run key": ("alder with the run key it joined by", "got none"),
+    "sybils that no roster lists": ("site 'zelkova-0'", "got an unknown name"),
+    "a peer's run key replaced": ("signature for konsil/join/v1", "got another or none"),
     "the site's own key listed for a peer": ("a run key of its own for each site", "one key for alder, cedar"),
     "a peer's key listed twice": ("a run key of its own for each site", "one key for birch, cedar"),
-    "a member of another run": ("join record of cedar", "run 'attacked' with its study and roster"),
-    "a member with a low-order key": ("public key of cedar", "a point of high order", "low order"),
+    "a peer's record of another run": ("join record of cedar", "run 'attacked' with its study and roster"),
+    "a peer with a low-order key": ("public key of cedar", "a point of high order", "low order"),
     "a member twice": ("cohort", "each site once, sorted by name"),
     "members in disorder": ("cohort", "each site once, sorted by name"),
-    "an empty cohort": ("plan's threshold", "expected 2"),
+    "an empty cohort": ("plan's quantizer",),
 }
 
 
@@ -338,35 +340,39 @@ def test_a_plan_that_a_later_one_replaced_is_not_answered_again(attacker: Attack
 
 # Step 3: unmask requests
 
-UNMASK: dict[str, tuple[unmask_attacks.UnmaskAttack, tuple[str, ...]]] = {
-    "too few survivors": (unmask_attacks.only("alder"), ("survivors", "at least 2 sites", "got 1")),
-    "no survivors": (unmask_attacks.only(), ("survivors", "alder in them")),
-    "without the site": (unmask_attacks.survivors_without, ("survivors", "alder in them")),
-    "a survivor twice": (unmask_attacks.only("alder", "alder", "birch"), ("survivors", "once, sorted")),
-    "survivors in disorder": (unmask_attacks.only("birch", "alder"), ("survivors", "once, sorted")),
-    "an invented survivor": (unmask_attacks.invented_survivor, ("survivors", "members of the cohort")),
-    "bundles in another order": (unmask_attacks.swapped_bundles, ("bundle from birch to alder", "got a wrong tag")),
-    "an unknown plan": (unmask_attacks.unknown_plan, ("a plan this site contributed to",)),
-    "the request of a peer": (unmask_attacks.request_for_another, ("the stored plan and alder", "got another")),
+UNMASKS = {
+    "too few survivors": ("survivors", "at least 2 sites", "got 1"),
+    "no survivors": ("survivors", "alder in them"),
+    "survivors without the site": ("survivors", "alder in them"),
+    "a survivor twice": ("survivors", "once, sorted"),
+    "survivors in disorder": ("survivors", "once, sorted"),
+    "a survivor who is not of the cohort": ("survivors", "members of the cohort"),
+    "a plan nobody contributed to": ("a plan this site contributed to",),
+    "the request meant for a peer": ("the stored plan and alder", "got another"),
+    "bundles in another order": ("bundle from birch to alder", "got a wrong tag"),
+    "a bundle cut short": ("bundle from birch to alder", "got a wrong tag"),
+    "an empty bundle": ("bundle from birch to alder", "at least 28 bytes", "got 0 bytes"),
+    "a bundle changed": ("bundle from birch to alder", "got a wrong tag"),
+    "one bundle twice": ("bundle from cedar to alder", "got a wrong tag"),
+    "a bundle too few": ("expected 2 bundles", "got 1"),
+    "a bundle too many": ("expected 2 bundles", "got 3"),
 }
 
 
 @pytest.fixture
 def settled(attacker: Attacker) -> Collector:
     """A survey that all three answered and birch and cedar confirmed, ready to be unmasked."""
-    return attacker.settled(
-        SURVEY, attacker.plan(SURVEY), tuple(attacker.sites), confirmers=("birch", "cedar")
-    )
+    return attacker.settled(SURVEY, attacker.plan(SURVEY), tuple(attacker.sites), confirmers=("birch", "cedar"))
 
 
-@pytest.mark.parametrize("name", UNMASK)
+@pytest.mark.parametrize("name", unmask_attacks.UNMASKS)
 def test_a_hostile_unmask_request_is_refused_and_an_honest_one_still_served(
     attacker: Attacker, settled: Collector, local: LocalFederation, name: str
 ) -> None:
     before = memory(local.home("alder"))
-    attack, parts = UNMASK[name]
     honest = unpack(UnmaskRequest, settled.request("alder"))
-    refused(attacker.ask_unmask("alder", attack(attacker, "alder", honest)), *parts)
+    hostile = unmask_attacks.UNMASKS[name](attacker, "alder", honest)
+    refused(attacker.ask_unmask("alder", hostile), *UNMASKS[name])
     assert memory(local.home("alder")) == before
     assert isinstance(attacker.ask_unmask("alder", honest), messages.Answered)
 
@@ -382,14 +388,17 @@ def test_one_unmask_request_per_plan_ever(local: LocalFederation, attacker: Atta
 
 
 def test_survivors_without_a_named_peer_are_refused(local: LocalFederation, attacker: Attacker) -> None:
-    """Policy tightened in the middle of a round: neither confirmed nor unmasked."""
+    """A policy tightened in the middle of a round: the survivors are neither confirmed nor unmasked."""
+    strict = OPEN.replace("min_cohort = 2", 'min_cohort = 2\npeers = ["cedar"]')
     plan = attacker.plan(SURVEY)
     attacker.contributions(SURVEY, plan, tuple(attacker.sites))
-    without_cedar = attacker.contributions(SURVEY, plan, ("alder", "birch"))
-    set_policy(local, OPEN.replace("min_cohort = 2", 'min_cohort = 2\npeers = ["cedar"]'))
-    refused(attacker.say("alder", Confirm(request=without_cedar.ask_confirm("alder"))), "survivors", "cedar in it")
-    confirmed = unmask_attacks.signed(attacker, without_cedar, ("alder", "birch"))
-    refused(attacker.ask_unmask("alder", confirmed), "survivors", "cedar in it")
+    two = attacker.contributions(SURVEY, plan, ("alder", "birch"))
+    set_policy(local, strict)
+    refused(attacker.say("alder", Confirm(request=two.ask_confirm("alder"))), "survivors", "cedar in it")
+    set_policy(local, OPEN)
+    attacker.confirm(two, ("alder", "birch"))
+    set_policy(local, strict)
+    refused(attacker.say("alder", Unmask(request=two.request("alder"))), "survivors", "cedar in it")
 
 
 def test_secrets_are_gone_once_the_sum_is_open(local: LocalFederation, attacker: Attacker, settled: Collector) -> None:
@@ -448,8 +457,14 @@ def collector_request(collector: Collector, plan: Plan) -> bytes:
         (b"\x91" * 100_000, ("_Version message",)),
         (msgspec.msgpack.encode({"version": 9, "body": {"type": "later"}}), ("message version", "expected 2, got 9")),
         (msgspec.msgpack.encode({"body": {"type": "join"}}), ("missing required field `version`",)),
-        (msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "pickle"}}), ("Invalid value 'pickle'",)),
-        (msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "unmask", "request": b"", "x": 1}}), ("`x`",)),
+        (
+            msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "pickle"}}),
+            ("Invalid value 'pickle'",),
+        ),
+        (
+            msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "unmask", "request": b"", "x": 1}}),
+            ("`x`",),
+        ),
     ],
 )
 def test_what_is_no_message_is_refused(unmoved: Attacker, data: bytes, parts: tuple[str, ...]) -> None:

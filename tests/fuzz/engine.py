@@ -1,7 +1,7 @@
 """One decoder under hostile inputs: what it may do, what it did, and the shortest input that makes it do wrong.
 
 A decoder may return, or raise a KonsilError (or what its docstring says: `Decoder.allowed`); anything else is a `Fault`:
-another exception, more than `SLOW_S` of processor time, or more than `Decoder.extra_mb` of memory for one input.
+another exception, more than `Decoder.slow_s` of processor time, or more than `Decoder.extra_mb` of memory for one input.
 """
 
 import re
@@ -17,8 +17,6 @@ from typing import Literal
 from shared.errors import KonsilError
 from tests.fuzz.mutations import Grammar, Mutator
 
-#: Processor seconds that one input of at most 64 KiB may take.
-SLOW_S = 1.0
 #: Tries to make an offending input shorter.
 SHORTENINGS = 400
 
@@ -33,6 +31,7 @@ class Decoder:
     tokens: Sequence[bytes] = ()
     allowed: tuple[type[Exception], ...] = (KonsilError,)
     extra_mb: float = 64.0
+    slow_s: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def attempt(decoder: Decoder, data: bytes) -> Seen:
         fault = Fault("exception", _place(error), data, _detail(error))
     seconds = time.process_time() - started
     extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1000
-    if fault is None and seconds > SLOW_S:
+    if fault is None and seconds > decoder.slow_s:
         fault = Fault("slow", "", data, f"{seconds:.1f} s of processor time")
     if fault is None and extra > decoder.extra_mb:
         fault = Fault("memory", "", data, f"{extra:.0f} MB more than ever before")

@@ -70,13 +70,13 @@ from shared.errors import KonsilError, PeerError
 from shared.layout import Layout, layout_for
 from shared.messages import Receipt
 from shared.probe import parse_address, read_certificate
-from shared.study import MINIMAL, parse_study, study_hash
+from shared.study import parse_study, study_hash
 from shared.text import GAP, is_plain, printable
 from shared.toml import read_toml
 from shared.weights import load_weights, save_weights
 from shared.wire import digest, pack, read_json, unpack
 from tests.fuzz.engine import Decoder, Target
-from tests.fuzz.samples import STUDY, counted_randomness, sample
+from tests.fuzz.samples import STUDY, STUDY_TEXT, counted_randomness, sample
 
 NOW = 2_000_000_000
 RUN = "chest-01"
@@ -125,7 +125,7 @@ def _study(_: Path) -> Decoder:
     def read(data: bytes) -> None:
         study_hash(parse_study(data.decode("utf-8", "replace")))
 
-    return Decoder(read, (MINIMAL.encode(), _PRIVATE.encode()), "text", TOML_WORDS)
+    return Decoder(read, (STUDY_TEXT.encode(), _PRIVATE.encode()), "text", TOML_WORDS)
 
 
 def _invite(_: Path) -> Decoder:
@@ -433,7 +433,7 @@ def _model(changed: str, seed: Callable[[], bytes], folder: Path) -> Decoder:
     model.mkdir(parents=True)
     files = {
         "roster.bin": roster,
-        "study.toml": MINIMAL.encode(),
+        "study.toml": STUDY_TEXT.encode(),
         "report.html": b"",
         "result.json": _result_json(),
         "model.safetensors": _model_weights(),
@@ -554,7 +554,7 @@ _SITE = b'name = "north"\narchive = "dicom"\nlabels = "labels.csv"\n[daemon]\nsi
 _NODE = b'site = "north"\ncoordinator = "localhost:9092"\nsocket = "agent.sock"\n'
 _SERVER = b'host = "localhost"\nport = 9092\n'
 _POLICY = default_policy_text().encode()
-_PRIVATE = MINIMAL.replace('"off"', '"local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 0.5\nsampling_rate = 0.2')
+_PRIVATE = STUDY_TEXT.replace('"off"', '"local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 0.5\nsampling_rate = 0.2')
 
 FILE_TARGETS = (
     Target("study.toml", _study, 3, ("shared/toml.py", "shared/study.py")),
@@ -586,7 +586,7 @@ FILE_TARGETS = (
     Target("run.json", _run_id, 0.2, ("server/run.py",)),
     Target("manifest", partial(_manifest, False), 2, ("server/manifest.py",)),
     Target("manifest signed", partial(_manifest, True), 2, ("server/manifest.py",)),
-    Target("model: study.toml", partial(_model, "study.toml", MINIMAL.encode), 0.3, ("server/models.py",)),
+    Target("model: study.toml", partial(_model, "study.toml", STUDY_TEXT.encode), 0.3, ("server/models.py",)),
     Target("model: result.json", partial(_model, "result.json", _result_json), 0.3, ("server/models.py",)),
     Target("model: weights", partial(_model, "model.safetensors", _model_weights), 0.2, ("server/models.py",)),
     Target("result.json", _result, 1, ("server/report/result.py", "server/commands/runs.py", "server/web/pages.py")),

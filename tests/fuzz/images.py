@@ -1,6 +1,8 @@
 """A hospital's images and tables: DICOM of every transfer syntax that is decoded, label files, pictures to convert."""
 
 import io
+import os
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -29,14 +32,16 @@ from client.dicom.header import read_header
 from client.dicom.labels import read_labels
 from client.dicom.pictures import open_pictures
 from client.dicom.pixels import read_image
-from client.dicom.reasons import LeftOutError
+from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.rules import fault
 from client.dicom.scan import scan
-from client.dicom.writing import derived_uid, write_object
+from client.dicom.syntaxes import DECODERS
+from client.dicom.writing import derived_uid
 from shared.errors import InputError, KonsilError
 from shared.study import Input
 from tests.fuzz.engine import Decoder, Target
 
+HANG_S = 20
 SPEC = Input(modalities=("DX",), size=(16, 16))
 #: Elements whose values decide sizes: tag, VR and length, explicit little endian.
 _DICOM_WORDS = (
@@ -90,7 +95,8 @@ def _dicom_seeds(folder: Path) -> tuple[bytes, ...]:
     ]
     for pixels in (deep, rgb):
         for syntax in (RLELossless, JPEG2000Lossless, JPEGLSLossless):
-            dataset = _object(pixels)
+            large = np.resize(pixels, (64, 64, *pixels.shape[2:]))  # JPEG 2000 halves it five times
+            dataset = _object(large if syntax == JPEG2000Lossless else pixels)
             dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
             dataset.compress(syntax, generate_instance_uid=False)
             objects.append((dataset, syntax))
@@ -103,7 +109,8 @@ def _dicom_seeds(folder: Path) -> tuple[bytes, ...]:
 
 
 def _written(path: Path, dataset: Dataset, syntax: UID) -> bytes:
-    write_object(path, dataset, syntax)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dcmwrite(path, dataset, enforce_file_format=True)
     return path.read_bytes()
 
 
@@ -123,12 +130,44 @@ def _image(folder: Path) -> Decoder:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        reason = fault(read_header(path))
+        header = read_header(path)
+        reason = fault(header)
         if reason is not None:
             raise LeftOutError(reason)
-        read_image(path, SPEC)
+        if DECODERS.get(header.transfer_syntax):
+            _apart(lambda: read_image(path, SPEC))
+        else:
+            read_image(path, SPEC)
 
     return Decoder(read, seeds, "bytes", _DICOM_WORDS, (LeftOutError,), extra_mb=500)
+
+
+def _apart(decode: Callable[[], object]) -> None:
+    """`decode` in a process of its own, as client/dicom/decoding.py has it: a crash there costs this image."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(HANG_S)
+            os.close(told)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the libraries' own words
+            decode()
+            os.write(tell, b"decoded")
+        except LeftOutError as left_out:
+            os.write(tell, left_out.reason.value.encode())
+        except BaseException as error:  # noqa: BLE001
+            os.write(tell, f"!{type(error).__name__}: {error}".encode()[:2000])
+        finally:
+            os._exit(0)
+    os.close(tell)
+    with os.fdopen(told, "rb") as pipe:
+        said = pipe.read().decode("utf-8", "replace")
+    if os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGALRM:
+        raise AssertionError(f"a decoder that takes more than {HANG_S} s")
+    if said.startswith("!"):
+        raise AssertionError(said)
+    if said != "decoded":
+        raise LeftOutError(Reason(said or Reason.DECODE_FAILED))
 
 
 def _scan(folder: Path) -> Decoder:
@@ -177,25 +216,30 @@ def _all(source: Path, labels: str | None) -> None:
             raise AssertionError(f"a picture of {found.dtype} {found.shape}")
 
 
+def _packed(members: dict[str, bytes], method: int) -> bytes:
+    """A zip without a clock."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in members.items():
+            file.writestr(zipfile.ZipInfo(name), data, method)
+    return buffer.getvalue()
+
+
 def _zips() -> tuple[bytes, ...]:
-    made = []
-    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", method) as file:
-            file.writestr("labels.csv", "image,label,age\na.png,clear,40\n")
-            file.writestr("a.png", _encoded("PNG"))
-        made.append(buffer.getvalue())
-    return tuple(made)
+    members = {"labels.csv": b"image,label,age\na.png,clear,40\n", "a.png": _encoded("PNG")}
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    return tuple(_packed(members, method) for method in methods)
 
 
 def _arrays() -> tuple[bytes, ...]:
-    made = []
-    images, labels = np.zeros((2, 4, 4), np.uint8), np.array([[0], [1]])
-    for write in (np.savez, np.savez_compressed):
-        buffer = io.BytesIO()
-        write(buffer, images=images, labels=labels)
-        made.append(buffer.getvalue())
-    return tuple(made)
+    members = {"images.npy": _npy(np.zeros((2, 4, 4), np.uint8)), "labels.npy": _npy(np.array([[0], [1]]))}
+    return tuple(_packed(members, method) for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def _encoded(kind: str) -> bytes:
@@ -228,7 +272,7 @@ def _picture(folder: Path) -> Decoder:
         _all(folder, None)
 
     kinds = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000")
-    return Decoder(read, [_encoded(kind) for kind in kinds], "bytes", (b"IDAT", b"IHDR", b"eXIf", b"zTXt"), (KonsilError,), 200)
+    return Decoder(read, [_encoded(kind) for kind in kinds], "bytes", (b"IDAT", b"IHDR", b"eXIf", b"zTXt"), (KonsilError,), 600)
 
 
 _ZIP_WORDS = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"labels.csv", b"a.png", b"../a.png")

@@ -6,6 +6,7 @@ repeated or unknown, nesting without end, and what is packed inside a byte strin
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -36,6 +37,9 @@ TOKENS = (
     b"\xc9\x7f\xff\xff\xff\x01", b"\xc1", b"\xd6\xff\x00\x00\x00\x00", b"\xc0", b"\xc2", b"\x80", b"\x90",
 )  # fmt: skip
 
+#: Levels of lists or maps beyond which packed bytes are left alone.
+_DEEP = 50
+
 Tree = Any
 
 
@@ -51,7 +55,7 @@ class Mutator:
         """One input: a seed as it is (seldom), its tree changed, its bytes changed, or both."""
         seed = random.choice(self._seeds)
         if random.random() < 0.005:
-            return seed
+            return seed[:LONGEST]
         if random.random() < 0.01:
             return random.randbytes(random.choice((0, 1, 2, 8, 9, 64, 1000)))
         if self._trees and random.random() < 0.75:
@@ -67,7 +71,9 @@ class Mutator:
         tree = random.choice(self._trees)
         for _ in range(random.choice((1, 1, 1, 2, 4))):
             tree = changed(random, tree, self._trees)
-        return encoded(tree, self._grammar)
+        with suppress(RecursionError):  # what was packed inside may itself be deep
+            return encoded(tree, self._grammar)
+        return random.choice(self._seeds)
 
     def _change(self, random: Random, data: bytearray) -> None:
         """One change of bytes, in place."""
@@ -246,6 +252,8 @@ def _json(value: Tree) -> bytes:
 def _packed(data: bytes) -> Tree:
     """What is packed in `data`, if it is a record."""
     if not data or not (0x81 <= data[0] <= 0x8F or data[0] == 0xDE):
+        return None
+    if data.count(b"\x91") + data.count(b"\x81\xa1a") > _DEEP:
         return None
     try:
         tree = msgspec.msgpack.decode(data)

@@ -14,7 +14,7 @@ PICKS = 6
 def record_targets() -> tuple[Target, ...]:
     """One target for each class."""
     return tuple(
-        Target(f"record {full_name(cls)}", partial(_decoder, cls), 0.5, ("shared/wire.py",)) for cls in all_records()
+        Target(f"record {full_name(cls)}", partial(_decoder, cls), 0.12, ("shared/wire.py",)) for cls in all_records()
     )
 
 

@@ -25,7 +25,9 @@ import shared
 from shared.study import MINIMAL, Study, Task, Training, parse_study
 from shared.wire import Record
 
-STUDY = parse_study(MINIMAL)
+#: A study with a model of a few weights, so that a step and a model fit an input.
+STUDY_TEXT = MINIMAL.replace('name = "cnn"', 'name = "cnn"\noptions = { blocks = 1, width = 1, hidden = 0, groups = 1 }')
+STUDY = parse_study(STUDY_TEXT)
 #: Values for texts with a pattern, tried in order.
 _TEXTS = (
     "a", "DX", "0" * 64, "0" * 128, "0" * 32, "localhost:9092", "ecdsa-sha2-nistp256 AAAA",
@@ -70,8 +72,10 @@ def sample(cls: type[Record], pick: int = 0) -> Record:
         return found
     kind = inspect.type_info(cls)
     assert isinstance(kind, inspect.StructType)
+    versions = {field.encode_name: field.default for field in kind.fields if field.encode_name == "version"}
+    known = {name: number for name, number in versions.items() if number is not msgspec.NODEFAULT}
     try:
-        return msgspec.convert({field.encode_name: _value(field.type, pick) for field in kind.fields}, cls)
+        return msgspec.convert({f.encode_name: _value(f.type, pick) for f in kind.fields} | known, cls)
     except msgspec.ValidationError:  # optional fields that exclude each other
         return msgspec.convert({f.encode_name: _value(f.type, pick) for f in kind.fields if f.required}, cls)
 

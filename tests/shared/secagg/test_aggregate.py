@@ -1,7 +1,11 @@
-"""Whole aggregates: exact sums for every drop-out, and what must not cancel, leak or repeat."""
+"""Whole aggregates as `Federation.aggregate` runs them, and what must not cancel, leak or repeat.
 
-from collections.abc import Collection, Iterator
+That sums are exact for every set of sites lost is in test_exact.py.
+"""
+
+from collections.abc import Collection
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,11 +16,15 @@ from scipy.stats import chi2
 
 from shared.errors import OperatorError, PeerError
 from shared.secagg.collector import Collector
-from shared.secagg.messages import Contribution
+from shared.secagg.masks import Words
+from shared.secagg.packing import unpack_words
 from shared.secagg.plan import Plan
 from shared.secagg.rehearsal import Federation
-from shared.wire import unpack
 
+Adversary = Literal["active", "semi-honest"]
+Bits = Literal[32, 16, 15, 14, 13, 12, 11, 10]
+
+ADVERSARIES: tuple[Adversary, ...] = ("active", "semi-honest")
 LENGTH = 5
 FEDERATIONS = {count: Federation.of(count) for count in range(2, 13)}
 
@@ -26,115 +34,129 @@ def vectors(federation: Federation, length: int = LENGTH) -> dict[str, NDArray[n
     return {h.name: random.integers(0, 2**32, length, dtype=np.uint32) for h in federation.hospitals}
 
 
-def check_exact(plan: Plan, before: Collection[str], after: Collection[str]) -> None:
-    """The exact sum over who contributed, or an OperatorError where fewer than t contribute or answer."""
+def check_exact(
+    plan: Plan, before: Collection[str], unconfirmed: Collection[str] = (), after: Collection[str] = ()
+) -> None:
+    """The exact sum over who contributed, or an OperatorError where fewer than t contribute, confirm or answer."""
     federation = FEDERATIONS[len(plan.cohort)]
     inputs = vectors(federation)
-    survivors = [name for name in inputs if name not in before]
-    if len(set(survivors) - set(after)) < plan.threshold:
+    survivors = {name for name in inputs if name not in before}
+    confirming = survivors - set(unconfirmed) if plan.adversary == "active" else survivors
+    least = min(len(confirming), len(survivors - set(after)))
+
+    def aggregate() -> Words:
+        return federation.aggregate(plan, inputs, lost_before=before, unconfirmed=unconfirmed, lost_after=after)
+
+    if least < plan.threshold:
         with pytest.raises(OperatorError, match=f"at least {plan.threshold} of"):
-            federation.aggregate(plan, inputs, lost_before=before, lost_after=after)
+            aggregate()
         return
-    total = federation.aggregate(plan, inputs, lost_before=before, lost_after=after)
-    assert (total == sum(inputs[name] for name in survivors)).all()
+    assert (aggregate() == sum(inputs[name] for name in survivors)).all()
 
 
-def every_drop_out(names: list[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Each split of the names into staying, lost before contributing, lost before answering."""
-    for code in range(3 ** len(names)):
-        fates = [code // 3**k % 3 for k in range(len(names))]
-        yield (
-            [name for name, fate in zip(names, fates, strict=True) if fate == 1],
-            [name for name, fate in zip(names, fates, strict=True) if fate == 2],
-        )
+@pytest.mark.parametrize("adversary", ADVERSARIES)
+@pytest.mark.parametrize("threshold", [2, 3])
+def test_every_drop_out_of_three_sites(threshold: int, adversary: Adversary) -> None:
+    """Each site stays, or is lost before contributing, before confirming, before answering."""
+    plan = FEDERATIONS[3].plan(length=LENGTH, threshold=threshold, adversary=adversary)
+    for code in range(4**3):
+        fates = {name: code // 4**k % 4 for k, name in enumerate("abc")}
+        check_exact(plan, *([name for name, found in fates.items() if found == fate] for fate in (1, 2, 3)))
 
 
-@pytest.mark.parametrize(
-    ("count", "threshold"), [(n, t) for n in range(2, 6) for t in range(max(2, n // 2 + 1), n + 1)]
-)
-def test_every_drop_out_of_up_to_five_sites(count: int, threshold: int) -> None:
-    federation = FEDERATIONS[count]
-    plan = federation.plan(length=LENGTH, threshold=threshold)
-    for before, after in every_drop_out([h.name for h in federation.hospitals]):
-        check_exact(plan, before, after)
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_drop_outs_of_up_to_twelve_sites(data: st.DataObject) -> None:
     count = data.draw(st.integers(6, 12))
     threshold = data.draw(st.integers(count // 2 + 1, count))
     federation = FEDERATIONS[count]
-    names = st.sampled_from([h.name for h in federation.hospitals])
-    before = data.draw(st.sets(names, max_size=count - threshold + 1))
-    after = data.draw(st.sets(names, max_size=count - threshold + 1)) - before
-    check_exact(federation.plan(length=LENGTH, threshold=threshold), before, after)
+    names = st.sets(st.sampled_from([h.name for h in federation.hospitals]), max_size=count - threshold + 1)
+    before, unconfirmed, after = (data.draw(names) for _ in range(3))
+    adversary = data.draw(st.sampled_from(ADVERSARIES))
+    check_exact(federation.plan(length=LENGTH, threshold=threshold, adversary=adversary), before, unconfirmed, after)
 
 
-def test_wrapping_vectors_longer_than_a_chunk() -> None:
+@pytest.mark.parametrize("adversary", ADVERSARIES)
+def test_wrapping_vectors_longer_than_a_chunk(adversary: Adversary) -> None:
     federation = FEDERATIONS[3]
     length = 70_001
     inputs = vectors(federation, length)
-    total = federation.aggregate(federation.plan(length=length), inputs, lost_before="b")
+    plan = federation.plan(length=length, adversary=adversary)
+    total = federation.aggregate(plan, inputs, lost_before="b")
     assert (total == inputs["a"] + inputs["c"]).all()
 
 
-def masked(federation: Federation, plan: Plan, name: str, vector: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def masked(federation: Federation, plan: Plan, name: str, vector: Words) -> Words:
     hospital = next(h for h in federation.hospitals if h.name == name)
-    _, data = federation.contribute(plan, hospital, vector)
-    return np.frombuffer(unpack(Contribution, data).vector, "<u4")
+    return unpack_words(federation.contribute(plan, hospital, vector).vector, plan.length, plan.bits)
 
 
-def uniform(words: NDArray[np.uint32]) -> bool:
-    """Chi-square over byte values, α = 1e-9."""
-    counts = np.bincount(words.view(np.uint8), minlength=256)
-    expected = words.nbytes / 256
-    return bool(chi2.sf(((counts - expected) ** 2 / expected).sum(), df=255) > 1e-9)
+def uniform(words: Words, bits: int = 32) -> bool:
+    """Chi-square over the lowest and the highest byte of `bits`, α = 1e-9 each."""
+    found = []
+    for place in (0, bits - 8):
+        counts = np.bincount(words >> np.array(place, words.dtype) & np.array(255, words.dtype), minlength=256)
+        expected = words.size / 256
+        found.append(chi2.sf(((counts - expected) ** 2 / expected).sum(), df=255))
+    return bool(min(found) > 1e-9)
 
 
-def test_a_masked_vector_is_uniform_whatever_the_vector() -> None:
+@pytest.mark.parametrize("bits", [32, 16, 13, 10])
+def test_a_masked_vector_is_uniform_whatever_the_vector(bits: Bits) -> None:
     federation = FEDERATIONS[2]
-    plan = federation.plan(length=1 << 18)
-    vector = np.zeros(plan.length, np.uint32)
-    assert not uniform(vector)
+    plan = federation.plan(length=1 << 18, bits=bits)
+    vector: Words = np.zeros(plan.length, plan.dtype)
+    assert not uniform(vector, bits)
     first, again = (masked(federation, plan, "a", vector) for _ in range(2))
-    assert uniform(first)
-    assert uniform(first - again)  # the self masks alone
+    assert uniform(first, bits)
+    assert uniform(first - again, bits)  # the self masks alone
 
 
-def test_a_sum_of_masked_vectors_is_uniform_before_step_three() -> None:
+@pytest.mark.parametrize("bits", [32, 16, 13, 10])
+def test_a_sum_of_masked_vectors_is_uniform_before_step_three(bits: Bits) -> None:
     federation = FEDERATIONS[2]
-    plan = federation.plan(length=1 << 18)
-    vector = np.zeros(plan.length, np.uint32)
-    assert uniform(masked(federation, plan, "a", vector) + masked(federation, plan, "b", vector))
+    plan = federation.plan(length=1 << 18, bits=bits)
+    vector: Words = np.zeros(plan.length, plan.dtype)
+    assert uniform(masked(federation, plan, "a", vector) + masked(federation, plan, "b", vector), bits)
 
 
-def test_two_sites_given_different_models_share_no_mask() -> None:
+@pytest.mark.parametrize("adversary", ADVERSARIES)
+def test_two_sites_given_different_models_share_no_mask(adversary: Adversary) -> None:
     """A lying coordinator shows b another model: b's masks fit no other site's."""
     federation = FEDERATIONS[2]
-    honest = federation.plan(length=LENGTH)
-    lie = federation.plan(length=LENGTH, round=2)
-    _, data = federation.contribute(lie, federation.hospitals[1], vectors(federation)["b"])
+    honest = federation.plan(length=LENGTH, adversary=adversary)
+    lie = federation.plan(length=LENGTH, adversary=adversary, round=2)
+    a, b = federation.hospitals
+    _, data, vector = federation.contribute(lie, b, vectors(federation)["b"])
     collector = Collector(honest, federation.roster)
     with pytest.raises(PeerError, match="plan"):
-        collector.add(data)
-    a, b = federation.hospitals
+        collector.add(data, vector)
+    zeros = np.zeros(LENGTH, np.uint32)
+    of_a, of_b = (federation.contribute(plan, h, zeros).state.seeds for plan, h in ((honest, a), (lie, b)))
+    assert of_a[1] != of_b[0]
+    assert of_a[1] == federation.contribute(honest, b, zeros).state.seeds[0]
+
+
+def test_two_sites_told_of_different_modes_share_no_mask() -> None:
+    """So a coordinator cannot have one site wait for confirmations and another go without."""
+    federation = FEDERATIONS[2]
+    zeros = np.zeros(LENGTH, np.uint32)
     seeds = [
-        federation.contribute(plan, h, np.zeros(LENGTH, np.uint32))[0].seeds for plan, h in ((honest, a), (lie, b))
+        federation.contribute(federation.plan(length=LENGTH, adversary=adversary), hospital, zeros).state.seeds[other]
+        for adversary, hospital, other in zip(ADVERSARIES, federation.hospitals, (1, 0), strict=True)
     ]
-    assert seeds[0][1] != seeds[1][0]
-    same = federation.contribute(honest, b, np.zeros(LENGTH, np.uint32))[0].seeds
-    assert seeds[0][1] == same[0]
+    assert seeds[0] != seeds[1]
 
 
-def test_every_pair_and_plan_has_seeds_and_keys_of_its_own() -> None:
+@pytest.mark.parametrize("adversary", ADVERSARIES)
+def test_every_pair_and_plan_has_seeds_and_keys_of_its_own(adversary: Adversary) -> None:
     federation = FEDERATIONS[4]
     seeds: list[bytes] = []
     openers: list[bytes] = []
     for round in (1, 2):
-        plan = federation.plan(length=1, round=round)
+        plan = federation.plan(length=1, round=round, adversary=adversary)
         for hospital in federation.hospitals:
-            state, _ = federation.contribute(plan, hospital, np.zeros(1, np.uint32))
+            state = federation.contribute(plan, hospital, np.zeros(1, np.uint32)).state
             seeds.extend(seed for seed in state.seeds if seed)
             openers.extend(key for key in state.openers if key)
     pairs, rounds = len(list(combinations(range(4), 2))), 2

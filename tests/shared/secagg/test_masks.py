@@ -88,6 +88,13 @@ def test_a_long_stream_goes_on_as_aes_256_ctr(start: int, uneven: int) -> None:
         assert words[:size].tobytes() == cipher.update(bytes(2 * size))
 
 
+@given(st.binary(min_size=32, max_size=32), st.integers(0, 2**30 - 9))
+def test_gcm_draws_the_same_blocks(key: bytes, block: int) -> None:
+    for first in (0, block, 2**30 - 8):
+        gcm, ctr = keystream._gcm_from(key, 16 * first), keystream._ctr_from(key, 16 * first)
+        assert gcm.update(bytes(128)) == ctr.update(bytes(128))
+
+
 def test_the_faster_way_is_found_once() -> None:
     assert keystream._gcm_is_faster() is keystream._gcm_is_faster()
 

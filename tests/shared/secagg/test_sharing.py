@@ -30,6 +30,15 @@ def test_any_threshold_and_any_order_of_responders(secret: bytes, data: st.DataO
     assert combine([shares[k] for k in members], weights) == secret
 
 
+def test_two_hundred_members_at_a_majority() -> None:
+    """The largest cohort: first, last and scattered members give one secret back; one share less does not combine."""
+    shares = split(SECRETS[2], threshold=101, count=200)
+    for members in (range(101), range(99, 200), [*range(0, 200, 2), 199]):
+        assert combine([shares[k] for k in members], weights_at_zero([k + 1 for k in members])) == SECRETS[2]
+    with suppress(PeerError):
+        assert combine(shares[:100], weights_at_zero(range(1, 101))) != SECRETS[2]
+
+
 def test_known_shares_combine_exactly() -> None:
     """f(x) = 5 + 7x + 11x² over the field, by hand."""
     shares = [(5 + 7 * x + 11 * x * x).to_bytes(SHARE_BYTES, "big") for x in (1, 2, 4)]

@@ -78,7 +78,9 @@ class ShelfContract:
         """d never contributes and c never answers, so that seeds of both kinds are rebuilt from what lies here."""
         federation = Federation.of(5)
         plan = federation.plan(length=2)
-        members = {h.name: federation.contribute(plan, h, np.full(2, 2**31 + 1, np.uint32)) for h in federation.hospitals}
+        members = {
+            h.name: federation.contribute(plan, h, np.full(2, 2**31 + 1, np.uint32)) for h in federation.hospitals
+        }
         with self.shelf() as shelf:
             collector = Collector(plan, federation.roster, shelf)
             staying = [h for h in federation.hospitals if h.name != "d"]
