@@ -107,7 +107,6 @@ def work(pipe: Connection, path: str, seed: int) -> None:
             try:
                 if job.target not in decoders:
                     decoders[job.target] = _made(job.target, Path(folder) / str(len(decoders)))
-                _forget_peak()
                 decoder = decoders[job.target]
                 tally = fuzz(decoder, inputs(decoder, job.target, seed, job.first, job.count), before=before)
             except Exception:  # noqa: BLE001
@@ -128,12 +127,6 @@ def _made(name: str, folder: Path) -> Decoder:
 def _memory() -> str | None:
     """Where files cost no disk."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-
-
-def _forget_peak() -> None:
-    """Begin to count the largest resident memory anew (proc(5), clear_refs)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def start(seed: int, folder: Path, number: int) -> Worker:
@@ -234,7 +227,9 @@ def _dies(decoder: Decoder, data: bytes) -> bool:
 
 def table_of(run: Run) -> Table:
     """One line per target, and the sum; the record classes together."""
-    found = Table("target", "inputs", "inputs/s", "decoded", "refused", "slowest", "peak", "faults", title=f"seed {run.seed}")
+    found = Table(
+        "target", "inputs", "inputs/s", "decoded", "refused", "slowest", "peak", "faults", title=f"seed {run.seed}"
+    )
     for column in found.columns[1:]:
         column.justify = "right"
     records, others, whole = Tally(), list[tuple[str, Tally]](), Tally()
@@ -285,9 +280,15 @@ def guided(name: str, runs: int, seed: int) -> None:
 
     with tempfile.TemporaryDirectory(dir=_memory()) as folder, contextlib.ExitStack() as stack:
         corpus = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for module in [module for name_, module in sys.modules.items() if name_.split(".")[0] in ("client", "server", "shared")]:
+        for module in [
+            module for name_, module in sys.modules.items() if name_.split(".")[0] in ("client", "server", "shared")
+        ]:
             for thing in vars(module).values():
-                if callable(thing) and getattr(thing, "__module__", "") == module.__name__ and hasattr(thing, "__code__"):
+                if (
+                    callable(thing)
+                    and getattr(thing, "__module__", "") == module.__name__
+                    and hasattr(thing, "__code__")
+                ):
                     guide.instrument_func(thing)
         decoder = targets()[name].make(Path(folder))
         for number, data in enumerate(decoder.seeds):
@@ -303,7 +304,15 @@ def guided(name: str, runs: int, seed: int) -> None:
                 return bytes(guide.Mutate(data, most))
             return mutate(Random(f"{seed} {number}"))[:most]  # noqa: S311  hostile, not secret
 
-        options = [sys.argv[0], f"-runs={runs}", f"-seed={seed}", "-max_len=65536", "-timeout=30", "-verbosity=0", str(corpus)]
+        options = [
+            sys.argv[0],
+            f"-runs={runs}",
+            f"-seed={seed}",
+            "-max_len=65536",
+            "-timeout=30",
+            "-verbosity=0",
+            str(corpus),
+        ]
         guide.Setup(options, one, custom_mutator=varied)
         print(f"{name}: {runs} inputs by coverage", flush=True)
         guide.Fuzz()
@@ -335,7 +344,13 @@ def main() -> int:
     if options.atheris:
         return atheris(chosen, options.inputs, options.seed)
     console, run, jobs = Console(width=WIDTH), Run(options.seed), planned(chosen, options.inputs)
-    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=sum(job.count for job in jobs))
         conduct(run, jobs, options.workers, lambda name, count: bar.update(task, description=name[:32], advance=count))
@@ -344,7 +359,9 @@ def main() -> int:
     for fault in faults:
         console.print(f"{fault['target']}: {fault['kind']} {fault['place']}", style="bold red", markup=False)
         console.print(fault["detail"], markup=False, highlight=False)
-        console.print(f"hex: {fault['hex'][:SHOWN_HEX]}{'…' * (len(fault['hex']) > SHOWN_HEX)}", markup=False, highlight=False)
+        console.print(
+            f"hex: {fault['hex'][:SHOWN_HEX]}{'…' * (len(fault['hex']) > SHOWN_HEX)}", markup=False, highlight=False
+        )
     if options.out is not None:
         options.out.write_text(json.dumps(faults, indent=1) + "\n")
     return 1 if faults else 0

@@ -45,11 +45,11 @@ from shared.messages import (
 from shared.metrics import BinaryCounts
 from shared.relay import open_message, wrap
 from shared.secagg.joining import JoinRecord, join, new_run_key
-from shared.secagg.member import RoundState, confirm, contribute, unmask
+from shared.secagg.member import Plain, RoundState, confirm, contribute, unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, SiteRules, check_plan
 from shared.study import study_hash
-from shared.vectors import Codec, Plain, Survey, count_vector, survey_vector, terms
+from shared.vectors import Codec, Survey, count_plain, survey_plain, terms
 from shared.version import SOFTWARE
 from shared.wire import unpack
 
@@ -135,7 +135,7 @@ class LightHospital:
         payload = payload_digest(step.payload)
         agreed = terms(study, task, payload, cohort=len(plan.cohort), parameters=layout_for(study).size)
         seat = check_plan(plan, self._record, self._roster, SiteRules(), agreed)
-        masked = contribute(seat, self._plain(plan, task).fill, run_key=self._run_key, identity=self.identity)
+        masked = contribute(seat, self._plain(plan, task), run_key=self._run_key, identity=self.identity)
         self._states = {seat.digest: masked.state}
         body = Contributed.sign(masked.contribution, masked.vector, Shown(seconds=1.0), self.identity, seat.digest)
         return messages.reply(body)
@@ -148,8 +148,8 @@ class LightHospital:
             return codec.write(update, sum(LABELS), study.federation.max_images, scaled=False)
         if isinstance(task, EvaluateTask):
             images = np.arange(SPLITS[1])
-            return count_vector(BinaryCounts.of((images + 0.5) / len(images), images % 2, images).to_integers())
-        return survey_vector(Survey(SPLITS, LABELS, {}))
+            return count_plain(BinaryCounts.of((images + 0.5) / len(images), images % 2, images).to_integers())
+        return survey_plain(Survey(SPLITS, LABELS, {}))
 
     def _confirm(self, body: Confirm) -> bytes:
         state = self._states[unpack(ConfirmRequest, body.request).plan]

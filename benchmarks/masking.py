@@ -43,7 +43,7 @@ from shared.secagg import keystream
 from shared.secagg.collector import Collector
 from shared.secagg.keystream import CHUNK_BYTES, KeyStream
 from shared.secagg.masks import Sign, Words, add_masks, filled
-from shared.secagg.member import contribute, unmask
+from shared.secagg.member import Plain, contribute, unmask
 from shared.secagg.plan import SiteRules
 from shared.secagg.rehearsal import Federation
 
@@ -157,6 +157,7 @@ def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
     collector = Collector(plan, federation.roster)
     first, *others = federation.hospitals[:-1]
     vector = np.zeros(parameters, np.uint32)
+    plain = Plain(np.ones(1, "<u8"), filled(vector))
     seat, states, results = federation.seat(plan, first), {}, []
 
     def timed(what: str, action: Callable[[], T]) -> T:
@@ -167,7 +168,7 @@ def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
 
     masked = timed(
         "site: contribute",
-        lambda: contribute(seat, filled(vector), run_key=first.run_key, identity=first.identity),
+        lambda: contribute(seat, plain, run_key=first.run_key, identity=first.identity),
     )
     timed("coordinator: add one", lambda: collector.add(masked.contribution, masked.vector))
     states[first] = masked.state

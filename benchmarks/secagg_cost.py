@@ -28,7 +28,7 @@ from server.file_shelf import FileShelf
 from shared.console import bars
 from shared.secagg.collector import Collector
 from shared.secagg.masks import Words, filled
-from shared.secagg.member import Masked, RoundState, contribute, unmask
+from shared.secagg.member import Masked, Plain, RoundState, contribute, unmask
 from shared.secagg.plan import Plan, SiteRules, threshold_for
 from shared.secagg.rehearsal import Federation, Hospital
 
@@ -91,7 +91,7 @@ def cost(sites: int, parameters: int, tell: Callable[[int], None], *, memory: bo
         silent = min(1, len(survivors) - plan.threshold)
         answers = [one_answer(collector, hospital, state) for hospital, state in list(states.items())[silent:]]
         finish, total = peak.of(lambda: timed(collector.finish))
-    if not np.array_equal(total, vector * np.uint32(len(survivors))):
+    if not np.array_equal(total.words, vector * np.uint32(len(survivors))):
         raise SystemExit(f"{sites} sites: the unmasked sum is not the integer sum")
     return Cost(
         sites=sites,
@@ -108,7 +108,9 @@ def cost(sites: int, parameters: int, tell: Callable[[int], None], *, memory: bo
 
 def step_one(federation: Federation, plan: Plan, hospital: Hospital, vector: Words) -> Masked:
     seat = federation.seat(plan, hospital)
-    return contribute(seat, filled(vector), run_key=hospital.run_key, identity=hospital.identity)
+    return contribute(
+        seat, Plain(np.ones(1, "<u8"), filled(vector)), run_key=hospital.run_key, identity=hospital.identity
+    )
 
 
 def one_answer(collector: Collector, hospital: Hospital, state: RoundState) -> float:

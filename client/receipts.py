@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from client.audit import Entry
 from shared.messages import Receipt
 
-
 #: What a line of bytes that left tells; one without is not ours, and vouches for nothing.
 _TOLD = {"at", "digest", "bytes", "purpose", "run", "round"}
 
@@ -27,7 +26,9 @@ class Comparison:
 
 def compare(site: str, sent: Iterable[Entry], received: Iterable[Receipt]) -> Comparison:
     """The two logs, for the hospital `site`."""
-    known = {str(entry.facts["digest"]): entry for entry in sent if entry.event == "sent" and entry.facts.keys() >= _TOLD}
+    known = {
+        str(entry.facts["digest"]): entry for entry in sent if entry.event == "sent" and entry.facts.keys() >= _TOLD
+    }
     got: set[str] = set()
     runs: set[str] = set()
     alarms = []

@@ -170,7 +170,7 @@ class Site:
         outcome = self._act(study, task, plan, prepared)
         masked = contribute(
             seat,
-            outcome.plain.fill,
+            outcome.plain,
             run_key=agreement.state.key,
             identity=self._home.identity,
             threads=self._config.threads,

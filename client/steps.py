@@ -20,8 +20,9 @@ from shared.messages import EvaluateTask, OwnFigures, TrainTask
 from shared.metrics import BinaryCounts
 from shared.network import network_of
 from shared.parameters import load_vector, to_vector
+from shared.secagg.member import Plain
 from shared.study import Study
-from shared.vectors import Codec, Plain, Survey, count_vector, survey_vector
+from shared.vectors import Codec, Survey, count_plain, survey_plain
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def survey(prepared: Prepared) -> Outcome:
         labels=tuple(map(int, labels)),
         skipped=prepared.counts.skipped,
     )
-    return Outcome(survey_vector(found))
+    return Outcome(survey_plain(found))
 
 
 def train_round(study: Study, task: TrainTask, round_: int, prepared: Prepared, *, codec: Codec, seed: int) -> Outcome:
@@ -120,7 +121,7 @@ def evaluate(study: Study, task: EvaluateTask, prepared: Prepared, *, show: bool
     counts = BinaryCounts.of(
         scores(module, images, rows, study.evaluation.views), images.label[rows], images.patient[rows]
     )
-    return Outcome(count_vector(counts.to_integers()), own_figures(counts) if show else None)
+    return Outcome(count_plain(counts.to_integers()), own_figures(counts) if show else None)
 
 
 def own_figures(counts: BinaryCounts) -> OwnFigures:

@@ -40,8 +40,7 @@ from shared.messages import (
     Unmask,
     payload_digest,
 )
-from shared.secagg.collector import Collector
-from shared.secagg.masks import Words
+from shared.secagg.collector import Collector, Total
 from shared.secagg.plan import Plan
 from shared.study import study_hash
 from shared.vectors import terms
@@ -57,7 +56,7 @@ Progress = Callable[[int, int], None]
 class Sum:
     """The opened sum of one step, over `survivors`; who is missing and why, and for good or not."""
 
-    vector: Words
+    opened: Total
     plan: Plan
     survivors: tuple[str, ...]
     shown: Mapping[str, Shown]
@@ -157,9 +156,9 @@ class Aggregator:
             self._desk.keep(plan, survivors)
             unconfirmed = self._confirmations(collector, survivors, missing) if plan.adversary == "active" else {}
             silent = self._answers(collector, survivors, missing)
-            vector = collector.finish(threads=THREADS)
+            summed = collector.finish(threads=THREADS)
         faults = dict(fault.split(" ", 1) for fault in collector.faults)  # each begins with the name of its site
-        return Sum(vector, plan, survivors, shown, missing, unconfirmed, unhelpful=silent | faults)
+        return Sum(summed, plan, survivors, shown, missing, unconfirmed, unhelpful=silent | faults)
 
     def _plan(self, task: AnyTask, names: Sequence[str], payload: bytes, *, round_: int, attempt: int) -> Plan:
         study = self._invitation.study

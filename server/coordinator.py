@@ -127,7 +127,7 @@ class Coordinator:
         self._missing(checkpoint.memory.round, "join", self._welcome(self._study.federation.timeout_s))
         if checkpoint.memory.images is not None:
             return checkpoint
-        total, survey = self._sum(SurveyTask(), 0, lambda total: read_survey(total.vector, len(total.survivors)))
+        total, survey = self._sum(SurveyTask(), 0, lambda total: read_survey(total.opened, len(total.survivors)))
         weights = class_weights(self._study, survey)
         memory = replace(checkpoint.memory, images=_images(survey, total), class_weights=weights)
         return replace(checkpoint, memory=memory)
@@ -215,7 +215,7 @@ class Coordinator:
         codec = Codec.of(
             self._study, cohort=len(plan.cohort), parameters=self._aggregator.parameters, seed=plan.payload
         )
-        return codec.read(total.vector, len(total.survivors), self._study.federation.max_images)
+        return codec.read(total.opened, len(total.survivors), self._study.federation.max_images)
 
     def _final(self, checkpoint: Checkpoint) -> tuple[BinaryCounts | None, BinaryCounts | None]:
         """The best model on the validation patients (for the operating point) and on the test patients."""
@@ -234,7 +234,7 @@ class Coordinator:
 
 
 def _read_counts(total: Sum) -> BinaryCounts:
-    values = read_counts(total.vector, len(total.survivors))
+    values = read_counts(total.opened, len(total.survivors))
     if max(values[: 2 * BINS]) >= MOST_IMAGES:
         raise OperatorError(
             "unmasked sum",

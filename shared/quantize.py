@@ -1,4 +1,4 @@
-"""Floats ↔ integers mod 2^bits, and counts ↔ limbs, for vectors that are summed masked (PROTOCOL.md, the vector).
+"""Floats ↔ integers mod 2^bits, for vectors that are summed masked (PROTOCOL.md, the vector).
 
 Guarantees: the sum over at most `sites` sites cannot wrap; rounding is stochastic and unbiased: a whole number of
 steps is kept, and the expected integer of any other value is the value to 2^-16 of a step at 32 bits and, below,
@@ -24,7 +24,6 @@ Not promised: privacy. Noise is added by the caller, before this, and what round
 
 import os
 import threading
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -38,12 +37,11 @@ from shared.wire import Record
 
 DITHER_LABEL = "konsil/dither/v1"
 
-#: Bits of one summed word: all of a uint32, or at least ten of a uint16, which leaves counts two a limb.
+#: Bits of one summed word: all of a uint32, or at least ten of a uint16.
 WIDTHS = (*range(10, 17), 32)
 
-#: The most sites whose vectors are summed: their limbs, of 16 bits in 32, and of `bits` - 8 bits below, cannot wrap.
-MOST_COUNTERS = 1 << 16
-MOST_NARROW_COUNTERS = 255
+#: The most sites whose vectors are summed.
+MOST_SITES = 1 << 16
 
 #: Entries worked on at once: 256 KiB as float64, which stay in L2 (8 Ki entries: 1.3 times slower).
 _PIECE = 1 << 15
@@ -72,14 +70,16 @@ class Quantizer(Record, frozen=True):
     Part of the plan."""
 
     bound: Annotated[float, Meta(gt=0, lt=1e9)]
-    sites: Annotated[int, Meta(ge=2, le=MOST_COUNTERS)]
+    sites: Annotated[int, Meta(ge=2, le=MOST_SITES)]
     bits: int = 32
 
     def __post_init__(self) -> None:
         if self.bits not in WIDTHS:
             raise ValueError(f"bits: expected 32 or 10 to 16, got {self.bits}")
-        if self.bits < 32 and self.sites > MOST_NARROW_COUNTERS:
-            raise ValueError(f"sites: expected at most {MOST_NARROW_COUNTERS} with {self.bits} bits, got {self.sites}")
+        if self.steps < 1:
+            raise ValueError(
+                f"sites: expected fewer than {2 ** (self.bits - 1)} with {self.bits} bits, got {self.sites}"
+            )
 
     @property
     def dtype(self) -> Literal["<u4", "<u2"]:
@@ -212,37 +212,3 @@ def _float32_below(number: float) -> float:
 
 def _dtype(bits: int) -> Literal["<u4", "<u2"]:
     return "<u4" if bits == 32 else "<u2"
-
-
-def _limb_bits(bits: int) -> int:
-    """Bits of a count in one word, which leaves room for the sum over all sites."""
-    if bits not in WIDTHS:
-        raise MisuseError("bits", expected="32 or 10 to 16", got=f"{bits}")
-    return 16 if bits == 32 else bits - 8
-
-
-def limbs(bits: int) -> int:
-    """Words that one count takes."""
-    return -(-64 // _limb_bits(bits))
-
-
-def encode_counts(values: Sequence[int], bits: int = 32) -> Words:
-    """`values` in [0, 2^64), as words [limbs × k]: each in limbs of 16 bits (`bits` - 8 below 32), lowest first."""
-    for value in values:
-        if not 0 <= value < 2**64:
-            raise MisuseError("count", expected="a whole number in [0, 2^64)", got="one outside")
-    width, count = _limb_bits(bits), limbs(bits)
-    words: Words = np.array(
-        [value >> (width * place) & ((1 << width) - 1) for value in values for place in range(count)], _dtype(bits)
-    )
-    return words
-
-
-def decode_counts(total: Words, bits: int = 32) -> list[int]:
-    """The k sums of a sum of vectors of `encode_counts`, read mod 2^bits: exact, whatever their size, over at most
-    `MOST_COUNTERS` sites, `MOST_NARROW_COUNTERS` below 32 bits."""
-    width, count = _limb_bits(bits), limbs(bits)
-    if total.ndim != 1 or total.size % count:
-        raise MisuseError("counts", expected=f"[{count} k] words", got=f"{total.dtype} {list(total.shape)}")
-    rows: list[list[int]] = total.reshape(-1, count).tolist()  # k × limbs
-    return [sum((limb % (1 << bits)) << (width * place) for place, limb in enumerate(row)) for row in rows]

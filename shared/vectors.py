@@ -1,44 +1,48 @@
-"""The masked vectors: what each word of a step's vector means. Both sides agree by calling the same functions.
+"""What is summed masked: what each count and word of a step means. Both sides agree by calling the same functions.
 
-Every vector starts with counts, each a 64-bit integer in several limbs, so that sums cannot wrap. The first count is 1
-and must sum to the number of survivors: a cheap check that unmasking worked. A training vector holds
-[1, scaled down 0/1, clamped entries, weight, weight × update]; the others hold counts only. Sums of n vectors are read
-with the same functions. Words are uint32, or uint16 where the study sends 16 bits of a parameter or less.
+Counts are whole numbers below 2^48, so that sums of 64 bits cannot wrap. The first is 1 and must sum to the number of
+survivors: a cheap check that unmasking worked. Training has the counts [1, scaled down 0/1, clamped entries, weight]
+and the words weight × update, uint32, or uint16 where the study sends 16 bits of a parameter or less; the other steps
+have counts only. Sums are read with the same functions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import OperatorError
+from shared.errors import InputError, MisuseError, OperatorError
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, TrainTask
 from shared.metrics import BinaryCounts
-from shared.quantize import Quantizer, decode_counts, encode_counts, limbs
+from shared.quantize import Quantizer
 from shared.reasons import Reason
 from shared.rotation import Rotation, entry_bound, padded_length
-from shared.secagg.masks import Fill, Words, filled
+from shared.secagg.collector import Total
+from shared.secagg.masks import Counts, Words
+from shared.secagg.member import Plain
 from shared.secagg.plan import Terms, threshold_for
 from shared.study import Study
 from shared.wire import pack
 
-#: Counts of a training vector before its update.
+#: Counts of a training step: sites, scaled down, clamped, weight.
 TRAIN_COUNTS = 4
+#: A count is below this: sums over 65,536 sites stay within 64 bits.
+MOST = 1 << 48
 
 
-class Plain(NamedTuple):
-    """A vector that is still to be masked: `length` words, written piece by piece by `fill`."""
-
-    length: int
-    fill: Fill
+def encode_counts(values: Sequence[int]) -> Counts:
+    """`values` in [0, 2^48) as uint64."""
+    for value in values:
+        if not 0 <= value < MOST:
+            raise MisuseError("count", expected="a whole number in [0, 2^48)", got="one outside")
+    return np.array(values, "<u8")
 
 
 @dataclass(frozen=True)
 class Update:
-    """A training vector, of one site or summed. `weight` in images (or public shares, with privacy); `clamped` entries
+    """A training step, of one site or summed. `weight` in images (or public shares, with privacy); `clamped` entries
     were out of range after the rotation; `mean` float32 [d] is Σ weight × update ÷ Σ weight."""
 
     sites: int
@@ -50,7 +54,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Codec:
-    """Updates ↔ words, for one training step over `cohort` sites.
+    """Updates ↔ counts and words, for one training step over `cohort` sites.
 
     Whole (32 bits): each entry is at most the update's norm, and no sum can wrap. Below, the update is rotated by a
     public rotation first, which spreads it evenly; an entry beyond `entry_bound` (a chance of about 1e-9) is clamped.
@@ -77,40 +81,29 @@ class Codec:
     def quantizer(self) -> Quantizer:
         """The quantiser: part of the plan."""
         bound = self.norm if self.bits == 32 else entry_bound(self.norm, self.parameters)
-        return Quantizer(bound=bound, sites=self.cohort, bits=self.bits)
-
-    @property
-    def header(self) -> int:
-        """Words before the update."""
-        return TRAIN_COUNTS * limbs(self.bits)
+        try:
+            return Quantizer(bound=bound, sites=self.cohort, bits=self.bits)
+        except ValueError as error:
+            raise InputError(
+                "aggregation.bits", expected=f"enough for {self.cohort} hospitals", got=str(error), do="Raise it."
+            ) from None
 
     @property
     def length(self) -> int:
-        """Words in all."""
-        return self.header + (self.parameters if self.bits == 32 else padded_length(self.parameters))
+        """Words of the vector."""
+        return self.parameters if self.bits == 32 else padded_length(self.parameters)
 
     def write(self, update: NDArray[np.float32], weight: int, most: int, *, scaled: bool) -> Plain:
-        """One site's training vector; `weight` ≤ `most` images."""
+        """One site's training step; `weight` ≤ `most` images."""
         if self.rotation is not None:
             update = self.rotation.forward(update)
-        share = weight / most
         clamped = 0 if self.rotation is None else _beyond(update, self.quantizer.bound)
-        counts = encode_counts([1, int(scaled), clamped, weight], self.bits)
-        encode, header = self.quantizer.encoder(update, share), counts.size
+        counts = encode_counts([1, int(scaled), clamped, weight])
+        return Plain(counts, self.quantizer.encoder(update, weight / most))
 
-        def fill(start: int, piece: Words) -> None:
-            if start < header:
-                head = counts[start : start + piece.size]
-                piece[: head.size] = head
-                start, piece = header, piece[head.size :]
-            if piece.size:
-                encode(start - header, piece)
-
-        return Plain(self.length, fill)
-
-    def read(self, total: Words, survivors: int, most: int) -> Update:
+    def read(self, total: Total, survivors: int, most: int) -> Update:
         """The weighted mean update in the unmasked sum `total`."""
-        sites, scaled, clamped, weight = decode_counts(total[: self.header], self.bits)
+        sites, scaled, clamped, weight = map(int, total.counts)
         _check_sites(sites, survivors)
         if not 0 < weight <= survivors * most:
             raise OperatorError(
@@ -119,7 +112,7 @@ class Codec:
                 got=str(weight),
                 do="Discard the round: a site sent a weight over the study's maximum.",
             )
-        mean = self.quantizer.decode(total[self.header :])
+        mean = self.quantizer.decode(total.words)
         if self.rotation is not None:
             mean = self.rotation.inverse(mean)
         mean *= np.float32(most / weight)
@@ -133,20 +126,18 @@ def _beyond(update: NDArray[np.float32], bound: float) -> int:
     return int(np.count_nonzero(update > bound) + np.count_nonzero(update < -bound))
 
 
-def count_length(integers: int) -> int:
-    """Words of a counting vector of so many integers."""
-    return limbs(32) * (1 + integers)
+def count_plain(values: list[int]) -> Plain:
+    """One site's counting step."""
+    return Plain(encode_counts([1, *values]), _nothing)
 
 
-def count_vector(values: list[int]) -> Plain:
-    """One site's counting vector, uint32 whatever the study's bits: it is short."""
-    words = encode_counts([1, *values])
-    return Plain(words.size, filled(words))
+def _nothing(_start: int, _piece: Words) -> None:
+    """The fill of a step without a vector."""
 
 
-def read_counts(total: Words, survivors: int) -> list[int]:
+def read_counts(total: Total, survivors: int) -> list[int]:
     """The summed integers in the unmasked sum `total`."""
-    sites, *values = decode_counts(total)
+    sites, *values = map(int, total.counts)
     _check_sites(sites, survivors)
     return values
 
@@ -155,16 +146,16 @@ def _check_sites(sites: int, survivors: int) -> None:
     if sites != survivors:
         raise OperatorError(
             "unmasked sum",
-            expected=f"{survivors} sites in its first slot",
+            expected=f"{survivors} sites in its first count",
             got=str(sites),
             do="A site masked for another plan or sent a malformed vector; the round is discarded.",
         )
 
 
-#: Words of the vector of one evaluation, and of the survey.
-EVALUATE_LENGTH = count_length(BinaryCounts.LENGTH)
+#: Counts of one evaluation, and of the survey.
+EVALUATE_COUNTS = 1 + BinaryCounts.LENGTH
 SPLITS = ("train", "validation", "test")
-SURVEY_LENGTH = count_length(len(SPLITS) + 2 + len(Reason))
+SURVEY_COUNTS = 1 + len(SPLITS) + 2 + len(Reason)
 
 
 @dataclass(frozen=True)
@@ -176,13 +167,13 @@ class Survey:
     skipped: Mapping[Reason, int]
 
 
-def survey_vector(survey: Survey) -> Plain:
-    """One site's survey as a counting vector."""
+def survey_plain(survey: Survey) -> Plain:
+    """One site's survey."""
     skipped = [survey.skipped.get(reason, 0) for reason in Reason]
-    return count_vector([*survey.splits, *survey.labels, *skipped])
+    return count_plain([*survey.splits, *survey.labels, *skipped])
 
 
-def read_survey(total: Words, survivors: int) -> Survey:
+def read_survey(total: Total, survivors: int) -> Survey:
     """The summed survey."""
     values = read_counts(total, survivors)
     skipped = dict(zip(Reason, values[len(SPLITS) + 2 :], strict=True))
@@ -192,10 +183,11 @@ def read_survey(total: Words, survivors: int) -> Survey:
 def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameters: int) -> Terms:
     """What a plan must say for `task`, whose packed bytes have the digest `payload`, over a cohort of so many sites."""
     aggregation = study.aggregation
-    quantizer, length = b"", EVALUATE_LENGTH if isinstance(task, EvaluateTask) else SURVEY_LENGTH
+    quantizer, length = b"", 0
+    counts = EVALUATE_COUNTS if isinstance(task, EvaluateTask) else SURVEY_COUNTS
     if isinstance(task, TrainTask):
         codec = Codec.of(study, cohort=cohort, parameters=parameters, seed=payload)
-        quantizer, length = pack(codec.quantizer), codec.length
+        quantizer, counts, length = pack(codec.quantizer), TRAIN_COUNTS, codec.length
     return Terms(
         step=STEP_OF[type(task)],
         payload=payload,
@@ -203,6 +195,7 @@ def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameter
         colluders=aggregation.colluders,
         adversary=aggregation.adversary,
         quantizer=quantizer,
+        counts=counts,
         length=length,
         bits=aggregation.bits if isinstance(task, TrainTask) else 32,
     )

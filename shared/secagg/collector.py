@@ -1,8 +1,8 @@
 """The coordinator's role: add masked vectors up, settle the survivors, unmask the sum (PROTOCOL.md, steps 1 to 4).
 
-Guarantees: `finish` gives the exact sum (mod 2^bits) of the vectors of the survivors, or raises; a message that
-raises PeerError changed nothing; memory is one vector and 32 n² bytes, the rest lies on the shelf. Whoever sends a
-wrong share or seed is named in `faults`, and the rest go on where t right shares remain.
+Guarantees: `finish` gives the exact sum (counts mod 2^64, words mod 2^bits) of what the survivors sent, or raises; a
+message that raises PeerError changed nothing; memory is one vector and 32 n² bytes, the rest lies on the shelf. Whoever
+sends a wrong share or seed is named in `faults`, and the rest go on where t right shares remain.
 
 Order: `add` per contribution, `close` once; in active mode `ask_confirm` per survivor, `confirm` per reply, `settle`
 once; `request` per survivor, `answer` per reply, `finish` once; other orders are MisuseErrors. `close`, `settle` and
@@ -14,6 +14,7 @@ seed differ are found in `add`; a false self mask shows in the sum's first slot 
 
 from collections.abc import Container
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from shared.crypto.roster import Roster
 from shared.crypto.sealing import OVERHEAD
 from shared.errors import MisuseError, OperatorError, PeerError
 from shared.secagg.keystream import SEED_BYTES
-from shared.secagg.masks import Words, add_masks
+from shared.secagg.masks import Counts, Words, add_count_masks, add_masks
 from shared.secagg.messages import (
     ANSWER_LABEL,
     COMMITMENT_BYTES,
@@ -48,6 +49,13 @@ from shared.secagg.shelf import MemoryShelf, Shelf
 from shared.wire import pack, unpack
 
 
+class Total(NamedTuple):
+    """A sum: uint64 [plan.counts], and words [plan.length] of plan.dtype, of which the low plan.bits bits are meant."""
+
+    counts: Counts
+    words: Words
+
+
 class _Phase(Enum):
     COLLECTING = "add"
     CONFIRMING = "ask_confirm, confirm and settle"
@@ -69,7 +77,7 @@ class Collector:
         self._roster = roster
         self._shelf = shelf or MemoryShelf()
         self._phase = _Phase.COLLECTING
-        self._sum = np.zeros(plan.length, plan.dtype)
+        self._sum = Total(np.zeros(plan.counts, "<u8"), np.zeros(plan.length, plan.dtype))
         #: by cohort number: commitments to the secrets; signatures on the survivors; what answered
         self._commitments: dict[int, bytes] = {}
         self._confirmed: dict[int, bytes] = {}
@@ -90,7 +98,8 @@ class Collector:
         self._check_pairs(number, message.commitments)
         # the shelf first: where it has no room, the sum is as before and the site may send again
         self._shelf.put(number, b"".join((message.share_commitments, *message.bundles)))
-        add_packed(self._sum, vector, self.plan.bits)
+        add_packed(self._sum.words, vector, self.plan.bits)
+        np.add(self._sum.counts, np.frombuffer(message.counts, "<u8"), out=self._sum.counts)
         self._commitments[number] = message.commitments
         return message.site
 
@@ -168,9 +177,8 @@ class Collector:
         self._answers[number] = Answered(message.self_shares, message.pair_seeds)
         return message.site
 
-    def finish(self, *, threads: int = 1) -> Words:
-        """Step 4: the sum over the survivors, [plan.length] of plan.dtype, handed over and not kept. Of words of fewer
-        than 16 bits the bits above are noise.
+    def finish(self, *, threads: int = 1) -> Total:
+        """Step 4: the sum over the survivors, handed over and not kept.
 
         Raises OperatorError with fewer than t answers or t right shares of a secret: if no more answers
         come, the round is discarded and a new one trains anew.
@@ -182,9 +190,11 @@ class Collector:
             masks = rebuilder.masks()
         finally:
             self.faults = rebuilder.faults
-        add_masks(self._sum, masks, threads=threads)
+        total = self._sum
+        add_count_masks(total.counts, masks)
+        add_masks(total.words, masks, threads=threads)
         self._phase = _Phase.FINISHED
-        total, self._sum = self._sum, np.zeros(0, self.plan.dtype)
+        self._sum = Total(np.zeros(0, "<u8"), np.zeros(0, self.plan.dtype))
         return total
 
     def _expect(self, phase: _Phase) -> None:
@@ -237,6 +247,7 @@ class Collector:
     def _check_sizes(self, message: Contribution, vector: memoryview) -> None:
         n, site = len(self.sites), message.site
         _expect_size(f"vector of {site}", vector, packed_size(self.plan.length, self.plan.bits))
+        _expect_size(f"counts of {site}", message.counts, 8 * self.plan.counts)
         _expect_size(f"commitments of {site}", message.commitments, n * COMMITMENT_BYTES)
         _expect_size(f"share commitments of {site}", message.share_commitments, _share_commitments_size(n))
         if len(message.bundles) != n - 1:

@@ -1,4 +1,4 @@
-"""Adding masks to a vector: y ± PRG(seed) ± ... (mod 2^32 or 2^16) (PROTOCOL.md, step 1 and 4).
+"""Adding masks to a vector: y ± PRG(seed) ± ... (mod 2^32 or 2^16; counts mod 2^64) (PROTOCOL.md, step 1 and 4).
 
 Guarantees: all masks are added in one pass over the vector, in place, wrapping; the extra memory is one
 chunk of key stream for each thread, whatever the length and however many the seeds. `add_masks` twice with
@@ -24,6 +24,7 @@ from shared.errors import MisuseError
 from shared.secagg.keystream import CHUNK_BYTES, KeyStream
 
 MASK_LABEL = "konsil/mask/v1"
+COUNT_LABEL = "konsil/mask-counts/v1"
 
 Sign = Literal[1, -1]
 
@@ -32,6 +33,9 @@ Words = NDArray[np.uint32] | NDArray[np.uint16]
 #: fill(start, piece) writes words start to start + len(piece) - 1 of the unmasked vector into `piece`. It may
 #: be called from any thread, and is called once for each word.
 Fill = Callable[[int, Words], None]
+
+#: 64 bits, wrapping: what is counted exactly.
+Counts = NDArray[np.uint64]
 
 _DTYPES = (np.dtype("<u4"), np.dtype("<u2"))
 
@@ -51,6 +55,16 @@ def check_vector(vector: Words, length: int) -> None:
         raise MisuseError("vector", expected=f"uint32 or uint16 [{length}]", got=f"{vector.dtype} {list(vector.shape)}")
     if not (vector.flags.c_contiguous and vector.flags.writeable):
         raise MisuseError("vector", expected="contiguous and writable", got="a view that is not")
+
+
+def add_count_masks(counts: Counts, masks: Sequence[tuple[bytes, Sign]]) -> None:
+    """Add sign × PRG(seed), a stream of its own of 64-bit words, to `counts` in place; they are few."""
+    words = np.empty(counts.size, "<u8")
+    for seed, sign in masks:
+        stream, raw = KeyStream(seed, COUNT_LABEL), words.view(np.uint8)
+        for start in range(0, raw.size, CHUNK_BYTES):
+            stream.fill(raw[start : start + CHUNK_BYTES])
+        (np.add if sign > 0 else np.subtract)(counts, words, out=counts)
 
 
 def add_masks(

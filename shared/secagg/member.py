@@ -29,7 +29,7 @@ from shared.crypto.secret import SecretRecord
 from shared.errors import MisuseError, PeerError
 from shared.secagg.joining import RunKey
 from shared.secagg.keystream import SEED_BYTES
-from shared.secagg.masks import Fill, Sign, add_masks
+from shared.secagg.masks import Counts, Fill, Sign, add_count_masks, add_masks
 from shared.secagg.messages import (
     ANSWER_LABEL,
     CONFIRM_LABEL,
@@ -74,6 +74,14 @@ class RoundState(SecretRecord, frozen=True):
     own_shares: bytes
 
 
+class Plain(NamedTuple):
+    """What is to be masked: uint64 [plan.counts], the first 1; and what writes the vector, piece by piece:
+    `plan.length` words, uint32 for 32 bits, uint16 for 16 and less."""
+
+    counts: Counts
+    fill: Fill
+
+
 class Masked(NamedTuple):
     """Step 1 done: what to keep, and what to send: the encoded `Contribution` and the packed vector y_i beside it."""
 
@@ -98,26 +106,31 @@ class _Dealing(NamedTuple):
     share_commitments: bytes
 
 
-def contribute(seat: Seat, fill: Fill, *, run_key: RunKey, identity: Identity, threads: int = 1) -> Masked:
-    """Mask the vector that `fill` writes: `plan.length` words, uint32 for 32 bits, uint16 for 16 and less.
+def contribute(seat: Seat, plain: Plain, *, run_key: RunKey, identity: Identity, threads: int = 1) -> Masked:
+    """Mask `plain`. Each piece of the vector is written, masked and left: unmasked, it never exists whole.
 
-    Each piece is written, masked and left: unmasked, the vector never exists whole. Memory: one vector, and a second
-    one where words are packed to fewer than 16 bits.
+    Memory: one vector, and a second one where words are packed to fewer than 16 bits.
     """
     plan, own, number = seat.plan, seat.own, seat.number
     if run_key.public != own.public_key:
         raise MisuseError("run key", expected="the one joined by", got="another")
+    if plain.counts.shape != (plan.counts,) or plain.counts.dtype != np.dtype("<u8"):
+        found = f"{plain.counts.dtype} {list(plain.counts.shape)}"
+        raise MisuseError("counts", expected=f"uint64 [{plan.counts}]", got=found)
     links = _links(seat, run_key)
     self_seed = os.urandom(SEED_BYTES)
     secrets = tuple(self_seed if k == number else seed for k, seed in enumerate(links.seeds))
     dealing = _deal(seat, secrets)
     # y_i = q_i + PRG(b_i) + Σ_{j>i} PRG(s_ij) - Σ_{j<i} PRG(s_ij)
-    masked = np.empty(plan.length, plan.dtype)
-    add_masks(masked, [(secret, _sign(number, k)) for k, secret in enumerate(secrets)], fill=fill, threads=threads)
+    masks = [(secret, _sign(number, k)) for k, secret in enumerate(secrets)]
+    counts, masked = plain.counts.copy(), np.empty(plan.length, plan.dtype)
+    add_count_masks(counts, masks)
+    add_masks(masked, masks, fill=plain.fill, threads=threads)
     vector = pack_words(masked, plan.bits)
     unsigned = Contribution(
         plan=seat.digest,
         site=own.site,
+        counts=counts.tobytes(),
         bundles=tuple(
             seal(links.sealers[k], bundle, seat.digest) for k, bundle in enumerate(dealing.bundles) if k != number
         ),

@@ -4,6 +4,7 @@ One site's secrets fill n *slots*, n the size of the cohort: slot k of site i is
 its self seed b_i. Both ends of a pair hold the same seed, so slot k of i and slot i of k are equal. Everything
 below is laid out by slots, by cohort order or by survivor order:
 
+    masked counts          8 bytes each, little-endian
     masked vector          `length` words of `bits` bits, packed (packing.py); travels beside the Contribution
     bundle from i to k     n shares of 33 bytes, slot by slot: 33 n + 28 bytes sealed
     commitments            n digests of 32 bytes, slot by slot
@@ -34,13 +35,14 @@ SHARE_COMMITMENT_BYTES = 16
 
 
 class Contribution(Record, frozen=True):
-    """Step 1, site → coordinator, beside the packed vector y_i. `bundles`: one per peer, in order.
+    """Step 1, site → coordinator, beside the packed vector y_i. `counts`: masked; `bundles`: one per peer, in order.
 
     The signature covers the vector too.
     """
 
     plan: bytes
     site: SiteName
+    counts: bytes
     bundles: tuple[bytes, ...]
     commitments: bytes
     share_commitments: bytes
@@ -108,6 +110,7 @@ def contribution_parts(message: Contribution, vector: memoryview) -> tuple[bytes
     return (
         message.plan,
         message.site.encode(),
+        message.counts,
         vector_digest(vector),
         message.commitments,
         message.share_commitments,

@@ -35,7 +35,8 @@ class Terms(Record, frozen=True):
 
     `payload`: digest of what came with the plan (the model), 32 bytes. `threshold`: t, how many must answer to unmask;
     `colluders`: c, how many members may work with the coordinator. `quantizer`: the encoding of how floats became
-    integers (`pack(Quantizer)`; empty for counts). `length`: words of the vector, of `bits` bits each.
+    integers (`pack(Quantizer)`; empty without a vector). `counts`: 64-bit counts, the first of them 1; `length`: words
+    of the vector beside them, of `bits` bits each.
     """
 
     step: Literal["train", "evaluate", "survey"]
@@ -44,7 +45,8 @@ class Terms(Record, frozen=True):
     colluders: Natural
     adversary: Literal["semi-honest", "active"]
     quantizer: bytes
-    length: Annotated[int, Meta(ge=1, le=2**28)]
+    counts: Annotated[int, Meta(ge=1, le=2**20)]
+    length: Annotated[int, Meta(ge=0, le=2**28)]
     bits: Literal[32, 16, 15, 14, 13, 12, 11, 10]
 
 

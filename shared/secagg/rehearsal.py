@@ -12,14 +12,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from msgspec.structs import replace
 
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry, SignedRoster, open_roster, sign_roster
+from shared.errors import MisuseError
 from shared.secagg.collector import Collector
 from shared.secagg.joining import JoinRecord, RunKey, join, new_run_key
 from shared.secagg.masks import Words, filled
-from shared.secagg.member import Masked, RoundState, confirm, contribute, unmask
+from shared.secagg.member import Masked, Plain, RoundState, confirm, contribute, unmask
 from shared.secagg.plan import Plan, Seat, SiteRules, Terms, check_plan, threshold_for
 
 STUDY_HASH = bytes(32)
@@ -85,6 +87,7 @@ class Federation:
             colluders=colluders,
             adversary=adversary,
             quantizer=b"",
+            counts=1,
             length=length,
             bits=bits,
         )
@@ -98,8 +101,8 @@ class Federation:
 
     def contribute(self, plan: Plan, hospital: Hospital, vector: Words) -> Masked:
         """Step 1 at one hospital, of `vector`, which stays as it is."""
-        seat = self.seat(plan, hospital)
-        return contribute(seat, filled(vector), run_key=hospital.run_key, identity=hospital.identity)
+        seat, plain = self.seat(plan, hospital), Plain(np.ones(1, "<u8"), filled(vector))
+        return contribute(seat, plain, run_key=hospital.run_key, identity=hospital.identity)
 
     def aggregate(
         self,
@@ -125,7 +128,10 @@ class Federation:
             if hospital.name not in lost_after:
                 request = collector.request(hospital.name)
                 collector.answer(unmask(state, request, identity=hospital.identity, rules=SiteRules()))
-        return collector.finish()
+        total = collector.finish()
+        if total.counts.tolist() != [len(states)]:
+            raise MisuseError("first count of a sum", expected=f"{len(states)}", got=f"{total.counts.tolist()}")
+        return total.words
 
     def confirm(self, collector: Collector, states: Mapping[Hospital, RoundState]) -> None:
         """Step 2 by these hospitals, where the plan is in active mode."""

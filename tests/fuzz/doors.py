@@ -1,10 +1,8 @@
 """HTTP: the gate before Flower's APIs, and the operator's page. A request is read as uvicorn's h11 reads it."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import h11
@@ -19,7 +17,7 @@ from server.web.guard import SESSION
 from server.web.password import read_password, set_password
 from shared.errors import PeerError
 from tests.fuzz.engine import Decoder, Target
-from tests.fuzz.samples import STUDY
+from tests.fuzz.samples import STUDY, counted_randomness
 
 _WORDS = (
     b"Content-Length: " + b"9" * 5000 + b"\r\n", b"Content-Length: 99999999999\r\n", b"Content-Length: \xb2\r\n", b"Cookie: ",
@@ -65,6 +63,7 @@ class _Caller:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app, self._loop = app, asyncio.new_event_loop()
+        weakref.finalize(self, self._loop.close)
 
     def __call__(self, data: bytes) -> None:
         """One request, to its answer."""
@@ -106,7 +105,7 @@ def _web(folder: Path) -> Decoder:
     caller = _Caller(web)
     password = read_password(home)
     assert password is not None
-    with _known_token():
+    with counted_randomness():
         token = web._sessions.open(password.tag("session"))
     cookie = f"Cookie: {SESSION}={token}; __Host-konsil-ticket=a\r\n".encode()
     form = b"ticket=a&password=wrong+guess&csrf=a"
@@ -117,15 +116,12 @@ def _web(folder: Path) -> Decoder:
     return Decoder(caller, seeds, "text", _WORDS, extra_mb=128)
 
 
-@contextmanager
-def _known_token() -> Iterator[Any]:
-    from tests.fuzz.samples import counted_randomness  # noqa: PLC0415
-
-    with counted_randomness():
-        yield
-
-
 DOOR_TARGETS = (
     Target("gate", _gate, 2, ("server/gate.py",)),
-    Target("operator's page", _web, 0.15, ("server/web/app.py", "server/web/login.py", "server/web/guard.py", "server/web/pages.py")),
+    Target(
+        "operator's page",
+        _web,
+        0.15,
+        ("server/web/app.py", "server/web/login.py", "server/web/guard.py", "server/web/pages.py"),
+    ),
 )

@@ -9,10 +9,12 @@ import resource
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from shared.errors import KonsilError
 from tests.fuzz.mutations import Grammar, Mutator
@@ -99,7 +101,7 @@ def inputs(decoder: Decoder, name: str, seed: int, first: int, count: int) -> It
 
 def fuzz(decoder: Decoder, data: Iterator[bytes], *, before: Callable[[bytes], None] | None = None) -> Tally:
     """Try all of `data`; `before` sees each input first, so that it outlives a crash."""
-    tally, start = Tally(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tally = Tally()
     for one in data:
         if before is not None:
             before(one)
@@ -108,17 +110,16 @@ def fuzz(decoder: Decoder, data: Iterator[bytes], *, before: Callable[[bytes], N
         tally.decoded += seen.outcome == "decoded"
         tally.refused += seen.outcome == "refused"
         tally.seconds += seen.seconds
-        tally.slowest_s = max(tally.slowest_s, seen.seconds)
+        tally.slowest_s, tally.peak_mb = max(tally.slowest_s, seen.seconds), max(tally.peak_mb, seen.extra_mb)
         if seen.fault is not None and (seen.fault.kind, seen.fault.place) not in tally.faults:
             tally.faults[seen.fault.kind, seen.fault.place] = shortened(decoder, seen.fault)
-    tally.peak_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1000
     return tally
 
 
 def attempt(decoder: Decoder, data: bytes) -> Seen:
     """One input."""
     fault, outcome = None, "decoded"
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    held = _peak_from_now()
     started = time.process_time()
     try:
         decoder.read(data)
@@ -129,20 +130,18 @@ def attempt(decoder: Decoder, data: bytes) -> Seen:
             raise
         fault = Fault("exception", _place(error), data, _detail(error))
     seconds = time.process_time() - started
-    extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1000
+    extra = (_peak() - held) * 1024 / 1e6
     if fault is None and seconds > decoder.slow_s:
         fault = Fault("slow", "", data, f"{seconds:.1f} s of processor time")
     if fault is None and extra > decoder.extra_mb:
-        fault = Fault("memory", "", data, f"{extra:.0f} MB more than ever before")
+        fault = Fault("memory", "", data, f"{extra:.0f} MB more than before")
     if fault is not None:
         return Seen("fault", seconds, extra, fault)
     return Seen("refused" if outcome == "refused" else "decoded", seconds, extra)
 
 
 def shortened(decoder: Decoder, fault: Fault) -> Fault:
-    """`fault` by a shorter input that does the same. Memory is counted at its highest, so there only once."""
-    if fault.kind == "memory":
-        return fault
+    """`fault` by a shorter input that does the same."""
 
     def same(data: bytes) -> bool:
         found = attempt(decoder, data).fault
@@ -167,6 +166,23 @@ def shorter(data: bytes, same: Callable[[bytes], bool], tries: int) -> bytes:
             break
         size = max(1, min(size // 2, len(data)))
     return data
+
+
+def _peak() -> int:
+    """The largest resident memory, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _peak_from_now() -> int:
+    """Begin to count it anew (proc(5), clear_refs); what it is now."""
+    with suppress(OSError):
+        _clear_refs().write(b"5")
+    return _peak()
+
+
+@cache
+def _clear_refs() -> BinaryIO:
+    return Path("/proc/self/clear_refs").open("wb", buffering=0)
 
 
 def _place(error: BaseException) -> str:

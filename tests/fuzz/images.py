@@ -85,7 +85,12 @@ def _dicom_seeds(folder: Path) -> tuple[bytes, ...]:
     item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
     palette = {f"{color}PaletteColorLookupTableDescriptor": [64, 0, 16] for color in ("Red", "Green", "Blue")}
     palette |= {f"{color}PaletteColorLookupTableData": deep.tobytes() for color in ("Red", "Green", "Blue")}
-    window: dict[str, Any] = {"WindowCenter": [100, 5], "WindowWidth": [200, 9], "RescaleSlope": "2", "RescaleIntercept": "-9"}
+    window: dict[str, Any] = {
+        "WindowCenter": [100, 5],
+        "WindowWidth": [200, 9],
+        "RescaleSlope": "2",
+        "RescaleIntercept": "-9",
+    }
     objects: list[tuple[Dataset, UID]] = [
         (_object(deep, **window, PixelPaddingValue=0, PixelSpacing=["0.1", "0.2"]), ExplicitVRLittleEndian),
         (_object(deep, ModalityLUTSequence=[item], VOILUTSequence=[item]), ImplicitVRLittleEndian),
@@ -261,7 +266,9 @@ def _table(folder: Path) -> Decoder:
             _all(folder, None)
 
     seeds = (b"image,label,patient_id,sex,age\na.png,clear,7,F,40\n", b"image,label,age\n0,clear,40.5\n1,,7\n")
-    return Decoder(read, seeds, "text", (b",", b'"', b"9" * 5000, "٣".encode() * 9, "²".encode(), b"../a.png", b"a.png"))
+    return Decoder(
+        read, seeds, "text", (b",", b'"', b"9" * 5000, "٣".encode() * 9, "²".encode(), b"../a.png", b"a.png")
+    )
 
 
 def _picture(folder: Path) -> Decoder:
@@ -272,19 +279,37 @@ def _picture(folder: Path) -> Decoder:
         _all(folder, None)
 
     kinds = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000")
-    return Decoder(read, [_encoded(kind) for kind in kinds], "bytes", (b"IDAT", b"IHDR", b"eXIf", b"zTXt"), (KonsilError,), 600)
+    return Decoder(
+        read, [_encoded(kind) for kind in kinds], "bytes", (b"IDAT", b"IHDR", b"eXIf", b"zTXt"), (KonsilError,), 600
+    )
 
 
 _ZIP_WORDS = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"labels.csv", b"a.png", b"../a.png")
-_NPY_WORDS = (b"'descr': '|u1'", b"'descr': '|O'", b"'shape': (2, 4, 4)", b"(99999999999,)", b"\x93NUMPY", b"images.npy")
+_NPY_WORDS = (
+    b"'descr': '|u1'",
+    b"'descr': '|O'",
+    b"'shape': (2, 4, 4)",
+    b"(99999999999,)",
+    b"\x93NUMPY",
+    b"images.npy",
+)
 
 IMAGE_TARGETS = (
     Target("DICOM header", _header, 4, ("client/dicom/elements.py", "client/dicom/header.py", "client/dicom/rules.py")),
-    Target("DICOM image", _image, 1, ("client/dicom/pixels.py", "client/dicom/intensity.py", "client/dicom/decoding.py")),
+    Target(
+        "DICOM image", _image, 1, ("client/dicom/pixels.py", "client/dicom/intensity.py", "client/dicom/decoding.py")
+    ),
     Target("DICOM archive", _scan, 0.2, ("client/dicom/scan.py", "client/dicom/catalog.py", "client/dicom/archive.py")),
     Target("labels", _labels, 3, ("client/dicom/labels.py",)),
     Target("picture table", _table, 0.5, ("client/dicom/pictures.py", "client/dicom/dicomize.py")),
     Target("picture", _picture, 0.5, ("client/dicom/pictures.py",)),
-    Target("picture zip", lambda folder: _pictures("a.zip", _zips, _ZIP_WORDS, folder), 0.5, ("client/dicom/pictures.py",)),
-    Target("picture arrays", lambda folder: _pictures("a.npz", _arrays, _NPY_WORDS, folder), 0.5, ("client/dicom/pictures.py",)),
+    Target(
+        "picture zip", lambda folder: _pictures("a.zip", _zips, _ZIP_WORDS, folder), 0.5, ("client/dicom/pictures.py",)
+    ),
+    Target(
+        "picture arrays",
+        lambda folder: _pictures("a.npz", _arrays, _NPY_WORDS, folder),
+        0.5,
+        ("client/dicom/pictures.py",),
+    ),
 )

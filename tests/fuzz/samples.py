@@ -26,7 +26,9 @@ from shared.study import MINIMAL, Study, Task, Training, parse_study
 from shared.wire import Record
 
 #: A study with a model of a few weights, so that a step and a model fit an input.
-STUDY_TEXT = MINIMAL.replace('name = "cnn"', 'name = "cnn"\noptions = { blocks = 1, width = 1, hidden = 0, groups = 1 }')
+STUDY_TEXT = MINIMAL.replace(
+    'name = "cnn"', 'name = "cnn"\noptions = { blocks = 1, width = 1, hidden = 0, groups = 1 }'
+)
 STUDY = parse_study(STUDY_TEXT)
 #: Values for texts with a pattern, tried in order.
 _TEXTS = (

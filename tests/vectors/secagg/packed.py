@@ -8,11 +8,11 @@ import struct
 from typing import Any
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - named for what happened
     """What the other side sent is not what the protocol says."""
 
 
-def pack(value: Any) -> bytes:
+def pack(value: Any) -> bytes:  # noqa: PLR0911 - one line for each kind of value
     """None, bool, int, float, str, bytes, list and dict, each in its shortest form."""
     match value:
         case None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.vectors.secagg.packed import Refused, digest, pack, unpack
-from tests.vectors.secagg.words import add, mask, pack_words, unpack_words
+from tests.vectors.secagg.words import add, count_mask, mask, pack_words, unpack_words
 
 Message = dict[str, Any]
 
@@ -30,9 +30,9 @@ SHARE = 33
 #: The fields of every record, in the order in which they are packed.
 FIELDS = {
     "JoinRecord": "run study_hash roster_hash site public_key signature",
-    "Plan": "step payload threshold colluders adversary quantizer length bits run study_hash roster_hash round attempt "
+    "Plan": "step payload threshold colluders adversary quantizer counts length bits run study_hash roster_hash round attempt "
     "cohort",
-    "Contribution": "plan site bundles commitments share_commitments signature",
+    "Contribution": "plan site counts bundles commitments share_commitments signature",
     "ConfirmRequest": "plan site survivors",
     "Confirmation": "plan site survivors signature",
     "UnmaskRequest": "plan site survivors bundles confirmations",
@@ -121,8 +121,6 @@ def weights(members: Sequence[int]) -> list[int]:
 def combine(shares: dict[int, bytes]) -> bytes:
     """The secret of t shares, by number of the member."""
     numbers = [int.from_bytes(share, "big") for share in shares.values()]
-    if any(len(share) != SHARE for share in shares.values()) or any(number >= PRIME for number in numbers):
-        raise Refused("a share outside the field")
     secret = sum(w * number for w, number in zip(weights(list(shares)), numbers, strict=True)) % PRIME
     if secret >= 1 << 256:
         raise Refused("shares of no secret")
@@ -172,8 +170,9 @@ def commit_self(plan: bytes, name: str, seed: bytes) -> bytes:
 
 
 def commit_pair(plan: bytes, a: str, b: str, seed: bytes) -> bytes:
-    """`a` the member of the lower number."""
-    return digest("konsil/commit-pair/v1", plan, a.encode(), b.encode(), seed)
+    """By number, which is by name: the cohort is sorted."""
+    first, second = sorted((a, b))
+    return digest("konsil/commit-pair/v1", plan, first.encode(), second.encode(), seed)
 
 
 def commit_share(plan: bytes, owner: int, slot: int, member: int, share: bytes) -> bytes:
@@ -188,7 +187,7 @@ def survivors_digest(plan: bytes, survivors: Sequence[str]) -> bytes:
 def contribution_parts(message: Message, vector: bytes) -> list[bytes]:
     """What the signature of a contribution covers."""
     of_vector = digest("konsil/vector/v1", sha256(vector).digest())
-    head = [message["plan"], message["site"].encode(), of_vector]
+    head = [message["plan"], message["site"].encode(), message["counts"], of_vector]
     return [*head, message["commitments"], message["share_commitments"], *message["bundles"]]
 
 
@@ -244,12 +243,14 @@ class Member:
         self.secrets = {name: agree(self.run_key, keys[name]) for name in self.names if name != self.site}
         self.seeds = {name: pair_seed(self.digest, secret, self.site, name) for name, secret in self.secrets.items()}
 
-    def contribute(self, vector: Sequence[int], randomness: Randomness) -> tuple[Message, bytes]:
+    def contribute(self, counts: Sequence[int], vector: Sequence[int], randomness: Randomness) -> tuple[Message, bytes]:
         """The contribution, and the packed masked vector that travels beside it."""
         bits, n = self.plan["bits"], len(self.names)
-        masked = add(vector, mask(randomness.self_seed, len(vector), bits), bits)
-        for name, seed in self.seeds.items():
-            masked = add(masked, mask(seed, len(vector), bits), bits, 1 if name > self.site else -1)
+        masked, counted = list(vector), list(counts)
+        for name in self.names:
+            seed, sign = self.seeds.get(name, randomness.self_seed), 1 if name >= self.site else -1
+            masked = add(masked, mask(seed, len(vector), bits), bits, sign)
+            counted = add(counted, count_mask(seed, len(counts)), 64, sign)
         packed = pack_words(masked, bits)
         slots = [self.seeds.get(name, randomness.self_seed) for name in self.names]
         dealt = [split(slots[s], randomness.coefficients[s], n) for s in range(n)]
@@ -257,7 +258,7 @@ class Member:
         commitments = [
             commit_self(self.digest, name, slots[k])
             if name == self.site
-            else commit_pair(self.digest, *sorted((self.site, name)), slots[k])
+            else commit_pair(self.digest, self.site, name, slots[k])
             for k, name in enumerate(self.names)
         ]
         openers = [commit_share(self.digest, self.number, s, m, dealt[s][m]) for m in range(n) for s in range(n)]
@@ -268,7 +269,15 @@ class Member:
                 shares = b"".join(dealt[s][m] for s in range(n))
                 nonce = randomness.nonces[name]
                 bundles.append(nonce + AESGCM(key).encrypt(nonce, shares, self.digest))
-        values = (self.digest, self.site, bundles, b"".join(commitments), b"".join(openers), b"")
+        values = (
+            self.digest,
+            self.site,
+            pack_words(counted, 64),
+            bundles,
+            b"".join(commitments),
+            b"".join(openers),
+            b"",
+        )
         message = dict(zip(FIELDS["Contribution"].split(), values, strict=True))
         signature = sign(self.identity, "konsil/contribution/v1", *contribution_parts(message, packed))
         return {**message, "signature": signature}, packed
@@ -343,6 +352,7 @@ class Coordinator:
     plan: Message
     identities: dict[str, bytes]
     contributions: dict[str, Message] = field(default_factory=dict)
+    counts: dict[str, list[int]] = field(default_factory=dict)
     vectors: dict[str, list[int]] = field(default_factory=dict)
     confirmations: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, Message] = field(default_factory=dict)
@@ -364,6 +374,7 @@ class Coordinator:
             raise Refused("contribution of another plan, or a second one")
         parts = contribution_parts(message, vector)
         verify(self.identities[site], message["signature"], "konsil/contribution/v1", *parts)
+        self.counts[site] = unpack_words(message["counts"], self.plan["counts"], 64)
         self.vectors[site] = unpack_words(vector, self.plan["length"], self.plan["bits"])
         self.contributions[site] = message
 
@@ -396,18 +407,19 @@ class Coordinator:
         verify(self.identities[site], message["signature"], "konsil/answer/v1", *answer_parts(message))
         self.answers[site] = message
 
-    def finish(self) -> list[int]:
-        """The sum over the survivors, word by word, mod 2^bits."""
-        bits, length = self.plan["bits"], self.plan["length"]
+    def finish(self) -> tuple[list[int], list[int]]:
+        """The sums over the survivors: counts mod 2^64, and words mod 2^bits."""
+        bits, length, counted = self.plan["bits"], self.plan["length"], self.plan["counts"]
         gone = [name for name in self.names if name not in self.contributions]
-        total = [0] * length
+        counts, total = [0] * counted, [0] * length
         for j in self.survivors:
-            total = add(total, self.vectors[j], bits)
-            total = add(total, mask(self._self_seed(j), length, bits), bits, -1)
-            for d in gone:
-                seed = self._pair_seed(j, d, gone)
-                total = add(total, mask(seed, length, bits), bits, -1 if d > j else 1)
-        return [word % (1 << bits) for word in total]
+            counts, total = add(counts, self.counts[j], 64), add(total, self.vectors[j], bits)
+            masks = [(self._self_seed(j), -1)]
+            masks += [(self._pair_seed(j, d, gone), -1 if d > j else 1) for d in gone]
+            for seed, sign in masks:
+                counts = add(counts, count_mask(seed, counted), 64, sign)
+                total = add(total, mask(seed, length, bits), bits, sign)
+        return counts, [word % (1 << bits) for word in total]
 
     def _self_seed(self, j: str) -> bytes:
         at, slot = self.survivors.index(j), self.names.index(j)
@@ -427,7 +439,7 @@ class Coordinator:
                 row = [name for name in self.survivors if name != site].index(j)
                 shares[site] = _piece(answer["pair_shares"], row * len(gone) + gone.index(d), SHARE)
             seed = self._combine(j, slot, shares)
-        if commit_pair(self.digest, *sorted((j, d)), seed) != _piece(self.contributions[j]["commitments"], slot, 32):
+        if commit_pair(self.digest, j, d, seed) != _piece(self.contributions[j]["commitments"], slot, 32):
             raise Refused(f"seed of {j} and {d}: not what was committed to")
         return seed
 

@@ -1,4 +1,7 @@
-"""Words of a vector: mask streams, packing, counts in limbs, quantised numbers, the rotation. Lists of integers, slow and plain."""
+"""Words of a vector: mask streams, packing, counts, quantised numbers, the rotation.
+
+Written from docs/protocol.md, on lists of integers and in the plainest way; see second.py.
+"""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +18,8 @@ def stream(seed: bytes, label: str, size: int, start: int = 0) -> bytes:
 
 
 def word_bytes(bits: int) -> int:
-    """Bytes of a word while it is summed: uint32, or uint16 for narrow ones."""
-    return 4 if bits == 32 else 2
+    """Bytes of a word while it is summed: uint32, uint16 for narrow ones, and 8 for a count (64 bits)."""
+    return {32: 4, 64: 8}.get(bits, 2)
 
 
 def mask(seed: bytes, length: int, bits: int, start: int = 0) -> list[int]:
@@ -26,6 +29,11 @@ def mask(seed: bytes, length: int, bits: int, start: int = 0) -> list[int]:
     return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
 
 
+def count_mask(seed: bytes, counts: int) -> list[int]:
+    """The same seed's masks of counts: a stream of its own, 8 bytes each."""
+    return unpack_words(stream(seed, "konsil/mask-counts/v1", 8 * counts), counts, 64)
+
+
 def add(a: Sequence[int], b: Sequence[int], bits: int, sign: int = 1) -> list[int]:
     """a ± b, word by word, in words of `word_bytes`."""
     modulus = 1 << (8 * word_bytes(bits))
@@ -33,7 +41,7 @@ def add(a: Sequence[int], b: Sequence[int], bits: int, sign: int = 1) -> list[in
 
 
 def pack_words(words: Sequence[int], bits: int) -> bytes:
-    """The low `bits` bits of each word, word k from bit k × bits of a little-endian number; zeros fill the last byte."""
+    """The low `bits` bits of each word, word k from bit k × bits of a little-endian number on."""
     whole = 0
     for place, word in enumerate(words):
         whole |= (word % (1 << bits)) << (place * bits)
@@ -46,25 +54,6 @@ def unpack_words(data: bytes, length: int, bits: int) -> list[int]:
     if len(data) != -(-length * bits // 8) or whole >> (length * bits):
         raise Refused("a packed vector of another length, or with something after its last word")
     return [whole >> (place * bits) & ((1 << bits) - 1) for place in range(length)]
-
-
-def limbs(bits: int) -> tuple[int, int]:
-    """Bits of one limb, and how many limbs 64 bits take."""
-    width = 16 if bits == 32 else bits - 8
-    return width, -(-64 // width)
-
-
-def encode_counts(values: Sequence[int], bits: int) -> list[int]:
-    """Each count in limbs, lowest first."""
-    width, count = limbs(bits)
-    return [value >> (width * place) & ((1 << width) - 1) for value in values for place in range(count)]
-
-
-def decode_counts(total: Sequence[int], bits: int) -> list[int]:
-    """The sums of counts, of the sum of their limbs."""
-    width, count = limbs(bits)
-    rows = [total[at : at + count] for at in range(0, len(total), count)]
-    return [sum(word % (1 << bits) << (width * place) for place, word in enumerate(row)) for row in rows]
 
 
 def steps(sites: int, bits: int) -> int:
