@@ -158,12 +158,13 @@ def conduct(run: Run, jobs: Sequence[Job], workers: int, told: Callable[[str, in
                 for number, worker in enumerate(crew):
                     if worker.job is None:
                         continue
-                    tally = _answer(worker, run.seed) if worker.pipe in ready else _hung(worker, run.seed)
+                    job = worker.job
+                    tally = _answer(worker, job, run.seed) if worker.pipe in ready else _hung(worker, job, run.seed)
                     if tally is None:
                         continue
-                    run.tallies.setdefault(worker.job.target, Tally()).add(tally)
-                    told(worker.job.target, tally.inputs)
-                    rest = Job(worker.job.target, worker.job.first + tally.inputs, worker.job.count - tally.inputs)
+                    run.tallies.setdefault(job.target, Tally()).add(tally)
+                    told(job.target, tally.inputs)
+                    rest = Job(job.target, job.first + tally.inputs, job.count - tally.inputs)
                     worker.job = None
                     if not worker.process.is_alive():
                         crew[number] = start(run.seed, Path(folder), number)
@@ -177,20 +178,20 @@ def conduct(run: Run, jobs: Sequence[Job], workers: int, told: Callable[[str, in
                 worker.process.kill()
 
 
-def _answer(worker: Worker, seed: int) -> Tally:
+def _answer(worker: Worker, job: Job, seed: int) -> Tally:
     """What the worker found; if it died, what it died of."""
     try:
         found = worker.pipe.recv()
     except (EOFError, OSError):
         worker.process.join()
-        return _epitaph(worker, seed, "crash")
+        return _epitaph(worker, job, seed, "crash")
     if isinstance(found, str):  # not the decoder but the trial itself is broken
         raise SystemExit(found)
-    assert isinstance(found, Tally)
-    return found
+    tally: Tally = found
+    return tally
 
 
-def _hung(worker: Worker, seed: int) -> Tally | None:
+def _hung(worker: Worker, job: Job, seed: int) -> Tally | None:
     """The end of a worker that is stuck in one input; None for one that gets on."""
     number = int.from_bytes(worker.page[0:8], "big")
     if number != worker.number or not number:
@@ -199,13 +200,12 @@ def _hung(worker: Worker, seed: int) -> Tally | None:
         return None
     worker.process.kill()
     worker.process.join()
-    return _epitaph(worker, seed, "hang")
+    return _epitaph(worker, job, seed, "hang")
 
 
-def _epitaph(worker: Worker, seed: int, kind: Literal["crash", "hang"]) -> Tally:
+def _epitaph(worker: Worker, job: Job, seed: int, kind: Literal["crash", "hang"]) -> Tally:
     """The inputs up to the one that the worker died of, and that one as a fault, shortened where it kills at once."""
-    assert worker.job is not None
-    job, data = worker.job, worker.page[16 : 16 + int.from_bytes(worker.page[8:16], "big")]
+    data = worker.page[16 : 16 + int.from_bytes(worker.page[8:16], "big")]
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         decoder = targets()[job.target].make(Path(folder))
         every = list(inputs(decoder, job.target, seed, job.first, job.count))
@@ -276,7 +276,7 @@ def atheris(chosen: Sequence[Target], total: int, seed: int) -> int:
 
 def guided(name: str, runs: int, seed: int) -> None:
     """This process under libFuzzer: it ends with it."""
-    import atheris as guide  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    import atheris as guide  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(dir=_memory()) as folder, contextlib.ExitStack() as stack:
         corpus = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -224,8 +224,8 @@ def _encode(event: Event) -> bytes:
 
 def _decode(data: bytes, id_: int) -> Event:
     try:
-        stored: _Stored = read_json(data, _Stored)
-        plain = read_json(bytes(stored.event), Any)
+        stored = read_json(data, _Stored)
+        plain = read_json(bytes(stored.event), dict[str, Any])
         if stored.kind == "round_finished":  # JSON has no infinity: an ε without a bound was written as null
             plain["epsilon"] = {site: math.inf if own is None else own for site, own in plain["epsilon"].items()}
         event: Event = msgspec.convert(plain, _KINDS[stored.kind])

@@ -60,7 +60,7 @@ def read_certificate(path: Path) -> x509.Certificate:
     """The first certificate of a PEM file. Raises InputError."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         got = getattr(error, "strerror", None) or "something else"
         raise InputError(str(path), expected="a certificate in PEM", got=got, do="Restore it or join again.") from None
 
@@ -101,12 +101,14 @@ def seconds_ahead(address: Address, authority: Path, timeout_s: float) -> float:
         head = _head(connection)
         here = (sent + time.time()) / 2
     date = next((line[5:] for line in head.split("\r\n") if line.lower().startswith("date:")), "")
-    parsed = email.utils.parsedate_to_datetime(date.strip()) if date else None
-    if parsed is None:
+    try:
+        there = email.utils.parsedate_to_datetime(date.strip()).timestamp()
+    except (ValueError, TypeError, OverflowError):
         do = "Check that the port is the one hospitals dial."
-        raise OperatorError(f"{address.host}:{address.port}", expected="an HTTP Date header", got="none", do=do)
+        where = f"{address.host}:{address.port}"
+        raise OperatorError(where, expected="an HTTP Date header", got="none", do=do) from None
     # the header counts whole seconds: on average half a second has passed since
-    return here - parsed.timestamp() - 0.5
+    return here - there - 0.5
 
 
 def upload_bytes_per_s(address: Address, authority: Path, timeout_s: float) -> float | None:
@@ -173,7 +175,10 @@ def _context(authority: Path) -> ssl.SSLContext:
 
 
 def _certificate(connection: ssl.SSLSocket) -> x509.Certificate:
-    return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    try:
+        return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    except (ValueError, x509.InvalidVersion) as error:
+        raise ssl.SSLError(f"a certificate that cannot be read: {error}") from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.errors import InputError
-from shared.wire import Record
+from shared.wire import Record, pack
 
 R = TypeVar("R", bound=Record)
 
@@ -75,14 +75,17 @@ def parse_toml(cls: type[R], text: str, source: str) -> R:
     """`text` as a `cls`; raises InputError naming `source` and the first wrong key."""
     plain = load_toml(text, source)
     try:
-        return msgspec.convert(plain, cls)
+        found = msgspec.convert(plain, cls)
+        pack(found)
     except msgspec.ValidationError as error:
         raise _explain(error, cls, plain, source) from None
+    except OverflowError:
+        raise InputError(source, expected="whole numbers of at most 64 bits", got="a larger one") from None
+    return found
 
 
 def load_toml(text: str, source: str) -> dict[str, Any]:
-    """`text` as plain values; raises InputError naming `source` for what is no TOML, or too long or deep to be a file of
-    ours."""
+    """`text` as plain values; raises InputError naming `source` for what is no TOML, or too long or deep for ours."""
     if len(text) > LONGEST or text.count(".") > MOST_DOTS:
         raise InputError(source, expected=f"at most {LONGEST} characters and {MOST_DOTS} dots", got="more")
     try:

@@ -11,7 +11,7 @@ nothing that the data names.
 """
 
 import hashlib
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -53,12 +53,13 @@ def unpack(cls: type[R], data: bytes | memoryview, *, limit: int = LIMIT) -> R:
         ) from None
 
 
-def read_json(data: bytes, kind: type[T] | Any) -> T:
-    """JSON as a `kind`. Whatever is wrong with it, text that is no UTF-8 and nesting without end too, is one error:
-    msgspec.DecodeError, which the caller turns into ours."""
+def read_json(data: bytes, kind: type[T]) -> T:
+    """JSON as a `kind`. Whatever is wrong with it, text that is no UTF-8, nesting without end and numbers that `pack`
+    cannot hold too, is one error: msgspec.DecodeError, which the caller turns into ours."""
     try:
-        found: T = msgspec.json.decode(data, type=kind)
-    except (UnicodeDecodeError, RecursionError) as error:
+        found = msgspec.json.decode(data, type=kind)
+        _encoder.encode(found)
+    except (UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise msgspec.DecodeError(str(error)) from None
     return found
 

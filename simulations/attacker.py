@@ -6,7 +6,7 @@ with one thing wrong. `Attacker.step` and the others return what the site answer
 for the caller to judge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,15 +35,25 @@ from shared.messages import (
 )
 from shared.network import network_of
 from shared.parameters import to_vector
-from shared.secagg.collector import Collector
+from shared.secagg.collector import Collector, Total
 from shared.secagg.joining import JoinRecord
-from shared.secagg.messages import ConfirmRequest, UnmaskRequest
+from shared.secagg.messages import ConfirmRequest, Contribution, UnmaskRequest
+from shared.secagg.packing import add_packed
 from shared.secagg.plan import Plan, Terms
 from shared.study import Study, study_hash
 from shared.vectors import terms
 from shared.wire import pack
 
 Weights = NDArray[np.float32]
+
+
+def masked_sum(plan: Plan, contributions: Iterable[tuple[Contribution, memoryview]]) -> Total:
+    """What plain addition of masked vectors gives: a coordinator's best without unmasking."""
+    total = Total(np.zeros(plan.counts, "<u8"), np.zeros(plan.length, plan.dtype))
+    for contribution, vector in contributions:
+        np.add(total.counts, np.frombuffer(contribution.counts, "<u8"), out=total.counts)
+        add_packed(total.words, vector, plan.bits)
+    return total
 
 
 @dataclass

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry, SignedRoster, sign_roster
-from shared.messages import AnyReply, Contributed, Join, SurveyTask, TrainTask
+from shared.messages import AnyReply, Join, SurveyTask, TrainTask
 from shared.quantize import Quantizer
 from shared.secagg.joining import JoinRecord, RunKey, join, new_run_key
 from shared.secagg.plan import Plan
@@ -259,6 +258,7 @@ PLANS: Mapping[str, PlanAttack] = {
     "another step's name": _with(step="evaluate"),
     "a payload other than the plan's digest": _with(payload=bytes(32)),
     "a vector length not the model's": _with(length=7),
+    "another number of counts": _with(counts=7),
     "no quantizer": _with(quantizer=b""),
     "a quantizer not the study's": coarse_quantizer,
     "threshold below a majority": _with(threshold=1),
@@ -268,7 +268,6 @@ PLANS: Mapping[str, PlanAttack] = {
     "another number of colluders": _with(colluders=1),
     "a weaker adversary than the study's": _with(adversary="semi-honest"),
     "the site not in the cohort": without_the_site,
-    "without the named peer": lambda attacker, site, plan: without_the_site(attacker, _peers(plan, site)[0].site, plan),
     "a member no roster lists": sybils(1),
     "sybils that no roster lists": sybils(2),
     "members with forged keys": forged_members,
@@ -306,13 +305,6 @@ TASKS: Mapping[str, TrainAttack] = {
     "weights with an infinity": lambda a: (_weights_of(a, lambda w: _poisoned(w, np.inf)), 1),
     "no weights at all": lambda a: (_weights_of(a, lambda w: w[:0]), 1),
 }
-
-
-def isolate(contributions: Sequence[Contributed]) -> NDArray[np.uint32]:
-    """What plain addition of masked vectors gives: the attacker's best without unmasking, uint32 [d]."""
-    vectors = [np.frombuffer(reply.vector, "<u4") for reply in contributions]
-    total: NDArray[np.uint32] = np.sum(vectors, axis=0, dtype=np.uint32)
-    return total
 
 
 SURVEY = SurveyTask()

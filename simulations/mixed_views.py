@@ -21,8 +21,9 @@ from shared.crypto.identity import Identity
 from shared.crypto.sealing import unseal
 from shared.errors import PeerError
 from shared.messages import Answered, AnyTask, Contributed
+from shared.secagg.collector import Total
 from shared.secagg.keystream import SEED_BYTES
-from shared.secagg.masks import Sign, Words, add_masks
+from shared.secagg.masks import Sign, Words, add_count_masks, add_masks
 from shared.secagg.member import Masked, RoundState, confirm, unmask
 from shared.secagg.messages import (
     COMMITMENT_BYTES,
@@ -34,12 +35,11 @@ from shared.secagg.messages import (
     commitment,
     piece,
 )
-from shared.secagg.packing import add_packed
 from shared.secagg.plan import Plan, SiteRules
 from shared.secagg.rehearsal import Federation
 from shared.secagg.sharing import SHARE_BYTES, combine, weights_at_zero
 from shared.wire import pack, unpack
-from simulations.attacker import Attacker
+from simulations.attacker import Attacker, masked_sum
 from simulations.unmask_attacks import confirmation, signature_on
 
 #: Which survivors each honest hospital is told of.
@@ -174,8 +174,8 @@ class Loot:
         """The sealed bundle from one member to another."""
         return bundle_of(self.stage, dealer, reader)
 
-    def sum_over(self, group: Sequence[str]) -> Words | None:
-        """The unmasked sum of the vectors of `group`, if what is known opens it: within a group pair masks cancel."""
+    def sum_over(self, group: Sequence[str]) -> Total | None:
+        """The unmasked sum over `group`, if what is known opens it: within a group pair masks cancel."""
         plan, sites = self.stage.plan, self.stage.plan.sites()
         members = [sites.index(name) for name in group]
         outside = [k for k in range(len(sites)) if k not in members]
@@ -185,10 +185,9 @@ class Loot:
         known: list[tuple[bytes, Sign]] = [(seed, sign) for seed, sign in masks if seed is not None]
         if len(known) < len(masks):
             return None
-        total: Words = np.zeros(plan.length, plan.dtype)
-        for name in group:
-            add_packed(total, self.stage.vectors[name], plan.bits)
-        add_masks(total, known)
+        total = masked_sum(plan, [(self.stage.contributions[name], self.stage.vectors[name]) for name in group])
+        add_count_masks(total.counts, known)
+        add_masks(total.words, known)
         return total
 
     def opened(self) -> list[tuple[str, ...]]:
@@ -284,8 +283,8 @@ def every_view(stage: Stage) -> Iterator[Views]:
 
 def mix(attack: str, stage: Stage, views: Views, victim: str) -> Gained:
     """What `views` give of `victim`."""
-    vector = plunder(stage, views).sum_over((victim,))
-    return Gained(attack, NOTHING if vector is None else f"the vector of {victim}, exactly", vector is not None)
+    alone = plunder(stage, views).sum_over((victim,))
+    return Gained(attack, NOTHING if alone is None else f"the vector of {victim}, exactly", alone is not None)
 
 
 def search(attack: str, stage: Stage, victim: str) -> Gained:

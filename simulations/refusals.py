@@ -189,6 +189,7 @@ REFUSALS: Mapping[str, Mapping[str, Attempt]] = {
     },
     "vector length or quantiser not the study's": {
         "length": _plan("a vector length not the model's", "plan's length"),
+        "counts": _plan("another number of counts", "plan's counts"),
         "bits": _plan("another number of bits", "plan's bits"),
         "range": _plan("a quantizer not the study's", "plan's quantizer"),
         "weights of another length": _task("too few weights", "finite numbers"),

@@ -12,7 +12,7 @@ from shared.messages import AnyReply, Confirm, Unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.wire import unpack
 from simulations.attacker import Attacker
-from simulations.attacks import PLANS, SURVEY, other_roster, under
+from simulations.attacks import SURVEY, other_roster, under, without_the_site
 from simulations.unmask_attacks import confirmation, signed
 
 VICTIM, PEER, COLLUDER = NAMES = ("alder", "birch", "cedar")
@@ -166,7 +166,7 @@ def two_survivors(attacker: Attacker) -> AnyReply:
 def cohort_of_two(attacker: Attacker) -> AnyReply:
     """A cohort of the victim and the colluder."""
     task = attacker.train_task()
-    return attacker.step(VICTIM, task, PLANS["without the named peer"](attacker, VICTIM, attacker.plan(task)))
+    return attacker.step(VICTIM, task, without_the_site(attacker, PEER, attacker.plan(task)))
 
 
 def study_with(**aggregation: object) -> Strike:

@@ -10,7 +10,11 @@ import msgspec
 from msgspec import Meta
 from torch import Tensor, nn
 
+from shared.errors import InputError
 from shared.models.layers import ACTIVATIONS, Activation, Scale, StandardisedConv2d, group_norm
+
+#: the longest vector of a plan (shared/secagg/plan.py)
+MOST_WEIGHTS = 2**28
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +62,18 @@ class CNN(nn.Module):
 
 
 def create(options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-    """The net of `options`; weights from the current random state."""
+    """The net of `options`; weights from the current random state. Raises InputError, before any memory is taken, where
+    the dense head alone has more weights than a plan may have."""
+    if options.pooling == "flatten":
+        features = (options.width << options.blocks - 1) * _side(size[0], options) * _side(size[1], options)
+        weights = features * (options.hidden or classes)
+        if weights > MOST_WEIGHTS:
+            raise InputError(
+                "model.options",
+                expected=f"at most {MOST_WEIGHTS} weights in the head",
+                got=f"{weights}",
+                do='Take more blocks, fewer hidden units or pooling = "average".',
+            )
     return CNN(options, channels=channels, classes=classes, size=size)
 
 

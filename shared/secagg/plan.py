@@ -14,6 +14,7 @@ Member number k is the k-th of `plan.cohort`, which is sorted by site name.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from math import ceil
 from typing import Annotated, Literal
 
@@ -58,7 +59,7 @@ class Plan(Terms, frozen=True):
     roster_hash: Key
     round: Natural
     attempt: Natural
-    cohort: tuple[JoinRecord, ...]
+    cohort: Annotated[tuple[JoinRecord, ...], Meta(min_length=2)]
 
     def digest(self) -> bytes:
         """32 bytes: *plan* of PROTOCOL.md."""
@@ -160,5 +161,5 @@ def check_rules(rules: SiteRules, sites: tuple[str, ...], least: int, what: str)
 
 
 def _shown(value: object) -> str:
-    """A term in a message: bytes by their first sixteen digits."""
-    return value.hex()[:16] if isinstance(value, bytes) else str(value)
+    """A term in a message: bytes by sixteen digits of their SHA-256."""
+    return sha256(value).hexdigest()[:16] if isinstance(value, bytes) else str(value)

@@ -236,3 +236,22 @@ def test_a_file_that_is_no_log_of_receipts_is_named(home: Path, content: bytes) 
 def test_a_missing_file_is_named(home: Path) -> None:
     with pytest.raises(InputError, match=r"receipts\.jsonl"):
         verify(home=home, receipts=home / "receipts.jsonl")
+
+
+@pytest.mark.parametrize("line", [b"[" * 9000, b'{"n": 1e999}', b'{"n": 0, "before": "", "event": ["sent"]}'])
+def test_a_line_that_nobody_wrote_is_a_clear_error(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(SiteError, match="audit log line 1"):
+        Audit(path).verify()
+    path.write_bytes(line[:12] + b"\n")
+    with pytest.raises(SiteError, match="restore it"):
+        Audit(path).record("sent")
+
+
+def test_a_line_without_what_left_vouches_for_nothing(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "a.jsonl")
+    audit.record("sent", digest="ab")
+    received = Receipt(at="", site="alder", run="r", round=1, purpose="train", sha256="ab", bytes=1)
+    found = compare("alder", audit.entries(), [received])
+    assert (found.matched, len(found.alarms), found.lost) == (0, 1, ())

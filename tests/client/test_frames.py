@@ -1,5 +1,6 @@
 import socket
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +127,15 @@ def test_nobody_at_home(tmp_path: Path) -> None:
 def test_nothing_too_long_is_sent(tmp_path: Path) -> None:
     with pytest.raises(PeerError, match=f"at most {1 << 14}"):
         frames.ask(tmp_path / "none", frames.REPORT, bytes((1 << 14) + 1), timeout_s=1.0)
+
+
+def test_a_length_alone_costs_no_memory() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(bytes(3 << 10))
+        theirs.close()
+        tracemalloc.start()
+        with pytest.raises(PeerError, match="then the end"):
+            frames.receive_data(ours, 1 << 30)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+        tracemalloc.stop()

@@ -140,7 +140,7 @@ def test_the_hostile_message_apart_the_same_steps_open_the_sum(ward: Ward, three
         reply = attacker.ask_unmask(name, unpack(UnmaskRequest, collector.request(name)))
         assert isinstance(reply, Answered)
         collector.answer(reply.answer)
-    assert collector.finish()[0] == 3
+    assert collector.finish().counts[0] == 3
 
 
 # Once per plan
@@ -193,12 +193,10 @@ def test_secrets_of_a_plan_go_with_a_newer_one_and_with_its_answer(ward: Ward, t
 # Different survivors for different hospitals
 
 
-def own_vector(ward: Ward, study: Study) -> list[int]:
+def own_counts(ward: Ward, study: Study) -> list[int]:
     """The survey that alder masked."""
-    plain = survey(ward.sites[VICTIM]._images(study)).plain
-    words = np.zeros(plain.length, np.uint32)
-    plain.fill(0, words)
-    return words.tolist()
+    counts: list[int] = survey(ward.sites[VICTIM]._images(study)).plain.counts.tolist()
+    return counts
 
 
 @pytest.mark.parametrize("adversary", ["semi-honest", "active"])
@@ -211,12 +209,12 @@ def test_mixed_views_give_a_hospitals_survey_in_semi_honest_mode_only(
     attacker.colluders = {}
     plan = attacker.plan(SURVEY)
     loot = plunder(at_sites(attacker, SURVEY, plan), split(plan, VICTIM))
-    vector = loot.sum_over((VICTIM,))
+    alone = loot.sum_over((VICTIM,))
     if adversary == "semi-honest":
-        assert vector is not None
-        assert vector.tolist() == own_vector(ward, study)
+        assert alone is not None
+        assert alone.counts.tolist() == own_counts(ward, study)
     else:
-        assert vector is None
+        assert alone is None
         assert loot.opened() == []
 
 

@@ -25,10 +25,9 @@ from server.checkpoints import Checkpoints
 from server.observer import Event, RoundFinished, StepProgress
 from shared import messages
 from shared.messages import Answered, Contributed, Refused, Shown, Step, Task, Unmask
-from shared.secagg.masks import Fill, Words
-from shared.secagg.member import Masked, contribute, unmask
+from shared.secagg.member import Masked, Plain, contribute, unmask
 from shared.secagg.messages import ANSWER_LABEL, UnmaskAnswer, UnmaskRequest, answer_parts
-from shared.secagg.plan import Plan, Seat
+from shared.secagg.plan import Plan
 from shared.study import Study
 from shared.wire import pack, unpack
 from simulations.attacker import Attacker
@@ -160,7 +159,7 @@ def test_a_hospital_killed_while_it_helps_to_unmask(local: LocalFederation, atta
         answer = attacker.ask_unmask(name, unpack(UnmaskRequest, collector.request(name)))
         assert isinstance(answer, Answered)
         collector.answer(answer.answer)
-    assert collector.finish()[0] == 3
+    assert collector.finish().counts[0] == 3
 
 
 def test_two_processes_at_one_home_give_one_answer_and_one_charge(local: LocalFederation, attacker: Attacker) -> None:
@@ -393,34 +392,30 @@ def test_a_time_that_is_no_number_does_not_spoil_the_checkpoint(local: LocalFede
     assert newest.memory.rows[0].trained == ("alder", "cedar")
 
 
-#: what a hospital does to a piece of its vector, which starts at the word given
-Change = Callable[[int, Words], None]
+Change = Callable[[Plain], Plain]
 
 
 def poisoned(change: Change) -> Callable[..., Masked]:
-    """`contribute` on a vector that its own hospital falsified before masking it."""
-
-    def falsified(seat: Seat, fill: Fill, **kwargs: Any) -> Masked:
-        def dirty(start: int, piece: Words) -> None:
-            fill(start, piece)
-            change(start, piece)
-
-        return contribute(seat, dirty if seat.own.site == "birch" else fill, **kwargs)
-
-    return falsified
+    """`contribute` on what its own hospital falsified before masking it."""
+    return lambda seat, plain, **kwargs: contribute(
+        seat, change(plain) if seat.own.site == "birch" else plain, **kwargs
+    )
 
 
-def first_slot(start: int, piece: Words) -> None:
-    if start == 0:
-        piece[0] = 7
+def first_count(plain: Plain) -> Plain:
+    counts = plain.counts.copy()
+    counts[0] = 7
+    return plain._replace(counts=counts)
 
 
-def all_ones(start: int, piece: Words) -> None:
-    piece[1 if start == 0 else 0 :] = 2**32 - 1
+def all_ones(plain: Plain) -> Plain:
+    counts = plain.counts.copy()
+    counts[1:] = 2**64 - 1
+    return Plain(counts, lambda _start, piece: piece.fill(2**32 - 1))
 
 
 @pytest.mark.parametrize("step", ["survey", "train", "evaluate"])
-@pytest.mark.parametrize("change", [first_slot, all_ones])
+@pytest.mark.parametrize("change", [first_count, all_ones])
 def test_a_vector_of_nonsense_ends_in_a_result_that_says_so(
     local: LocalFederation,
     study: Study,
@@ -433,13 +428,13 @@ def test_a_vector_of_nonsense_ends_in_a_result_that_says_so(
     monkeypatch.setattr(
         client.site,
         "contribute",
-        lambda seat, fill, **k: (dirty if seat.plan.step == step else contribute)(seat, fill, **k),
+        lambda seat, plain, **k: (dirty if seat.plan.step == step else contribute)(seat, plain, **k),
     )
     outcome, result = local.run(LocalLink(local.sites()), study)
     assert np.isfinite(outcome.checkpoint.state.weights).all()
-    if change is first_slot:
+    if change is first_count:
         assert result.status in ("stopped", "failed")
-        assert "unmasked sum: expected 3 sites in its first slot" in result.because
+        assert "unmasked sum: expected 3 sites in its first count" in result.because
 
 
 def test_wrong_shares_from_most_hospitals_stop_the_run_with_names(

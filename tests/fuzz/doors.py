@@ -20,9 +20,10 @@ from tests.fuzz.engine import Decoder, Target
 from tests.fuzz.samples import STUDY, counted_randomness
 
 _WORDS = (
-    b"Content-Length: " + b"9" * 5000 + b"\r\n", b"Content-Length: 99999999999\r\n", b"Content-Length: \xb2\r\n", b"Cookie: ",
-    b"Transfer-Encoding: chunked\r\n", b"%ED%A0%80", b"%00", b"?pause", b"&auto", b"..%2f", b"/runs/", b"/login", b"HEAD",
-    b"X-Forwarded-For: 127.0.0.1\r\n", b"Host: \r\n", b"HTTP/1.0", b"__Host-konsil-ticket=a; ", b"ticket=a&password=b",
+    b"Content-Length: " + b"9" * 5000 + b"\r\n", b"Content-Length: 99999999999\r\n", b"Content-Length: \xb2\r\n",
+    b"Cookie: ", b"Transfer-Encoding: chunked\r\n", b"%ED%A0%80", b"%00", b"?pause", b"&auto", b"..%2f", b"/runs/",
+    b"/login", b"HEAD", b"X-Forwarded-For: 127.0.0.1\r\n", b"Host: \r\n", b"HTTP/1.0", b"__Host-konsil-ticket=a; ",
+    b"ticket=a&password=b",
 )  # fmt: skip
 PASSWORD = "correct horse battery"
 
@@ -109,7 +110,8 @@ def _web(folder: Path) -> Decoder:
         token = web._sessions.open(password.tag("session"))
     cookie = f"Cookie: {SESSION}={token}; __Host-konsil-ticket=a\r\n".encode()
     form = b"ticket=a&password=wrong+guess&csrf=a"
-    post = b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%b"
+    kind = b"Content-Type: application/x-www-form-urlencoded\r\n"
+    post = b"POST %b HTTP/1.1\r\nHost: a\r\n%b" + kind + b"Content-Length: %d\r\n\r\n%b"
     paths = (b"/", b"/runs/chest-01", b"/runs/chest-01/report", b"/sites", b"/models?pause", b"/login", b"/nowhere")
     seeds = [b"GET %b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (path, cookie) for path in paths]
     seeds += [post % (path, cookie, len(form), form) for path in (b"/login", b"/logout")]

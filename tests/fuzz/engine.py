@@ -1,7 +1,8 @@
 """One decoder under hostile inputs: what it may do, what it did, and the shortest input that makes it do wrong.
 
-A decoder may return, or raise a KonsilError (or what its docstring says: `Decoder.allowed`); anything else is a `Fault`:
-another exception, more than `Decoder.slow_s` of processor time, or more than `Decoder.extra_mb` of memory for one input.
+A decoder may return, or raise a KonsilError (or what its docstring says: `Decoder.allowed`); anything else is a
+`Fault`: another exception, more than `Decoder.slow_s` of processor time, or more than `Decoder.extra_mb` of memory for
+one input.
 """
 
 import re
@@ -125,7 +126,7 @@ def attempt(decoder: Decoder, data: bytes) -> Seen:
         decoder.read(data)
     except decoder.allowed:
         outcome = "refused"
-    except BaseException as error:  # noqa: BLE001  a panic of a Rust library is no Exception
+    except BaseException as error:  # a panic of a Rust library is no Exception
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         fault = Fault("exception", _place(error), data, _detail(error))
@@ -152,7 +153,7 @@ def shortened(decoder: Decoder, fault: Fault) -> Fault:
 
 
 def shorter(data: bytes, same: Callable[[bytes], bool], tries: int) -> bytes:
-    """A shorter input for which `same` still holds: pieces are left out while that is so (Zeller's ddmin, simplified)."""
+    """A shorter input for which `same` still holds: pieces are left out while it does (Zeller's ddmin, simplified)."""
     size = max(1, len(data) // 2)
     while tries > 0 and data:
         at, found = 0, False

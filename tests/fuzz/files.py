@@ -1,5 +1,5 @@
-"""What lies on disk: settings, keys, logs, invitations, signed models, checkpoints. A stranger, the operator, a hospital's
-own people or a broken disk may have shaped it."""
+"""What lies on disk: settings, keys, logs, invitations, signed models, checkpoints. A stranger, the operator, a
+hospital's own people or a broken disk may have shaped it."""
 
 import hashlib
 import json
@@ -15,15 +15,16 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from msgspec.structs import replace
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from client.agreement import newest_roster
 from client.approvals import Approvals, Asked
 from client.audit import Audit
 from client.commands.audit import read_receipts
+from client.commands.join import default_policy_text
 from client.dicom.cache import INDEX_LABEL, Cache, Index
 from client.dicom.catalog import Catalog
-from client.commands.join import default_policy_text
 from client.home import Home, SiteConfig
 from client.leave import known_number
 from client.node_home import NodeConfig, NodeHome
@@ -51,7 +52,8 @@ from server.web.password import Password, read_password
 from shared.crypto.identity import Identity, verify
 from shared.crypto.node_key import checked, public_form
 from shared.crypto.roster import ROSTER_LABEL, Roster, RosterEntry, SignedRoster, open_roster, sign_roster
-from shared.crypto.sealing import check_public, seal as seal_bundle, unseal
+from shared.crypto.sealing import check_public, unseal
+from shared.crypto.sealing import seal as seal_bundle
 from shared.enrolment import (
     Invite,
     JoinRequest,
@@ -101,7 +103,8 @@ TOML_WORDS = (
 )  # fmt: skip
 #: Words of logs of JSON lines.
 LOG_WORDS = (
-    b'"n": ', b'"before": ', b'"event": "sent"', b'"digest": ["a"]', b"Infinity", b"1e999", b"-0.0", b"[" * 3000, b"{}\n",
+    b'"n": ', b'"before": ', b'"event": "sent"', b'"digest": ["a"]', b"Infinity", b"1e999", b"-0.0", b"[" * 3000,
+    b"{}\n",
 )  # fmt: skip
 
 
@@ -348,7 +351,10 @@ def _weights(_: Path) -> Decoder:
         b'"F32"', b'"BF16"', b'"F8_E4M3"', b'"F64"', b'"BOOL"', b'"shape":[2,3]', b'"shape":[0,18446744073709551615]',
         b'"data_offsets":[0,24]', b'"__metadata__":{}',
     )  # fmt: skip
-    other = {"bias": vector[:2].astype(np.float16), "weight": vector[2:].reshape(2, 3).astype(np.float64)}
+    other: dict[str, NDArray[Any]] = {
+        "bias": vector[:2].astype(np.float16),
+        "weight": vector[2:].reshape(2, 3).astype(np.float64),
+    }
     seeds = (save_weights(layout, vector, {"run": RUN}), save_weights(layout, vector), save(other))
     return Decoder(lambda data: load_weights(layout, data), seeds, "text", words)
 

@@ -1,5 +1,6 @@
 """A hospital's images and tables: DICOM of every transfer syntax that is decoded, label files, pictures to convert."""
 
+import faulthandler
 import io
 import os
 import signal
@@ -45,11 +46,12 @@ HANG_S = 20
 SPEC = Input(modalities=("DX",), size=(16, 16))
 #: Elements whose values decide sizes: tag, VR and length, explicit little endian.
 _DICOM_WORDS = (
-    b"\x28\x00\x08\x00IS", b"\x28\x00\x10\x00US\x02\x00\xff\xff", b"\x28\x00\x11\x00US\x02\x00\xff\xff", b"\x28\x00\x00\x01US\x02\x00",
-    b"\xff\xff\xff\xff", b"\xfe\xff\x00\xe0\xff\xff\xff\xff", b"\xfe\xff\xdd\xe0\x00\x00\x00\x00", b"SQ\x00\x00\xff\xff\xff\xff",
-    b"\xfe\xff\x00\xe0\x00\x00\x00\x00", b"\xe0\x7f\x10\x00OW\x00\x00", b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2",
-    b"1.2.840.10008.1.2.4.70", b"1.2.840.10008.1.2.5", b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.4.80", b"9" * 4400,
-    b"DICM", b"UN", b"MONOCHROME1", b"PALETTE COLOR", b"YBR_FULL_422", b"RGB",
+    b"\x28\x00\x08\x00IS", b"\x28\x00\x10\x00US\x02\x00\xff\xff", b"\x28\x00\x11\x00US\x02\x00\xff\xff",
+    b"\x28\x00\x00\x01US\x02\x00", b"\xff\xff\xff\xff", b"\xfe\xff\x00\xe0\xff\xff\xff\xff",
+    b"\xfe\xff\xdd\xe0\x00\x00\x00\x00", b"SQ\x00\x00\xff\xff\xff\xff", b"\xfe\xff\x00\xe0\x00\x00\x00\x00",
+    b"\xe0\x7f\x10\x00OW\x00\x00", b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.4.70",
+    b"1.2.840.10008.1.2.5", b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.4.80", b"9" * 4400, b"DICM", b"UN",
+    b"MONOCHROME1", b"PALETTE COLOR", b"YBR_FULL_422", b"RGB",
 )  # fmt: skip
 
 
@@ -83,7 +85,9 @@ def _dicom_seeds(folder: Path) -> tuple[bytes, ...]:
     item = Dataset()
     item.LUTDescriptor, item.LUTData = [3, 1, 16], [0, 50, 100]
     item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
-    palette = {f"{color}PaletteColorLookupTableDescriptor": [64, 0, 16] for color in ("Red", "Green", "Blue")}
+    palette: dict[str, Any] = {
+        f"{color}PaletteColorLookupTableDescriptor": [64, 0, 16] for color in ("Red", "Green", "Blue")
+    }
     palette |= {f"{color}PaletteColorLookupTableData": deep.tobytes() for color in ("Red", "Green", "Blue")}
     window: dict[str, Any] = {
         "WindowCenter": [100, 5],
@@ -153,6 +157,7 @@ def _apart(decode: Callable[[], object]) -> None:
     child = os.fork()
     if child == 0:
         try:
+            faulthandler.disable()
             signal.alarm(HANG_S)
             os.close(told)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the libraries' own words

@@ -1,6 +1,6 @@
 """The protocol's messages: what a coordinator sends a hospital, what a hospital answers, and the ways they travel.
 
-Whoever holds a key may sign nonsense, so where a signature would stop every input at the door, the input is signed first.
+Whoever holds a key may sign nonsense: where a signature would stop every input at the door, the input is signed first.
 """
 
 import copy
@@ -8,7 +8,6 @@ import hashlib
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +15,8 @@ from unittest.mock import patch
 
 import numpy as np
 from flwr.app import Message
-from flwr.common.serde import ProtoRecordDict, recorddict_from_proto, recorddict_to_proto
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from msgspec.structs import replace
 
 from client import frames

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -66,7 +66,7 @@ def _modules(room: ModuleType) -> Iterator[str]:
             yield found.name
 
 
-@lru_cache(maxsize=None)
+@cache
 def sample(cls: type[Record], pick: int = 0) -> Record:
     """A value of `cls`; where a field may be of several types, number `pick` of them."""
     if cls in _WHOLE:
@@ -82,7 +82,7 @@ def sample(cls: type[Record], pick: int = 0) -> Record:
         return msgspec.convert({f.encode_name: _value(f.type, pick) for f in kind.fields if f.required}, cls)
 
 
-def _value(kind: inspect.Type, pick: int) -> Any:  # noqa: PLR0911  one line per kind
+def _value(kind: inspect.Type, pick: int) -> Any:  # noqa: PLR0911, PLR0912  one line per kind
     if isinstance(kind, inspect.StructType):
         return sample(kind.cls, pick)
     if isinstance(kind, inspect.UnionType):

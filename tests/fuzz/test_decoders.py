@@ -19,9 +19,9 @@ REGRESSIONS: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "re
 TARGETS = targets()
 #: Calls that turn bytes into values.
 DECODING = {
-    "unpack", "read_json", "read_toml", "parse_toml", "load_toml", "frombuffer", "loads", "safe_open", "dcmread", "decode_all",
-    "load_ssh_public_key", "load_ssh_private_key", "load_pem_x509_certificate", "load_der_x509_certificate", "DictReader",
-    "load_pem_public_key", "load_pem_private_key",
+    "unpack", "read_json", "read_toml", "parse_toml", "load_toml", "frombuffer", "loads", "safe_open", "dcmread",
+    "decode_all", "load_ssh_public_key", "load_ssh_private_key", "load_pem_x509_certificate", "DictReader",
+    "load_der_x509_certificate", "load_pem_public_key", "load_pem_private_key",
 }  # fmt: skip
 #: Files with such calls whose bytes come from nobody else, and why.
 OWN = {
@@ -50,16 +50,15 @@ def test_hostile_bytes_are_read_or_refused(name: str, tmp_path: Path) -> None:
     decoder = TARGETS[name].make(tmp_path)
     assert decoder.seeds
     tally = fuzz(decoder, inputs(decoder, name, seed=7, first=0, count=small(name)))
-    faults = [(fault.kind, fault.place, fault.data.hex(), fault.detail) for fault in tally.faults.values()]
-    assert not [fault for fault in faults if fault[0] == "exception"]
-    assert tally.decoded + tally.refused == tally.inputs - len([fault for fault in faults if fault[0] != "exception"])
+    # how long they take is for benchmarks/fuzz.py to say, on a machine that does nothing else
+    assert not [fault for fault in tally.faults.values() if fault.kind != "slow"]
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)
 def test_what_once_did_wrong_does_no_more(name: str, tmp_path: Path) -> None:
     decoder = TARGETS[REGRESSIONS[name]["target"]].make(tmp_path)
     seen = attempt(decoder, bytes.fromhex(REGRESSIONS[name]["hex"]))
-    assert seen.fault is None or seen.fault.kind != "exception", seen.fault
+    assert seen.fault is None or seen.fault.kind == "slow", seen.fault
 
 
 def test_every_record_class_has_a_target() -> None:
@@ -82,7 +81,7 @@ def _decodes(path: Path) -> bool:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if name in DECODING or (name in ("decode", "convert") and "msgspec" in ast.unparse(node.func)):
+            if name in DECODING or ast.unparse(node.func) in ("msgspec.json.decode", "msgspec.msgpack.decode"):
                 return True
     return False
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from safetensors.numpy import save_file
 
-from server.checkpoints import Checkpoint, Checkpoints, Memory
+from server.checkpoints import Checkpoint, Checkpoints, Memory, _digest
 from server.strategies.fedavg import State
 from shared.errors import InputError, OperatorError, SiteError
 
@@ -86,3 +87,12 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path) -> None:
 def checkpoint_of(round_: int, size: int) -> Checkpoint:
     weights = np.ones(size, np.float32)
     return Checkpoint(Memory(run="r", study_hash="00", round=round_), State(weights, weights, 1.0), weights)
+
+
+def test_a_memory_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
+    vector = np.zeros(2, np.float32)
+    tensors = {"best": vector, "result": vector, "weights": vector}
+    memory = '{"run":' + "[" * 9000 + "]" * 9000 + "}"
+    save_file(tensors, tmp_path / "round-00001.safetensors", {"memory": memory, "digest": _digest(tensors, memory)})
+    with pytest.raises(OperatorError, match="a damaged one"):
+        Checkpoints(tmp_path).newest()

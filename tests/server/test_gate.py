@@ -176,3 +176,10 @@ def test_another_users_connection_is_known_as_such() -> None:
         with ours:
             assert owner_of(ours.getpeername(), ours.getsockname()) == 64003
         process.join(20)
+
+
+@pytest.mark.parametrize("length", [b"9" * 5000, b"\xb2", b"-1", str(LARGEST + 1).encode()])
+def test_no_content_length_is_too_long_to_refuse(length: bytes) -> None:
+    behind = Behind()
+    assert call(behind, "/v1/fleet/pull", headers=[(b"content-length", length)]) == 404
+    assert not behind.seen

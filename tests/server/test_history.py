@@ -184,3 +184,17 @@ def test_processes_and_threads_write_the_same_history(history: History, tmp_path
 def test_the_file_is_its_users_only(history: History, tmp_path: Path) -> None:
     history.runs()
     assert (tmp_path / "history.sqlite").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"kind":"\xff"}', b'{"kind":"site_joined","event":' + b"[" * 9000 + b"]" * 9000 + b"}"]
+)
+def test_an_event_that_nobody_wrote_is_a_clear_error(history: History, tmp_path: Path, data: bytes) -> None:
+    history.enqueue("a", STUDY)
+    Diary(history, "a").notice(seen.SiteJoined("north"))
+    db = sqlite3.connect(tmp_path / "history.sqlite")
+    with db:
+        db.execute("UPDATE event SET event = ?", (data,))
+    db.close()
+    with pytest.raises(OperatorError, match="event 1 of the history"):
+        history.events("a")

@@ -21,6 +21,7 @@ from shared.enrolment import (
     to_text,
 )
 from shared.errors import InputError, KonsilError, PeerError, SiteError
+from shared.wire import pack
 
 DAY = 24 * 3600.0
 
@@ -283,3 +284,13 @@ def test_without_the_root_key_nothing_is_admitted_or_used_up(invitations: Invita
         admit([path], folder, yes=True)
     admit([path], folder, tmp_path / "medium", yes=True)
     assert len(listed(invitations)) == 1
+
+
+def test_a_ticket_that_no_date_can_end_is_refused(invitations: Invitations) -> None:
+    invitations.issue("north")
+    path = invitations.folder / "north.token"
+    ticket = invitations.ticket("north")
+    assert ticket is not None
+    path.write_bytes(pack(replace(ticket, expires=2**62)))
+    with pytest.raises(KonsilError, match="Ticket message"):
+        invitations.issue("north")

@@ -10,6 +10,7 @@ from server.control import FlowerNode
 from server.home import ServerHome
 from server.nodes import NodeLine, match_roster, nodes_file, owner_of, read_nodes
 from shared.crypto.roster import RosterEntry
+from shared.errors import OperatorError
 
 
 class FakeFlower:
@@ -71,3 +72,10 @@ def test_who_is_behind_a_number(home: ServerHome) -> None:
     assert [owner_of(home, number) for number in (1, 2, 3, 0)] == ["alder", "birch", None, None]
     assert nodes_file(home).exists()
     assert server.nodes.read_nodes(home)["alder"].since == "2026"
+
+
+@pytest.mark.parametrize("data", [b"", b'{"\xff":1}', b'{"north":{"number":"7"}}'])
+def test_a_damaged_file_is_a_clear_error(home: ServerHome, data: bytes) -> None:
+    nodes_file(home).write_bytes(data)
+    with pytest.raises(OperatorError, match="Delete it"):
+        read_nodes(home)

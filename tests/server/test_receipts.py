@@ -49,3 +49,12 @@ def test_a_full_disk_says_so(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").symlink_to("/dev/full")
     with pytest.raises(OperatorError, match=r"receipts r.jsonl: expected its next line on disk"):
         note(Receipts(tmp_path / "r.jsonl"), b"")
+
+
+def test_a_torn_line_is_named(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path / "r.jsonl")
+    note(receipts, refusal("alder"))
+    with (tmp_path / "r.jsonl").open("ab") as file:
+        file.write(b'{"at":"\xff')
+    with pytest.raises(OperatorError, match=r"r\.jsonl line 2"):
+        list(receipts.lines())

@@ -1,9 +1,10 @@
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import PeerError
-from shared.wire import Record, digest, pack, unpack
+from shared.wire import Record, digest, pack, read_json, unpack
 
 
 class Inner(Record, frozen=True):
@@ -69,3 +70,23 @@ def test_digest_separates_labels_and_parts() -> None:
     }
     assert len(found) == 5
     assert digest("konsil/a/v1", VALUE) == digest("konsil/a/v1", pack(VALUE))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"note":"\xff"}',
+        b'{"number":99999999999999999999}',
+        b'{"number":1,"inner":[],"note":1}',
+        b"",
+        b'{"x":' + b"[" * 9000 + b"]" * 9000 + b"}",
+    ],
+)
+def test_whatever_is_wrong_with_json_is_one_error(data: bytes) -> None:
+    class Loose(Record, frozen=True, forbid_unknown_fields=False):
+        number: int = 0
+        note: str = ""
+
+    with pytest.raises(msgspec.DecodeError):
+        read_json(data, Loose)
+    assert read_json(b'{"number":3}', Loose) == Loose(number=3)

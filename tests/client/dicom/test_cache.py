@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from client.dicom import decoding
-from client.dicom.cache import Cache, Source
+from client.dicom.cache import INDEX_LABEL, Cache, Index, Source
 from client.dicom.pixels import read_image
 from client.dicom.reasons import Reason
 from shared.errors import SiteError
 from shared.study import Input
+from shared.wire import digest, pack, unpack
 
 Write = Callable[..., Path]
 
@@ -186,3 +188,11 @@ def test_a_really_full_disk(write: Write, tmp_path: Path) -> None:
     assert "expected room for 147,456 bytes, got File too large" in run.stderr
     assert "Traceback" not in run.stderr
     assert [each.name for each in (tmp_path / "cache").iterdir()] == ["lock"]
+
+
+def test_an_index_of_impossible_sizes_is_built_again(cache: Cache, sources: list[Source]) -> None:
+    cache.build(sources)
+    index = unpack(Index, (cache.folder / "index").read_bytes()[32:])
+    wrong = replace(index, shape=(2**62, 2**62, 1))
+    (cache.folder / "index").write_bytes(digest(INDEX_LABEL, wrong) + pack(wrong))
+    assert cache.build(sources).objects == tuple(one.object for one in sources)

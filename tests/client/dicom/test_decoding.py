@@ -1,10 +1,12 @@
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from client.dicom.decoding import Task, _in_processes
+from client.dicom.decoding import Task, _in_processes, decode_all
 from client.dicom.reasons import Reason
+from shared.study import Input
 
 CRASHING = """
 import os
@@ -26,3 +28,18 @@ def test_a_crashing_decoder_costs_one_image_only(tmp_path: Path, monkeypatch: py
         results |= result
     assert results == {0: 7, 1: 7, 2: 7, 3: Reason.DECODE_FAILED, 4: 7, 5: 7}
     sys.modules.pop("crashing_decoder")
+
+
+#: A JPEG that makes GDCM end the process, and an RLE frame at which its decoder panics.
+KNOWN = json.loads((Path(__file__).parents[2] / "fuzz" / "regressions.json").read_text())
+SPEC = Input(modalities=("DX",), size=(8, 8))
+
+
+@pytest.mark.parametrize("end", ["crash", "panic"])
+def test_a_decoder_that_dies_costs_one_image_even_if_there_is_only_one(tmp_path: Path, end: str) -> None:
+    path, rows = tmp_path / "a.dcm", tmp_path / "rows"
+    path.write_bytes(bytes.fromhex(KNOWN[f"DICOM image: a decoder's {end}"]["hex"]))
+    rows.touch()
+    status = path.stat()
+    task = Task(0, path, (status.st_size, status.st_mtime_ns, status.st_ino))
+    assert decode_all(rows, SPEC, [task]).failures == {0: Reason.DECODE_FAILED}

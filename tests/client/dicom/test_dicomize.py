@@ -157,3 +157,44 @@ def test_real_skin(tmp_path: Path) -> None:
         test=0.3, validation=0.3,
     )  # fmt: skip
     assert (images.pixels.shape, counts.usable) == ((20, 3, 32, 32), 20)
+
+
+@pytest.mark.parametrize("table", ["\0,a", f"{'a' * 5000},a"])
+def test_a_path_that_cannot_be_one_names_the_row(tmp_path: Path, folder: Path, table: str) -> None:
+    (folder / "labels.csv").write_text(f"image,label\n{table}\n")
+    with pytest.raises(InputError, match="row 1"):
+        dicomize(folder, None, tmp_path / "out")
+
+
+def test_an_absurd_age_is_none(tmp_path: Path, folder: Path) -> None:
+    (folder / "labels.csv").write_text(f"image,label,age\ng.png,a,{'9' * 5000}\n")
+    dicomize(folder, None, tmp_path / "out")
+    assert "PatientAge" not in dcmread(next((tmp_path / "out").rglob("*.dcm")))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_of_a_zip_is_a_clear_error(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("labels.csv", TABLE * 20)
+    data = bytearray(path.read_bytes())
+    data[50:70] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="zip"):
+        dicomize(path, None, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (np.zeros(3, np.uint8), np.zeros(3)),
+        (np.zeros((), np.uint8), np.zeros(1)),
+        (np.zeros((2, 4, 4), np.uint8), np.zeros((2, 0))),
+        (np.zeros((2, 4, 4), np.uint8), np.zeros(3)),
+        (np.zeros((2, 4, 4, 7), np.uint8), np.zeros(2)),
+    ],
+)
+def test_arrays_of_another_shape_are_refused(tmp_path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    with pytest.raises(InputError, match=r"NPZ|arrays"):
+        dicomize(tmp_path / "a.npz", None, tmp_path / "out")

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import struct
 import warnings
@@ -16,7 +17,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from client.dicom import elements
 from client.dicom.header import Header, read_header
+from client.dicom.pixels import read_image
 from client.dicom.reasons import LeftOutError, Reason
+from shared.study import Input
 
 Write = Callable[..., Path]
 
@@ -207,3 +210,25 @@ def test_any_damage_is_a_header_or_a_reason(tmp_path: Path, data: st.DataObject)
     path = tmp_path / "damaged.dcm"
     path.write_bytes(content)
     reason_of(path)
+
+
+def test_a_count_of_frames_of_thousands_of_digits_is_a_reason(write: Write) -> None:
+    path = write("a.dcm", NumberOfFrames="1")
+    data = path.read_bytes()
+    at = data.index(b"\x28\x00\x08\x00IS")
+    path.write_bytes(data[: at + 6] + struct.pack("<H", 5000) + b"9" * 5000 + data[at + 10 :])
+    with pytest.raises(LeftOutError) as caught:
+        read_header(path)
+    assert caught.value.reason is Reason.UNREADABLE
+
+
+def test_no_value_of_a_file_reaches_a_log(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    path = write("a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.5.1.4", b"Muster^Erika 4711.4"))  # read as a UID
+    for read in (read_header, lambda path: read_image(path, Input(modalities=("DX",), size=(8, 8)))):
+        with contextlib.suppress(LeftOutError):
+            read(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        str(dcmread(path))  # pydicom itself, of what is wrong there
+    assert not caplog.records

@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -38,3 +40,10 @@ def test_another_private_key_is_refused() -> None:
     for data in (b"", PRIVATE[:80], other.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())):
         with pytest.raises(InputError, match="Restore it from a backup"):
             public_form(data)
+
+
+def test_a_compressed_point_is_refused() -> None:
+    parts = (b"ecdsa-sha2-nistp256", b"nistp256", b"\x02" + bytes(32))
+    blob = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    with pytest.raises(PeerError, match="node key"):
+        checked(f"ecdsa-sha2-nistp256 {base64.b64encode(blob).decode()}")

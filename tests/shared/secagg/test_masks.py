@@ -1,34 +1,17 @@
-import hashlib
 import threading
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.ciphers.modes import CTR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import MisuseError, SiteError
-from shared.secagg import keystream
-from shared.secagg.keystream import CHUNK, CHUNK_BYTES, KeyStream
-from shared.secagg.masks import MASK_LABEL, Sign, Words, add_masks, check_vector
+from shared.secagg.keystream import CHUNK, CHUNK_BYTES
+from shared.secagg.masks import COUNT_LABEL, MASK_LABEL, Counts, Sign, Words, add_count_masks, add_masks, check_vector
+from tests.shared.secagg.streams import DTYPES, SEEDS, reference_bytes
 
-SEEDS = [bytes([k]) * 32 for k in range(4)]
 SIGNS: list[Sign] = [1, -1, -1, 1]
 MASKS = list(zip(SEEDS, SIGNS, strict=True))
-DTYPES = ("<u4", "<u2")
-
-
-def reference_bytes(seed: bytes, label: str, length: int) -> bytes:
-    """The stream's definition, written out: AES-256-CTR from zero under SHA-256(label ‖ 0 ‖ len ‖ seed)."""
-    key = hashlib.sha256(label.encode() + b"\0" + (32).to_bytes(8, "big") + seed).digest()
-    return Cipher(AES256(key), CTR(bytes(16))).encryptor().update(bytes(length))
-
-
-def reference(seed: bytes, label: str, length: int) -> list[int]:
-    data = reference_bytes(seed, label, 4 * length)
-    return [int.from_bytes(data[4 * k : 4 * k + 4], "little") for k in range(length)]
 
 
 def masked(vector: Words) -> Words:
@@ -40,74 +23,6 @@ def masked(vector: Words) -> Words:
         total += sign * mask.astype(np.int64)
     result: Words = (total % 2**bits).astype(vector.dtype)
     return result
-
-
-@pytest.fixture(params=[True, False], ids=["gcm", "ctr"])
-def gcm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Both ways to draw the stream, whichever is the faster here."""
-    faster: bool = request.param
-    monkeypatch.setattr(keystream, "_gcm_is_faster", lambda: faster)
-    return faster
-
-
-@pytest.mark.parametrize("length", [1, 3, 4, 5, 1000])
-def test_the_stream_is_aes_256_ctr(length: int) -> None:
-    words = np.empty(length, np.uint32)
-    KeyStream(SEEDS[1], "konsil/x/v1").fill(words)
-    assert words.tolist() == reference(SEEDS[1], "konsil/x/v1", length)
-
-
-@given(st.lists(st.tuples(st.integers(1, 50), st.sampled_from(DTYPES)), min_size=1, max_size=8))
-def test_pieces_and_words_do_not_change_the_stream(sizes: list[tuple[int, str]]) -> None:
-    stream = KeyStream(SEEDS[2], MASK_LABEL)
-    pieces: list[Words] = [np.empty(size, dtype) for size, dtype in sizes]
-    for piece in pieces:
-        stream.fill(piece)
-    data = b"".join(piece.tobytes() for piece in pieces)
-    assert data == reference_bytes(SEEDS[2], MASK_LABEL, len(data))
-
-
-@given(st.integers(0, 200), st.integers(1, 100), st.sampled_from(DTYPES))
-def test_a_stream_begins_anywhere(block: int, length: int, dtype: str) -> None:
-    words: Words = np.empty(length, dtype)
-    KeyStream(SEEDS[3], MASK_LABEL, start=16 * block).fill(words)
-    assert words.tobytes() == reference_bytes(SEEDS[3], MASK_LABEL, 16 * block + words.nbytes)[16 * block :]
-
-
-@pytest.mark.parametrize("start", [0, 16, CHUNK_BYTES, 2**34 - 4 * CHUNK_BYTES])
-@pytest.mark.parametrize("uneven", [0, 1, 8], ids=["even", "half a word more", "half a block more"])
-@pytest.mark.usefixtures("gcm")
-def test_a_long_stream_goes_on_as_aes_256_ctr(start: int, uneven: int) -> None:
-    """Through the change to GCM, from the first block, the last ones and between."""
-    key = hashlib.sha256(MASK_LABEL.encode() + b"\0" + (32).to_bytes(8, "big") + SEEDS[1]).digest()
-    cipher = Cipher(AES256(key), CTR((start // 16).to_bytes(16, "big"))).encryptor()
-    stream = KeyStream(SEEDS[1], MASK_LABEL, start=start)
-    words = np.empty(CHUNK_BYTES // 2 - 8, "<u2")
-    for size in (words.size, words.size, 8 + uneven, 16 - uneven, words.size):
-        stream.fill(words[:size])
-        assert words[:size].tobytes() == cipher.update(bytes(2 * size))
-
-
-@given(st.binary(min_size=32, max_size=32), st.integers(0, 2**30 - 9))
-def test_gcm_draws_the_same_blocks(key: bytes, block: int) -> None:
-    for first in (0, block, 2**30 - 8):
-        gcm, ctr = keystream._gcm_from(key, 16 * first), keystream._ctr_from(key, 16 * first)
-        assert gcm.update(bytes(128)) == ctr.update(bytes(128))
-
-
-def test_the_faster_way_is_found_once() -> None:
-    assert keystream._gcm_is_faster() is keystream._gcm_is_faster()
-
-
-def test_labels_and_seeds_separate_streams() -> None:
-    streams = {tuple(reference(seed, label, 4)) for seed in SEEDS for label in (MASK_LABEL, "konsil/dither/v1")}
-    assert len(streams) == 2 * len(SEEDS)
-
-
-@pytest.mark.parametrize("start", [-16, 1, 8, 15, 2**34])
-def test_a_start_within_a_block_or_beyond_the_stream_is_refused(start: int) -> None:
-    with pytest.raises(MisuseError, match="multiple of 16"):
-        KeyStream(SEEDS[0], MASK_LABEL, start=start)
 
 
 @pytest.mark.parametrize("length", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3, 4 * CHUNK + 1])
@@ -221,3 +136,82 @@ def test_a_vector_of_another_length_is_refused() -> None:
         check_vector(vector, 4)
         with pytest.raises(MisuseError, match=r"uint32 or uint16 \[5\]"):
             check_vector(vector, 5)
+
+
+# counts
+
+
+def counts_of(*values: int) -> Counts:
+    return np.array(values, "<u8")
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=9))
+def test_counts_are_masked_mod_2_to_the_64_with_their_signs(values: list[int]) -> None:
+    """Written out in Python's integers: eight bytes each of the count stream, lowest first."""
+    counts = counts_of(*values)
+    add_count_masks(counts, MASKS)
+    streams = [(reference_bytes(seed, COUNT_LABEL, 8 * len(values)), sign) for seed, sign in MASKS]
+    for k, value in enumerate(values):
+        masks = sum(sign * int.from_bytes(data[8 * k : 8 * k + 8], "little") for data, sign in streams)
+        assert int(counts[k]) == (value + masks) % 2**64
+
+
+@pytest.mark.parametrize("length", [CHUNK_BYTES // 8 - 1, CHUNK_BYTES // 8, CHUNK_BYTES // 8 + 1, 3 * CHUNK_BYTES // 8])
+@pytest.mark.usefixtures("gcm")
+def test_counts_longer_than_a_chunk_are_masked_by_one_stream(length: int) -> None:
+    counts = np.zeros(length, "<u8")
+    add_count_masks(counts, MASKS[:1])
+    assert counts.tobytes() == reference_bytes(SEEDS[0], COUNT_LABEL, 8 * length)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=5))
+def test_opposite_signs_give_the_counts_back(values: list[int]) -> None:
+    counts = counts_of(*values)
+    add_count_masks(counts, [(seed, 1) for seed in SEEDS])
+    add_count_masks(counts, [(seed, -1) for seed in SEEDS])
+    assert counts.tolist() == values
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3))
+def test_what_is_added_to_counts_does_not_depend_on_them(values: list[int]) -> None:
+    """So behind a uniform mask all values look alike."""
+    counts, zeros = counts_of(*values), counts_of(0, 0, 0)
+    add_count_masks(counts, MASKS)
+    add_count_masks(zeros, MASKS)
+    assert (counts - zeros).tolist() == values
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_counts_and_words_of_one_seed_have_streams_of_their_own(dtype: str) -> None:
+    """Else a word known, as at the edge of a clipped update, would tell a part of a count."""
+    counts: Counts = np.zeros(4096, "<u8")
+    words: Words = np.zeros(counts.nbytes // np.dtype(dtype).itemsize, dtype)
+    add_count_masks(counts, MASKS[:1])
+    add_masks(words, MASKS[:1])
+    assert not set(counts.tolist()) & set(words.view("<u8").tolist())
+
+
+def test_counts_of_two_hundred_sites_at_the_edges_are_exact() -> None:
+    """Every pair of sites shares a mask and each has one of its own, which is taken off at the end."""
+    sites, random = 200, np.random.default_rng(0)
+    own = [random.bytes(32) for _ in range(sites)]
+    pairs = {(i, j): random.bytes(32) for i in range(sites) for j in range(i)}
+    most = 2**48 - 1
+    total = counts_of(0, 0, 0, 0)
+    for k in range(sites):
+        masks: list[tuple[bytes, Sign]] = [(own[k], 1)]
+        masks += [(pairs[max(k, j), min(k, j)], 1 if j > k else -1) for j in range(sites) if j != k]
+        counts = counts_of(1, most, 0, k)
+        add_count_masks(counts, masks)
+        total += counts
+    add_count_masks(total, [(seed, -1) for seed in own])
+    assert total.tolist() == [sites, sites * most, 0, sites * (sites - 1) // 2]
+
+
+@pytest.mark.parametrize("seed", [b"", bytes(31), bytes(33)])
+def test_seeds_of_another_length_do_not_mask_counts(seed: bytes) -> None:
+    counts = counts_of(1, 2)
+    with pytest.raises(MisuseError, match="32 bytes"):
+        add_count_masks(counts, [(seed, 1)])
+    assert counts.tolist() == [1, 2]

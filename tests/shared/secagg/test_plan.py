@@ -55,6 +55,7 @@ def test_a_plan_in_order_gives_each_site_its_seat() -> None:
         {"colluders": 1},
         {"adversary": "semi-honest"},
         {"quantizer": b"q"},
+        {"counts": 2},
         {"length": 9},
         {"bits": 16},
     ],
@@ -67,7 +68,7 @@ def test_every_field_of_a_plan_is_bound() -> None:
     """A field that is added must come into the test above."""
     assert set(Plan.__struct_fields__) == {
         *("run", "study_hash", "roster_hash", "round", "attempt", "step", "payload", "cohort", "threshold"),
-        *("colluders", "adversary", "quantizer", "length", "bits"),
+        *("colluders", "adversary", "quantizer", "counts", "length", "bits"),
     }
 
 
@@ -84,6 +85,7 @@ def test_every_field_of_a_plan_is_bound() -> None:
         ({"colluders": 1}, "plan's colluders: expected 0, got 1"),
         ({"adversary": "semi-honest"}, "plan's adversary: expected active, got semi-honest"),
         ({"quantizer": b"q"}, "plan's quantizer"),
+        ({"counts": 2}, "plan's counts: expected 1, got 2"),
         ({"length": 9}, "plan's length: expected 8, got 9"),
         ({"bits": 16}, "plan's bits: expected 32, got 16"),
         ({"cohort": PLAN.cohort[1:]}, "a with the run key"),
@@ -108,6 +110,7 @@ def test_a_site_refuses_a_plan_that_differs_in_any_of_its_terms(name: str) -> No
         "colluders": 1,
         "adversary": "semi-honest",
         "quantizer": b"q",
+        "counts": 4,
         "length": 7,
         "bits": 12,
     }
@@ -199,7 +202,10 @@ def test_the_coordinator_holds_itself_to_the_same_cohort() -> None:
         {"threshold": 1},
         {"colluders": -1},
         {"adversary": "honest"},
-        {"length": 0},
+        {"counts": 0},
+        {"counts": -1},
+        {"counts": 2**20 + 1},
+        {"length": -1},
         {"length": 2**28 + 1},
         {"bits": 9},
         {"bits": 17},
@@ -213,6 +219,13 @@ def test_the_coordinator_holds_itself_to_the_same_cohort() -> None:
 def test_values_out_of_range_do_not_decode(field: dict[str, Any]) -> None:
     with pytest.raises(PeerError, match="Plan"):
         unpack(Plan, pack(replace(PLAN, **field)))
+
+
+@pytest.mark.parametrize("field", [{"counts": 1}, {"counts": 2**20}, {"length": 0}, {"length": 2**28}])
+def test_values_at_the_edge_decode(field: dict[str, int]) -> None:
+    """A plan without a vector is one of counts alone; without the first count there is none."""
+    plan = replace(PLAN, **field)
+    assert unpack(Plan, pack(plan)) == plan
 
 
 @pytest.mark.parametrize("bits", [10, 11, 12, 13, 14, 15, 16, 32])

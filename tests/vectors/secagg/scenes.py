@@ -1,4 +1,4 @@
-"""The federations of the vectors: fixed keys, one plan each, and what every party sends by the second implementation."""
+"""The federations of the vectors: fixed keys, one plan each, and what every party sends (second.py)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
-from tests.vectors.secagg import second
+from tests.vectors.secagg import primitives, records
 from tests.vectors.secagg.packed import pack
-from tests.vectors.secagg.second import Coordinator, Member, Message, Randomness
+from tests.vectors.secagg.records import Message
+from tests.vectors.secagg.second import Coordinator, Member, Randomness
 
 STUDY_HASH = bytes([1] * 32)
 ROSTER_HASH = bytes([2] * 32)
@@ -28,7 +29,7 @@ def bad(name: str, words: str, **data: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Scene:
-    """`counts` and `vectors` by site name: who is in the cohort. `dropped` contribute, and their contribution is lost."""
+    """`counts` and `vectors` by site name: who is in the cohort. Contributions of `dropped` are lost."""
 
     name: str
     counts: dict[str, list[int]]
@@ -45,7 +46,7 @@ class Scene:
     def plan(self) -> Message:
         sites = list(self.vectors)
         common: dict[str, Any] = {"run": "vectors", "study_hash": STUDY_HASH, "roster_hash": ROSTER_HASH}
-        cohort = [second.join(key("identity", s), key("run key", s), **common, site=s) for s in sites]
+        cohort = [records.join(key("identity", s), key("run key", s), **common, site=s) for s in sites]
         head = ("train", PAYLOAD, self.threshold, self.colluders, self.adversary, self.quantizer)
         values = (
             *head,
@@ -57,11 +58,11 @@ class Scene:
             0,
             cohort,
         )
-        return dict(zip(second.FIELDS["Plan"].split(), values, strict=True))
+        return dict(zip(records.FIELDS["Plan"].split(), values, strict=True))
 
     @cached_property
     def identities(self) -> dict[str, bytes]:
-        return {site: second.public_identity(key("identity", site)) for site in self.vectors}
+        return {site: primitives.public_identity(key("identity", site)) for site in self.vectors}
 
     @cached_property
     def members(self) -> dict[str, Member]:
@@ -108,7 +109,7 @@ class Scene:
             }
             for site, vector in self.vectors.items()
         ]
-        digest = second.plan_digest(self.plan)
+        digest = records.plan_digest(self.plan)
         return {"name": self.name, "plan": pack(self.plan), "plan_digest": digest, "sites": sites} | {
             "dropped": list(self.dropped)
         }

@@ -5,198 +5,30 @@ It shares nothing with shared/secagg but the page. It is slow and short on purpo
 of `FIELDS`; words are lists of integers.
 """
 
-import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tests.vectors.secagg.packed import Refused, digest, pack, unpack
+from tests.vectors.secagg.packed import Refused
+from tests.vectors.secagg.primitives import SHARE, agree, combine, pair_seed, seal_key, sign, split, verify
+from tests.vectors.secagg.records import (
+    FIELDS,
+    Message,
+    answer_parts,
+    check_plan,
+    commit_pair,
+    commit_self,
+    commit_share,
+    contribution_parts,
+    names,
+    plan_digest,
+    survivors_digest,
+)
 from tests.vectors.secagg.words import add, count_mask, mask, pack_words, unpack_words
-
-Message = dict[str, Any]
-
-VERSION = 2
-#: Shamir's field, and bytes of one share.
-PRIME = (1 << 256) + 297
-SHARE = 33
-
-#: The fields of every record, in the order in which they are packed.
-FIELDS = {
-    "JoinRecord": "run study_hash roster_hash site public_key signature",
-    "Plan": "step payload threshold colluders adversary quantizer counts length bits run study_hash roster_hash round attempt "
-    "cohort",
-    "Contribution": "plan site counts bundles commitments share_commitments signature",
-    "ConfirmRequest": "plan site survivors",
-    "Confirmation": "plan site survivors signature",
-    "UnmaskRequest": "plan site survivors bundles confirmations",
-    "UnmaskAnswer": "plan site survivors self_shares pair_seeds pair_shares signature",
-}
-
-
-def read(kind: str, data: bytes) -> Message:
-    """The record `kind` packed in `data`."""
-    found = unpack(data)
-    if not isinstance(found, dict) or list(found) != FIELDS[kind].split():
-        raise Refused(f"{kind} has other fields")
-    return found
-
-
-# Keys, signatures, seeds
-
-
-def public_identity(identity: bytes) -> bytes:
-    return Ed25519PrivateKey.from_private_bytes(identity).public_key().public_bytes_raw()
-
-
-def sign(identity: bytes, label: str, *parts: bytes) -> bytes:
-    return Ed25519PrivateKey.from_private_bytes(identity).sign(digest(label, *parts))
-
-
-def verify(public: bytes, signature: bytes, label: str, *parts: bytes) -> None:
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, digest(label, *parts))
-    except InvalidSignature:
-        raise Refused(f"a signature for {label}") from None
-
-
-def public_run_key(private: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
-
-
-def agree(private: bytes, public: bytes) -> bytes:
-    """X25519; a key of low order or one that is not canonical is refused."""
-    if len(public) != 32 or int.from_bytes(public, "little") >= (1 << 255) - 19:
-        raise Refused("run key: not canonical")
-    try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError:
-        raise Refused("run key: low order") from None
-
-
-def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    """RFC 5869 with SHA-256, 32 bytes: one block of output."""
-    return hmac.digest(hmac.digest(salt, secret, sha256), info + b"\1", sha256)
-
-
-def pair_seed(plan: bytes, secret: bytes, a: str, b: str) -> bytes:
-    first, second = sorted((a, b))
-    return hkdf(secret, plan, digest("konsil/pair/v1", first.encode(), second.encode()))
-
-
-def seal_key(plan: bytes, secret: bytes, sender: str, receiver: str) -> bytes:
-    return hkdf(secret, plan, digest("konsil/seal/v1", sender.encode(), receiver.encode()))
-
-
-# Shares
-
-
-def split(secret: bytes, coefficients: Sequence[int], members: int) -> list[bytes]:
-    """One share per member; `coefficients` of x, x², …"""
-    polynomial = [int.from_bytes(secret, "big"), *coefficients]
-    return [
-        (sum(c * pow(k + 1, e, PRIME) for e, c in enumerate(polynomial)) % PRIME).to_bytes(SHARE, "big")
-        for k in range(members)
-    ]
-
-
-def weights(members: Sequence[int]) -> list[int]:
-    """By Lagrange, what the shares of these members (numbers from 0) are multiplied with to find f(0)."""
-    result = []
-    for k in members:
-        over, under = 1, 1
-        for other in members:
-            if other != k:
-                over, under = over * (other + 1) % PRIME, under * (other - k) % PRIME
-        result.append(over * pow(under, -1, PRIME) % PRIME)
-    return result
-
-
-def combine(shares: dict[int, bytes]) -> bytes:
-    """The secret of t shares, by number of the member."""
-    numbers = [int.from_bytes(share, "big") for share in shares.values()]
-    secret = sum(w * number for w, number in zip(weights(list(shares)), numbers, strict=True)) % PRIME
-    if secret >= 1 << 256:
-        raise Refused("shares of no secret")
-    return secret.to_bytes(32, "big")
-
-
-# Plans
-
-
-def threshold(n: int, c: int, at_least: str = "0.6") -> int:
-    """The least t with 2 t > n + c, at least 2 and at least the study's fraction of n."""
-    return max(2, (n + c) // 2 + 1, -(-Fraction(at_least) * n // 1).__int__())
-
-
-def join(identity: bytes, run_key: bytes, *, run: str, study_hash: bytes, roster_hash: bytes, site: str) -> Message:
-    public = public_run_key(run_key)
-    signature = sign(identity, "konsil/join/v1", run.encode(), study_hash, roster_hash, site.encode(), public)
-    values = (run, study_hash, roster_hash, site, public, signature)
-    return dict(zip(FIELDS["JoinRecord"].split(), values, strict=True))
-
-
-def plan_digest(plan: Message) -> bytes:
-    return digest("konsil/plan/v1", pack(plan))
-
-
-def names(plan: Message) -> list[str]:
-    return [record["site"] for record in plan["cohort"]]
-
-
-def check_plan(plan: Message, identities: dict[str, bytes]) -> None:
-    """Refuse a plan with a wrong cohort, join record or threshold."""
-    cohort, keys = names(plan), {record["public_key"] for record in plan["cohort"]}
-    if cohort != sorted(set(cohort)) or len(keys) != len(cohort):
-        raise Refused("cohort: not in order, or somebody twice")
-    if 2 * plan["threshold"] <= len(cohort) + plan["colluders"] or plan["threshold"] > len(cohort):
-        raise Refused("threshold")
-    for record in plan["cohort"]:
-        if any(record[name] != plan[name] for name in ("run", "study_hash", "roster_hash")):
-            raise Refused("a join record of another run")
-        parts = [record[name] for name in ("run", "study_hash", "roster_hash", "site", "public_key")]
-        encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-        verify(identities[record["site"]], record["signature"], "konsil/join/v1", *encoded)
-
-
-def commit_self(plan: bytes, name: str, seed: bytes) -> bytes:
-    return digest("konsil/commit-self/v1", plan, name.encode(), seed)
-
-
-def commit_pair(plan: bytes, a: str, b: str, seed: bytes) -> bytes:
-    """By number, which is by name: the cohort is sorted."""
-    first, second = sorted((a, b))
-    return digest("konsil/commit-pair/v1", plan, first.encode(), second.encode(), seed)
-
-
-def commit_share(plan: bytes, owner: int, slot: int, member: int, share: bytes) -> bytes:
-    place = b"".join(number.to_bytes(4, "big") for number in (owner, slot, member))
-    return digest("konsil/commit-share/v1", plan, place, share)[:16]
-
-
-def survivors_digest(plan: bytes, survivors: Sequence[str]) -> bytes:
-    return digest("konsil/survivors/v1", plan, *(name.encode() for name in survivors))
-
-
-def contribution_parts(message: Message, vector: bytes) -> list[bytes]:
-    """What the signature of a contribution covers."""
-    of_vector = digest("konsil/vector/v1", sha256(vector).digest())
-    head = [message["plan"], message["site"].encode(), message["counts"], of_vector]
-    return [*head, message["commitments"], message["share_commitments"], *message["bundles"]]
-
-
-def answer_parts(message: Message) -> list[bytes]:
-    head = [message["plan"], message["site"].encode(), message["survivors"]]
-    return head + [message[name] for name in ("self_shares", "pair_seeds", "pair_shares")]
-
-
-# Members
 
 
 @dataclass(frozen=True)
@@ -248,9 +80,9 @@ class Member:
         bits, n = self.plan["bits"], len(self.names)
         masked, counted = list(vector), list(counts)
         for name in self.names:
-            seed, sign = self.seeds.get(name, randomness.self_seed), 1 if name >= self.site else -1
-            masked = add(masked, mask(seed, len(vector), bits), bits, sign)
-            counted = add(counted, count_mask(seed, len(counts)), 64, sign)
+            seed, way = self.seeds.get(name, randomness.self_seed), 1 if name >= self.site else -1
+            masked = add(masked, mask(seed, len(vector), bits), bits, way)
+            counted = add(counted, count_mask(seed, len(counts)), 64, way)
         packed = pack_words(masked, bits)
         slots = [self.seeds.get(name, randomness.self_seed) for name in self.names]
         dealt = [split(slots[s], randomness.coefficients[s], n) for s in range(n)]
@@ -296,8 +128,12 @@ class Member:
         """Shares of the survivors' self seeds; own seeds and shares with who is gone."""
         survivors = self._check(request)
         told = survivors_digest(self.digest, survivors)
+        if len(request["bundles"]) != len(survivors) - 1:
+            raise Refused("bundles: not one of each other survivor")
         if self.plan["adversary"] == "active":
             self._check_confirmations(request["confirmations"], survivors, told)
+        elif request["confirmations"]:
+            raise Refused("confirmations in semi-honest mode")
         if survivors != (self.survivors or survivors) or survivors != (self._answered or survivors):
             raise Refused("other survivors were answered or confirmed")
         shares = {self.site: self.own_shares}
@@ -366,27 +202,42 @@ class Coordinator:
         return [name for name in self.names if name in self.contributions]
 
     def add(self, message: Message, vector: bytes) -> None:
-        site, n = message["site"], len(self.names)
-        lengths = [len(message["commitments"]), len(message["share_commitments"]), len(message["bundles"])]
-        if lengths != [32 * n, 16 * n * n, n - 1] or {*map(len, message["bundles"])} != {33 * n + 28}:
-            raise Refused("lengths")
-        if message["plan"] != self.digest or site in self.contributions:
-            raise Refused("contribution of another plan, or a second one")
+        site, n = self._sender(message, self.contributions), len(self.names)
+        lengths = [len(message[name]) for name in ("counts", "commitments", "share_commitments", "bundles")]
+        if lengths != [8 * self.plan["counts"], 32 * n, 16 * n * n, n - 1]:
+            raise Refused("contribution: lengths")
+        if {*map(len, message["bundles"])} != {SHARE * n + 28}:
+            raise Refused("bundle: length")
         parts = contribution_parts(message, vector)
         verify(self.identities[site], message["signature"], "konsil/contribution/v1", *parts)
+        number = self.names.index(site)
+        for other, earlier in self.contributions.items():
+            place = self.names.index(other)
+            if _piece(message["commitments"], place, 32) != _piece(earlier["commitments"], number, 32):
+                raise Refused(f"another seed than {other} committed to")
+        words = unpack_words(vector, self.plan["length"], self.plan["bits"])
         self.counts[site] = unpack_words(message["counts"], self.plan["counts"], 64)
-        self.vectors[site] = unpack_words(vector, self.plan["length"], self.plan["bits"])
-        self.contributions[site] = message
+        self.vectors[site], self.contributions[site] = words, message
+
+    def _sender(self, message: Message, seen: Mapping[str, Any]) -> str:
+        site: str = message["site"]
+        if message["plan"] != self.digest or site not in self.names or site in seen:
+            raise Refused("message: of another plan, of a stranger, or a second one")
+        return site
+
+    def _survivor(self, message: Message, seen: Mapping[str, Any]) -> str:
+        site = self._sender(message, seen)
+        if site not in self.contributions or message["survivors"] != survivors_digest(self.digest, self.survivors):
+            raise Refused("message: of a dropped site, or for other survivors")
+        return site
 
     def confirm_request(self, site: str) -> Message:
         return {"plan": self.digest, "site": site, "survivors": self.survivors}
 
     def confirm(self, message: Message) -> None:
-        told = survivors_digest(self.digest, self.survivors)
-        if message["survivors"] != told or message["plan"] != self.digest:
-            raise Refused("confirmation of other survivors")
-        site = message["site"]
-        verify(self.identities[site], message["signature"], "konsil/confirm/v1", self.digest, told)
+        site = self._survivor(message, self.confirmations)
+        parts = (self.digest, message["survivors"])
+        verify(self.identities[site], message["signature"], "konsil/confirm/v1", *parts)
         self.confirmations[site] = message["signature"]
 
     def unmask_request(self, site: str) -> Message:
@@ -401,9 +252,11 @@ class Coordinator:
         return {**head, "bundles": bundles, "confirmations": signatures}
 
     def answer(self, message: Message) -> None:
-        told, site = survivors_digest(self.digest, self.survivors), message["site"]
-        if message["plan"] != self.digest or message["survivors"] != told:
-            raise Refused("answer for other survivors")
+        site, u = self._survivor(message, self.answers), len(self.survivors)
+        gone = len(self.names) - u
+        lengths = [len(message[name]) for name in ("self_shares", "pair_seeds", "pair_shares")]
+        if lengths != [SHARE * u, 32 * gone, SHARE * (u - 1) * gone]:
+            raise Refused("answer: lengths")
         verify(self.identities[site], message["signature"], "konsil/answer/v1", *answer_parts(message))
         self.answers[site] = message
 
@@ -416,9 +269,9 @@ class Coordinator:
             counts, total = add(counts, self.counts[j], 64), add(total, self.vectors[j], bits)
             masks = [(self._self_seed(j), -1)]
             masks += [(self._pair_seed(j, d, gone), -1 if d > j else 1) for d in gone]
-            for seed, sign in masks:
-                counts = add(counts, count_mask(seed, counted), 64, sign)
-                total = add(total, mask(seed, length, bits), bits, sign)
+            for seed, way in masks:
+                counts = add(counts, count_mask(seed, counted), 64, way)
+                total = add(total, mask(seed, length, bits), bits, way)
         return counts, [word % (1 << bits) for word in total]
 
     def _self_seed(self, j: str) -> bytes:

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from tests.vectors.secagg import second, words
+from tests.vectors.secagg import primitives, records, words
 from tests.vectors.secagg.packed import digest, pack
+from tests.vectors.secagg.records import Message
 from tests.vectors.secagg.scenes import FOUR, LATER, PAYLOAD, THREE, Scene, bad, key
-from tests.vectors.secagg.second import Coordinator, Message
+from tests.vectors.secagg.second import Coordinator
 
 File = dict[str, Any]
 #: What a decoder says of another record, and of a signature that does not hold.
@@ -20,12 +21,12 @@ def _signed(
     """`message`, some fields changed, signed anew by its site, packed."""
     new = {**message, **changes}
     if kind == "contribution":
-        parts = second.contribution_parts(new, vector)
+        parts = records.contribution_parts(new, vector)
     elif kind == "confirm":
         parts = [new["plan"], new["survivors"]]
     else:
-        parts = second.answer_parts(new)
-    signature = second.sign(key("identity", by or new["site"]), f"konsil/{label or kind}/v1", *parts)
+        parts = records.answer_parts(new)
+    signature = primitives.sign(key("identity", by or new["site"]), f"konsil/{label or kind}/v1", *parts)
     return pack({**new, "signature": signature})
 
 
@@ -144,7 +145,7 @@ def confirm_file() -> File:
         return bad(name, words, data=pack({**request, **changes}))
 
     to_site = [
-        asked("another plan", "expected a request for the stored plan and alm", plan=second.plan_digest(LATER.plan)),
+        asked("another plan", "expected a request for the stored plan and alm", plan=records.plan_digest(LATER.plan)),
         asked("for another site", "expected a request for the stored plan and alm", site="celle"),
         asked("fewer than t", "expected at least 3 sites, got 2", survivors=["alm", "celle"]),
         asked("without the site itself", "expected alm in them", survivors=["bern", "celle", "dorn"]),
@@ -154,7 +155,7 @@ def confirm_file() -> File:
         *_misshapen("ConfirmRequest", request),
     ]
     message = members["celle"].confirm(coordinator.confirm_request("celle"))
-    everybody = second.survivors_digest(coordinator.digest, list(FOUR.vectors))
+    everybody = records.survivors_digest(coordinator.digest, list(FOUR.vectors))
     forged = _FORGED.format("confirm")
     to_coordinator = [
         bad(
@@ -171,7 +172,7 @@ def confirm_file() -> File:
         *_misshapen("Confirmation", message),
     ]
     digests: File = {"plan": coordinator.digest, "survivors": coordinator.survivors}
-    digests["survivors_digest"] = second.survivors_digest(coordinator.digest, coordinator.survivors)
+    digests["survivors_digest"] = records.survivors_digest(coordinator.digest, coordinator.survivors)
     # alm's confirmation has come, celle's is awaited
     return {
         "scene": FOUR.name,
@@ -209,7 +210,7 @@ def _bad_requests(found: Scene) -> list[File]:
 
     stored, tag = "expected a request for the stored plan and alm", "expected sealed for this plan, sender and reader"
     return [
-        asked("another plan", stored, plan=second.plan_digest(LATER.plan)),
+        asked("another plan", stored, plan=records.plan_digest(LATER.plan)),
         asked("for another site", stored, site=others[0]),
         asked("fewer than t", f"expected at least {found.threshold} sites", survivors=["alm", *others][:few]),
         asked("without the site itself", "expected alm in them", survivors=others),
@@ -229,10 +230,10 @@ def _bad_confirmations(found: Scene) -> list[File]:
     signatures, bundles = request["confirmations"], request["bundles"]
     forged, least = _FORGED.format("confirm"), f"expected at least {found.threshold}, got {found.threshold - 1}"
     survivors = list(found.vectors)
-    plan, told = request["plan"], second.survivors_digest(request["plan"], request["survivors"])
+    plan, told = request["plan"], records.survivors_digest(request["plan"], request["survivors"])
 
     def each(label: str, *parts: bytes) -> list[bytes]:
-        return [second.sign(key("identity", site), label, *parts) for site in request["survivors"]]
+        return [primitives.sign(key("identity", site), label, *parts) for site in request["survivors"]]
 
     first = found.contributions["bern"][0]["bundles"][0]
     mixed = {
@@ -263,7 +264,7 @@ def _bad_answers(found: Scene) -> list[File]:
     site = coordinator.survivors[-1]
     message = found.members[site].unmask(coordinator.unmask_request(site))
     u, d = len(coordinator.survivors), len(found.dropped)
-    everybody = second.survivors_digest(coordinator.digest, list(found.vectors))
+    everybody = records.survivors_digest(coordinator.digest, list(found.vectors))
     forged = _FORGED.format("answer")
 
     def signed(name: str, words: str, **changes: Any) -> File:
@@ -307,8 +308,13 @@ def _training(
     found = Scene(name, {s: [1, 0, 0, weights[s]] for s in sites}, vectors, t, 0, adversary, bits, dropped, quantizer)
     kept = [s for s in sites if s not in dropped]
     total = [sum(weights[s] / most * updates[s][place] for s in kept) for place in range(4)]
-    told: File = {"updates": updates, "weights": weights, "max_images": most, "bound": bound}
-    told |= {"sum_of_weight_times_update": total}
+    told: File = {
+        "updates": updates,
+        "weights": weights,
+        "max_images": most,
+        "bound": bound,
+        "sum_of_weight_times_update": total,
+    }
     return found, told
 
 
@@ -319,8 +325,8 @@ def finish_file() -> File:
     return {
         "aggregates": [
             # esch does not confirm and bern does not answer: t of either remain
-            active.shown() | told | _run(active, silent=("esch",), lost=("bern",)),
-            narrow.shown() | narrowly | _run(narrow),
+            {**active.shown(), **told, **_run(active, silent=("esch",), lost=("bern",))},
+            {**narrow.shown(), **narrowly, **_run(narrow)},
         ]
     }
 
@@ -369,17 +375,22 @@ def messages_file() -> File:
     plan = {**FOUR.plan, "payload": digest("konsil/payload/v1", task)}
 
     def by_operator(kind: str, part: bytes) -> bytes:
-        return second.sign(operator, f"konsil/{kind}/v1", part)
+        return primitives.sign(operator, f"konsil/{kind}/v1", part)
 
-    step = {"type": "step", "plan": plan, "payload": task, "signature": by_operator("step", second.plan_digest(plan))}
+    step: File = {
+        "type": "step",
+        "plan": plan,
+        "payload": task,
+        "signature": by_operator("step", records.plan_digest(plan)),
+    }
     confirm = {"type": "confirm", "request": ask, "signature": by_operator("confirm-request", ask)}
     unmasked = {"type": "unmask", "request": unmask, "signature": by_operator("unmask-request", unmask)}
     crossed = {"type": "unmask", "request": unmask, "signature": by_operator("confirm-request", unmask)}
     later = {**step, "plan": {**plan, "round": 2}}
     message, vector = FOUR.contributions["alm"]
     shown = {"seconds": 4.0, "spent": None, "figures": None, "counts": None}
-    identity, of_plan = key("identity", "alm"), second.plan_digest(FOUR.plan)
-    signature = second.sign(identity, "konsil/shown/v1", of_plan, pack(shown))
+    identity, of_plan = key("identity", "alm"), records.plan_digest(FOUR.plan)
+    signature = primitives.sign(identity, "konsil/shown/v1", of_plan, pack(shown))
     contributed = {
         "type": "contributed",
         "contribution": pack(message),
@@ -389,8 +400,16 @@ def messages_file() -> File:
     }
     confirmation = pack(FOUR.members["alm"].confirm(coordinator.confirm_request("alm")))
     answer = pack(FOUR.members["alm"].unmask(settled.unmask_request("alm")))
-    refused = {"type": "refused", "what": "plan", "expected": "a", "got": "b", "do": "", "rule": "", "site": "alm"}
-    replies = [
+    refused: File = {
+        "type": "refused",
+        "what": "plan",
+        "expected": "a",
+        "got": "b",
+        "do": "",
+        "rule": "",
+        "site": "alm",
+    }
+    replies: list[File] = [
         {"type": "joined", "record": FOUR.plan["cohort"][0], "software": "0.1.0"},
         contributed,
         {"type": "confirmed", "confirmation": confirmation},
@@ -399,11 +418,11 @@ def messages_file() -> File:
     ]
 
     def enveloped(body: Message) -> bytes:
-        return pack({"body": body, "version": second.VERSION})
+        return pack({"body": body, "version": records.VERSION})
 
     return {
-        "operator_public": second.public_identity(operator),
-        "site_public": second.public_identity(identity),
+        "operator_public": primitives.public_identity(operator),
+        "site_public": primitives.public_identity(identity),
         "shown_is_for_plan": of_plan,
         "requests": [{"kind": body["type"], "data": enveloped(body)} for body in (step, confirm, unmasked)],
         "replies": [{"kind": body["type"], "data": enveloped(body)} for body in replies],

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.vectors.secagg import second, steps, words
+from tests.vectors.secagg import primitives, records, steps, words
 from tests.vectors.secagg.packed import digest, pack
+from tests.vectors.secagg.primitives import PRIME
+from tests.vectors.secagg.records import Message
 from tests.vectors.secagg.scenes import FOUR, LATER, ROSTER_HASH, STUDY_HASH, THREE, bad, key
-from tests.vectors.secagg.second import PRIME, Message
 
 HERE = Path(__file__).parent
 FIELD = (1 << 255) - 19
@@ -29,8 +30,10 @@ def bad_keys() -> list[dict[str, Any]]:
         "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
     )
     low = [number.to_bytes(32, "little") for number in (0, 1, FIELD - 1)] + [bytes.fromhex(text) for text in order_8]
-    twice = {"p": FIELD, "p + 1": FIELD + 1, "p + 9": FIELD + 9, "top bit set": (1 << 255) + 9, "ones": (1 << 256) - 1}
-    return [bad(f"low order {place}", "expected a point of high order", key=data) for place, data in enumerate(low)] + [
+    twice = {"p": FIELD, "p + 1": FIELD + 1, "p + 9": FIELD + 9, "9, top bit set": (1 << 255) + 9}
+    twice |= {"2^256 - 1": (1 << 256) - 1}
+    twice |= {f"low order {k}, top bit set": int.from_bytes(data, "little") + (1 << 255) for k, data in enumerate(low)}
+    return [bad(f"low order {k}", "expected a point of high order", key=data) for k, data in enumerate(low)] + [
         bad(f"not canonical: {name}", "expected 32 bytes, canonical", key=number.to_bytes(32, "little"))
         for name, number in twice.items()
     ]
@@ -49,7 +52,7 @@ def join_file() -> dict[str, Any]:
     def signed(label: str = "konsil/join/v1", by: str = "alm", **changes: Any) -> bytes:
         new = {**record, **changes}
         parts = [new[name] if isinstance(new[name], bytes) else new[name].encode() for name in list(new)[:5]]
-        return pack({**new, "signature": second.sign(key("identity", by), label, *parts)})
+        return pack({**new, "signature": primitives.sign(key("identity", by), label, *parts)})
 
     cases = [bad(f"run key of {c['name']}", c["words"], record=signed(public_key=c["key"])) for c in bad_keys()] + [
         bad("signed with another label", forged, record=signed("konsil/plan/v1")),
@@ -79,13 +82,13 @@ def join_file() -> dict[str, Any]:
 
 def plan_file() -> dict[str, Any]:
     good = [
-        {"plan": pack(s.plan), "digest": second.plan_digest(s.plan), "sites": list(s.vectors)} for s in (THREE, FOUR)
+        {"plan": pack(s.plan), "digest": records.plan_digest(s.plan), "sites": list(s.vectors)} for s in (THREE, FOUR)
     ]
-    terms = [[n, c, second.threshold(n, c)] for n in (2, 3, 4, 5, 6, 7, 10, 50, 200) for c in (0, 1, 2, n // 3)]
+    terms = [[n, c, records.threshold(n, c)] for n in (2, 3, 4, 5, 6, 7, 10, 50, 200) for c in (0, 1, 2, n // 3)]
     plan, shape = THREE.plan, "Plan message: expected its declared fields"
     cohort = plan["cohort"]
     order, least = "expected each site once, sorted by name", "expected more than (3 sites + 0 colluders) / 2, to 3"
-    twin = second.join(
+    twin = records.join(
         key("identity", "celle"),
         key("run key", "alm"),
         run="vectors",
@@ -94,8 +97,8 @@ def plan_file() -> dict[str, Any]:
         site="celle",
     )
     fourth = FOUR.plan["cohort"][3]
-    body = pack(plan)[1:]  # behind the head of a map of 14 fields
-    repeated = b"\x8f" + body + pack("threshold") + pack(2)
+    body = pack(plan)[1:]  # behind the head of a map of 15 fields
+    repeated = b"\xde\x00\x10" + body + pack("threshold") + pack(2)
     changes: list[tuple[str, str, dict[str, Any]]] = [
         ("cohort out of order", order, {"cohort": cohort[::-1]}),
         ("one site twice", order, {"cohort": [cohort[0], *cohort[:2]]}),
@@ -111,6 +114,7 @@ def plan_file() -> dict[str, Any]:
         ("another study than its join records'", "with its study and roster", {"study_hash": bytes(32)}),
         ("t of 1", shape, {"threshold": 1}),
         ("t as a number with a point", shape, {"threshold": 3.0}),
+        ("round below 0", shape, {"round": -1}),
         ("colluders below 0", shape, {"colluders": -1}),
         ("unknown mode", shape, {"adversary": "none"}),
         ("unknown step", shape, {"step": "deploy"}),
@@ -125,7 +129,10 @@ def plan_file() -> dict[str, Any]:
         ("missing field", shape, {"round": None}),
         ("a cohort that is no list", shape, {"cohort": {}}),
     ]
-    cases = [bad(name, words, plan=renamed(plan, **change)) for name, words, change in changes]
+    short = {**plan, "cohort": []}  # a shape is wrong whoever is in the cohort
+    cases = [
+        bad(name, words, plan=renamed(short if words is shape else plan, **change)) for name, words, change in changes
+    ]
     cases += [
         bad("trailing byte", shape, plan=pack(plan) + b"\0"),
         bad("cut short", shape, plan=pack(plan)[:-1]),
@@ -134,9 +141,9 @@ def plan_file() -> dict[str, Any]:
         bad("empty", shape, plan=b""),
     ]
     # Konsil reads these as the same plan: a digest is always of the values, packed anew
-    other = {"repeated field": repeated, "long form of a map": b"\xde\x00\x0e" + body}
+    other = {"repeated field": repeated, "long form of a map": b"\xde\x00\x0f" + body}
     other["fields in another order"] = pack(dict(reversed(plan.items())))
-    unusual = [{"name": name, "plan": data, "digest": second.plan_digest(plan)} for name, data in other.items()]
+    unusual = [{"name": name, "plan": data, "digest": records.plan_digest(plan)} for name, data in other.items()]
     return {"good": good, "threshold_of_n_c": terms, "bad": cases, "unusual": unusual}
 
 
@@ -172,20 +179,20 @@ def shares_file() -> dict[str, Any]:
             PRIME - 1
         ]
         chosen = list(range(n - t, n))
-        shares = second.split(secret, coefficients, n)
+        shares = primitives.split(secret, coefficients, n)
         good.append(
             {
                 "secret": secret,
                 "coefficients": [c.to_bytes(33, "big") for c in coefficients],
                 "shares": shares,
                 "points": [k + 1 for k in chosen],
-                "weights": [w.to_bytes(33, "big") for w in second.weights(chosen)],
+                "weights": [w.to_bytes(33, "big") for w in primitives.weights(chosen)],
             }
         )
     first = good[2]
     shares = [first["shares"][x - 1] for x in first["points"]]
     swapped, over = [shares[1], shares[0], shares[2]], [b"\xff" * 33] * 3
-    largest = second.split(bytes(32), [0, 0], 5)
+    largest = primitives.split(bytes(32), [0, 0], 5)
     whole = [(int.from_bytes(share, "big") + (1 << 256)).to_bytes(33, "big") for share in largest[:3]]
     points, larger = first["points"], "expected those of a 32-byte secret, got a larger number"
     # f(0) = 2^256, a number of the field that is no secret
@@ -194,24 +201,24 @@ def shares_file() -> dict[str, Any]:
     other.append({"name": "shares above the field", "shares": over, "points": points})
     for case in other:
         numbers = [int.from_bytes(share, "big") for share in case["shares"]]
-        at_zero = sum(w * x for w, x in zip(second.weights([p - 1 for p in points]), numbers, strict=True)) % PRIME
+        at_zero = sum(w * x for w, x in zip(primitives.weights([p - 1 for p in points]), numbers, strict=True)) % PRIME
         case["combined"] = at_zero.to_bytes(33, "big")
     return {"prime": PRIME.to_bytes(33, "big"), "good": good, "bad": cases, "wrong": other}
 
 
 def sealing_file() -> dict[str, Any]:
-    plan = second.plan_digest(FOUR.plan)
+    plan = records.plan_digest(FOUR.plan)
     private_a, private_b = key("run key", "alm"), key("run key", "bern")
-    public_b = second.public_run_key(private_b)
-    secret = second.agree(private_a, public_b)
+    public_b = primitives.public_run_key(private_b)
+    secret = primitives.agree(private_a, public_b)
     bundle = FOUR.contributions["alm"][0]["bundles"][0]
     opened = b"".join(FOUR.members["bern"]._open("alm", bundle))
-    there, back = (second.seal_key(plan, secret, *pair) for pair in (("alm", "bern"), ("bern", "alm")))
-    seed = second.pair_seed(plan, secret, "alm", "bern")
+    there, back = (primitives.seal_key(plan, secret, *pair) for pair in (("alm", "bern"), ("bern", "alm")))
+    seed = primitives.pair_seed(plan, secret, "alm", "bern")
     good = {
         "names": ["alm", "bern"],
         "private_a": private_a,
-        "public_a": second.public_run_key(private_a),
+        "public_a": primitives.public_run_key(private_a),
         "private_b": private_b,
         "public_b": public_b,
         "secret": secret,
@@ -222,7 +229,7 @@ def sealing_file() -> dict[str, Any]:
         "bundle_a_to_b": bundle,
         "opened": opened,
     }
-    tag, later = "expected sealed for this plan, sender and reader, got a wrong tag", second.plan_digest(LATER.plan)
+    tag, later = "expected sealed for this plan, sender and reader, got a wrong tag", records.plan_digest(LATER.plan)
     cases = [
         bad("the key of the other direction", tag, key=back, plan=plan, bundle=bundle),
         bad("the pair seed as key", tag, key=seed, plan=plan, bundle=bundle),
@@ -231,14 +238,15 @@ def sealing_file() -> dict[str, Any]:
         bad("cut short", tag, key=there, plan=plan, bundle=bundle[:-1]),
         bad("27 bytes", "expected at least 28 bytes, got 27 bytes", key=there, plan=plan, bundle=bundle[:27]),
     ]
+    lengths = [bad(f"{n} bytes", f"expected 32 bytes, canonical, got {n} bytes", key=bytes(n)) for n in (0, 31, 33)]
     shares = (0, 1, 2)
     commitments = {
-        "commit_self_alm": second.commit_self(plan, "alm", seed),
-        "commit_pair_alm_bern": second.commit_pair(plan, "alm", "bern", seed),
-        "share": opened[: second.SHARE],
-        "commit_share_owner_0_slot_1_member_2": second.commit_share(plan, *shares, opened[: second.SHARE]),
+        "commit_self_alm": records.commit_self(plan, "alm", seed),
+        "commit_pair_alm_bern": records.commit_pair(plan, "alm", "bern", seed),
+        "share": opened[: primitives.SHARE],
+        "commit_share_owner_0_slot_1_member_2": records.commit_share(plan, *shares, opened[: primitives.SHARE]),
     }
-    return {"good": good, "commitments": commitments, "bad_keys": bad_keys(), "bad": cases}
+    return {"good": good, "commitments": commitments, "bad_keys": bad_keys() + lengths, "bad": cases}
 
 
 def packing_file() -> dict[str, Any]:
@@ -284,20 +292,20 @@ def quantizer_file() -> dict[str, Any]:
         (13, 5, 819.0),
     ):
         most = words.steps(sites, bits)
-        entries = [0.0, 1.0, -1.0, 2.0, -100.0, 250.0]
-        encoded = [words.quantize(entry, 0.5, 2 * bound, sites, bits) for entry in (4 * e for e in entries)]
-        quantizer = pack({"bound": 2 * bound, "sites": sites, "bits": bits})
+        entries = [0.0, 1.0, -1.0, 2.0, -100.0, 77.0]
+        encoded = [words.quantize(entry, 0.5, bound, sites, bits) for entry in (2 * e for e in entries)]
+        quantizer = pack({"bound": bound, "sites": sites, "bits": bits})
         total = [word * sites % (1 << (8 * words.word_bytes(bits))) for word in encoded]
-        decoded = [words.decode_number(word, 2 * bound, sites, bits) for word in total]
+        decoded = [words.decode_number(word, bound, sites, bits) for word in total]
         good.append(
             {
                 "quantizer": quantizer,
-                "bound": 2 * bound,
+                "bound": bound,
                 "sites": sites,
                 "bits": bits,
                 "steps": most,
                 "weight": 0.5,
-                "entries": [4 * e for e in entries],
+                "entries": [2 * e for e in entries],
                 "encoded": encoded,
                 "sum_of_sites_times_encoded": total,
                 "decoded": decoded,
@@ -356,7 +364,7 @@ def plain(value: Any) -> Any:
 def text_of(name: str) -> str:
     """The JSON of one file: one line for a list of numbers, and for whatever is short."""
     make, what = WHAT[name]
-    return _lines(plain({"what": what, "version": second.VERSION, **make()}), "") + "\n"
+    return _lines(plain({"what": what, "version": records.VERSION, **make()}), "") + "\n"
 
 
 def _lines(value: Any, indent: str) -> str:
