@@ -3,10 +3,10 @@
     python benchmarks/inversion.py [--out docs/pictures/inversion.png] [--quick]
 
 Four simulated hospitals train the registered `cnn` with `pooling = "flatten"` (else docs/studies/first.toml, privacy
-off) for one step on one image each. Whoever knows the weights before and the learning rate, as the coordinator does, looks for the image whose
-gradient points the way of the update: cosine distance and total variation (Zhu et al. 2019, arXiv 1906.08935; Geiping
-et al. 2020, arXiv 2003.14053), signed Adam over a pyramid of resolutions, the best of several copies disturbed and
-improved again. The same attack is given
+off) for one step on one image each: the easiest prey, fresh weights and a batch of one. Whoever knows the weights
+before and the learning rate, as the coordinator does, looks for the image whose gradient points the way of the update:
+cosine distance and total variation (Zhu et al. 2019, arXiv 1906.08935; Geiping et al. 2020, arXiv 2003.14053), signed
+Adam over a pyramid of resolutions, the best of several copies disturbed and improved again. The same attack is given
 
     plain     the quantised update as it is before the masks
     masked    the same words under the masks of three peers and of the hospital itself

@@ -182,6 +182,8 @@ def whole_steps(sites: int, parameters: int) -> list[tuple[str, float]]:
         request = collector.request(hospital.name)
         collector.answer(unmask(state, request, identity=hospital.identity, rules=SiteRules()))
     timed("coordinator: finish", collector.finish)
+    again = partial(contribute, seat, plain, run_key=first.run_key, identity=first.identity)
+    results.append(("site: contribute, peak extra memory, MB", extra_mb(again)))
     return results
 
 
@@ -270,7 +272,7 @@ def main() -> None:
         chunk_sweep()
     elif options.whole:
         for what, took in whole_steps(options.sites, options.parameters):
-            print(f"{what + ', CPU-s':38}{took:9.3f}")
+            print(f"{what if 'MB' in what else what + ', CPU-s':42}{took:9.3f}")
     elif options.ctr:
         with mock.patch.object(keystream, "_gcm_is_faster", return_value=False):
             report(options.parameters, options.sites, options.repeat, options.threads)

@@ -27,7 +27,7 @@ from shared.console import run_main
 from shared.errors import SiteError
 from shared.files import write_atomically
 from shared.journal import now, tell
-from shared.supervise import Program, script, stop_on_signals, supervise
+from shared.supervise import Program, python, stop_on_signals, supervise
 from shared.wire import pack
 
 #: Seconds between reports to the agent, changed or not.
@@ -95,7 +95,7 @@ def supernode(home: NodeHome, port: int, secret: Path, watch: Watch) -> Program:
     """Flower's SuperNode: dials out to the coordinator only, serves its Runtime API on loopback only."""
     config = home.config
     command = (
-        script("flower-supernode"),
+        *python("client.supernode"),
         *("--superlink", config.coordinator),
         *("--root-certificates", str(home.authority)),
         *("--auth-supernode-private-key", str(home.key)),

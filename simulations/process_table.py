@@ -23,7 +23,7 @@ def pid_of(federation: Processes, role: Role, site: str = "") -> int | None:
         "conductor": ("server.conductor", coordinator),
         "serverapp": ("flwr-serverapp",),
         "node": ("client.node", f"{home}-node"),
-        "supernode": ("flower-supernode", f"{home}-node/ca.pem"),
+        "supernode": ("client.supernode", f"{home}-node/ca.pem"),
         "agent": ("client.agent_main", home),
     }
     parent = pid_of(federation, "superlink") if role == "serverapp" else None

@@ -104,7 +104,7 @@ def _value(kind: inspect.Type, pick: int) -> Any:  # noqa: PLR0911, PLR0912  one
     if isinstance(kind, inspect.TupleType):
         return tuple(_value(item, pick) for item in kind.item_types)
     if isinstance(kind, inspect.VarTupleType):
-        return (_value(kind.item_type, pick),)
+        return (_value(kind.item_type, pick),) * max(1, kind.min_length or 0)
     if isinstance(kind, inspect.DictType):
         return {_value(kind.key_type, pick): _value(kind.value_type, pick)}
     if isinstance(kind, inspect.DateTimeType):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shared.errors import MisuseError, PeerError, SiteError
-from shared.quantize import WIDTHS, Quantizer, decode_counts, encode_counts, limbs
+from shared.quantize import WIDTHS, Quantizer
 from shared.secagg.masks import Words, add_masks
 from shared.wire import pack, unpack
 
@@ -279,51 +279,3 @@ def test_a_quantizer_of_each_width_decodes(bits: int) -> None:
     quantizer = Quantizer(bound=2.0, sites=255, bits=bits)
     assert unpack(Quantizer, pack(quantizer)) == quantizer
     assert 0 < quantizer.steps * quantizer.sites < 2 ** (bits - 1)
-
-
-COUNTS = st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3)
-
-
-@given(st.lists(COUNTS, min_size=1, max_size=10), st.sampled_from(WIDTHS))
-def test_counts_sum_exactly(rows: list[list[int]], bits: int) -> None:
-    total = np.zeros(3 * limbs(bits), "<u4" if bits == 32 else "<u2")
-    for row in rows:
-        total += encode_counts(row, bits)
-    assert decode_counts(total, bits) == [sum(column) for column in zip(*rows, strict=True)]
-
-
-@pytest.mark.parametrize("bits", WIDTHS)
-def test_the_largest_counts_of_the_most_sites_do_not_wrap(bits: int) -> None:
-    one = encode_counts([2**64 - 1, 0, 2**64 - 1], bits)
-    most = 65536 if bits == 32 else 255
-    assert one.size == 3 * limbs(bits)
-    total = one * one.dtype.type(most) & one.dtype.type(2**bits - 1)
-    assert decode_counts(total, bits) == [most * (2**64 - 1), 0, most * (2**64 - 1)]
-
-
-def test_limbs_are_lowest_first() -> None:
-    assert encode_counts([1 + (2 << 16) + (3 << 48)]).tolist() == [1, 2, 0, 3]
-    assert encode_counts([1 + (2 << 8) + (3 << 56)], 16).tolist() == [1, 2, 0, 0, 0, 0, 0, 3]
-    assert decode_counts(encode_counts([])) == []
-    assert [limbs(bits) for bits in WIDTHS] == [32, 22, 16, 13, 11, 10, 8, 4]
-
-
-@pytest.mark.parametrize("bits", NARROW)
-def test_counts_are_read_mod_the_width(bits: int) -> None:
-    """What the masks leave above the width in a uint16 does not matter."""
-    words = encode_counts([2**64 - 1, 5], bits) | np.uint16(2**16 - 2**bits)
-    assert decode_counts(words, bits) == [2**64 - 1, 5]
-
-
-@pytest.mark.parametrize("values", [[-1], [2**64]])
-def test_counts_out_of_range_are_refused(values: list[int]) -> None:
-    with pytest.raises(MisuseError, match="count"):
-        encode_counts(values)
-
-
-def test_counts_of_a_torn_vector_or_another_width_are_refused() -> None:
-    with pytest.raises(MisuseError, match="counts"):
-        decode_counts(np.zeros(5, np.uint32))
-    for bits in (0, 8, 9, 17, 31, 64):
-        with pytest.raises(MisuseError, match="bits"):
-            limbs(bits)

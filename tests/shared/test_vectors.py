@@ -1,9 +1,9 @@
-"""The masked vectors: what is written by one site, summed as the coordinator sums, and read."""
+"""What is masked of each step: written by one site, summed as the coordinator sums, and read."""
 
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,36 +12,36 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from shared.errors import MisuseError, OperatorError, SiteError
+from shared.errors import InputError, MisuseError, OperatorError, SiteError
 from shared.messages import AnyTask, EvaluateTask, SurveyTask, TrainTask, payload_digest
 from shared.metrics import BinaryCounts
-from shared.quantize import Quantizer, decode_counts, encode_counts, limbs
+from shared.quantize import Quantizer
 from shared.reasons import Reason
 from shared.rotation import SPREAD, Rotation
+from shared.secagg.collector import Total
 from shared.secagg.masks import Words
+from shared.secagg.member import Plain
 from shared.secagg.plan import Terms
-from shared.secagg.rehearsal import Federation
 from shared.study import MINIMAL, Aggregation, Study, parse_study
 from shared.vectors import (
-    EVALUATE_LENGTH,
-    SURVEY_LENGTH,
+    EVALUATE_COUNTS,
+    MOST,
+    SPLITS,
+    SURVEY_COUNTS,
     TRAIN_COUNTS,
     Codec,
-    Plain,
     Survey,
-    count_length,
-    count_vector,
+    count_plain,
+    encode_counts,
     read_counts,
     read_survey,
-    survey_vector,
+    survey_plain,
     terms,
 )
 from shared.wire import pack, unpack
+from tests.shared.secagg.rounds import WIDTHS, Bits, Rounds, federation_of
 
-Bits = Literal[32, 16, 15, 14, 13, 12, 11, 10]
-
-NARROW: tuple[Bits, ...] = (16, 15, 14, 13, 12, 11, 10)
-WIDTHS: tuple[Bits, ...] = (32, *NARROW)
+NARROW = WIDTHS[1:]
 SEED = bytes(range(32))
 
 
@@ -53,35 +53,42 @@ def codec(bits: Bits = 32, *, parameters: int = 2, cohort: int = 3, norm: float 
     return Codec(norm=norm, bits=bits, cohort=cohort, parameters=parameters, seed=seed)
 
 
-def words_of(plain: Plain, bits: int = 32, cuts: Iterable[int] = ()) -> Words:
+def words_of(plain: Plain, length: int, bits: int = 32, cuts: Iterable[int] = ()) -> Words:
     """The vector, written in the pieces between `cuts`."""
-    words: Words = np.zeros(plain.length, "<u4" if bits == 32 else "<u2")
-    edges = [0, *cuts, plain.length]
-    for start, stop in pairwise(edges):
+    words: Words = np.zeros(length, "<u4" if bits == 32 else "<u2")
+    for start, stop in pairwise([0, *cuts, length]):
         plain.fill(start, words[start:stop])
     return words
 
 
-def total_of(parts: Iterable[Words], bits: int = 32) -> Words:
+def sent(side: Codec, update: NDArray[np.float32], weight: int, most: int, *, scaled: bool = False) -> Total:
+    """One site's training step, unmasked: what the sum over this site alone is."""
+    plain = side.write(update, weight, most, scaled=scaled)
+    return Total(plain.counts, words_of(plain, side.length, side.bits))
+
+
+def counted(plain: Plain) -> Total:
+    """One site's counting step, unmasked."""
+    return Total(plain.counts, words_of(plain, 0))
+
+
+def total_of(parts: Iterable[Total], bits: int = 32) -> Total:
     """The sum as a Collector hands it over: of narrow words, the bits above are noise."""
     rows = list(parts)
-    total = rows[0].copy()
+    words = rows[0].words.copy()
     for row in rows[1:]:
-        total += row
+        words += row.words
     if bits < 16:
-        total &= np.uint16((1 << bits) - 1)
-        total |= np.random.default_rng(1).integers(0, 1 << 16, total.size, np.uint16) << np.uint16(bits)
-    return total
+        words &= np.uint16((1 << bits) - 1)
+        words |= np.random.default_rng(1).integers(0, 1 << 16, words.size, np.uint16) << np.uint16(bits)
+    return Total(np.sum([row.counts for row in rows], axis=0, dtype=np.uint64), words)
 
 
-def with_header(total: Words, bits: int, **change: int) -> Words:
+def with_counts(total: Total, **change: int) -> Total:
     """`total` with other counts, as sites that lie about them would have it."""
     names = ("sites", "scaled", "clamped", "weight")
-    header = TRAIN_COUNTS * limbs(bits)
-    counts = dict(zip(names, decode_counts(total[:header], bits), strict=True)) | change
-    changed = total.copy()
-    changed[:header] = encode_counts(list(counts.values()), bits)
-    return changed
+    counts = dict(zip(names, total.counts.tolist(), strict=True)) | change
+    return total._replace(counts=np.array(list(counts.values()), "<u8"))
 
 
 # training
@@ -91,16 +98,15 @@ def with_header(total: Words, bits: int, **change: int) -> Words:
 def test_training_vectors_sum_to_the_weighted_mean(bits: Bits) -> None:
     """Sites of 10 and 30 images: (1, -2) and (3, 2) weigh 1 : 3."""
     side = codec(bits)
-    one = words_of(side.write(floats(1, -2), 10, 40, scaled=False), bits)
-    two = words_of(side.write(floats(3, 2), 30, 40, scaled=True), bits)
+    one = sent(side, floats(1, -2), 10, 40)
+    two = sent(side, floats(3, 2), 30, 40, scaled=True)
     found = side.read(total_of([one, two], bits), 2, 40)
     assert (found.sites, found.scaled_down, found.clamped, found.weight) == (2, 1, 0, 40)
     assert found.mean.dtype == np.float32
     assert found.mean.shape == (2,)
     # each entry is off by less than a step a site, before and after a rotation of the same norm
     step = side.quantizer.bound / side.quantizer.steps
-    entries = side.length - side.header
-    assert np.linalg.norm(found.mean - floats(2.5, 1)) <= 2 * step * math.sqrt(entries) + 1e-4
+    assert np.linalg.norm(found.mean - floats(2.5, 1)) <= 2 * step * math.sqrt(side.length) + 1e-4
 
 
 @settings(max_examples=40, deadline=None)
@@ -114,57 +120,66 @@ def test_any_sites_and_weights_give_their_mean(data: st.DataObject) -> None:
     updates = [random.normal(size=parameters) for _ in range(sites)]
     updates = [update * min(1, 3.9 / float(np.linalg.norm(update))) for update in updates]
     rows = [
-        words_of(side.write(update.astype(np.float32), weight, most, scaled=False), bits)
-        for update, weight in zip(updates, weights, strict=True)
+        sent(side, update.astype(np.float32), weight, most) for update, weight in zip(updates, weights, strict=True)
     ]
     found = side.read(total_of(rows, bits), sites, most)
     assert (found.sites, found.scaled_down, found.weight) == (sites, 0, sum(weights))
     expected = np.average(updates, axis=0, weights=weights)
     step = side.quantizer.bound / side.quantizer.steps
     if found.clamped == 0:
-        allowed = sites * step * math.sqrt(side.length - side.header) * most / sum(weights)
+        allowed = sites * step * math.sqrt(side.length) * most / sum(weights)
         assert np.linalg.norm(found.mean - expected) <= allowed + 1e-4
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_the_header_is_four_counts_in_the_clear_before_masking(bits: Bits) -> None:
+def test_four_counts_stand_beside_the_vector(bits: Bits) -> None:
+    """Sites, scaled down, clamped, weight: whole numbers of 64 bits whatever the bits of a word."""
     side = codec(bits)
-    words = words_of(side.write(floats(1, -2), 30, 40, scaled=True), bits)
-    assert side.header == TRAIN_COUNTS * limbs(bits)
-    assert words[: side.header].tolist() == encode_counts([1, 1, 0, 30], bits).tolist()
-    assert words.dtype.name == ("uint32" if bits == 32 else "uint16")
+    plain = side.write(floats(1, -2), 30, 40, scaled=True)
+    assert plain.counts.dtype == np.dtype("<u8")
+    assert plain.counts.tolist() == [1, 1, 0, 30]
+    assert len(plain.counts) == TRAIN_COUNTS
+    assert words_of(plain, side.length, bits).dtype.name == ("uint32" if bits == 32 else "uint16")
 
 
 def test_a_whole_vector_by_hand() -> None:
     """Bound 1, two sites: a step is 1 / (2^30 - 1); at weight 1 the bounds are whole steps."""
-    side = codec(32, cohort=2, norm=1.0)
-    words = words_of(side.write(floats(1, -1), 5, 5, scaled=False))
+    total = sent(codec(32, cohort=2, norm=1.0), floats(1, -1), 5, 5)
     most = (2**31 - 1) // 2
-    # four limbs of 16 bits each for 1 site, 0 scaled down, 0 clamped, weight 5
-    assert words.tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, most, 2**32 - most]
+    assert total.counts.tolist() == [1, 0, 0, 5]
+    assert total.words.tolist() == [most, 2**32 - most]
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("parameters", [1, 2, 63, 64, 65, 5000])
-def test_the_length_is_the_headers_and_the_updates_rotated_or_not(bits: Bits, parameters: int) -> None:
+def test_the_length_is_the_updates_rotated_or_not(bits: Bits, parameters: int) -> None:
     side = codec(bits, parameters=parameters)
-    plain = side.write(np.zeros(parameters, np.float32), 1, 1, scaled=False)
-    entries = parameters if bits == 32 else Rotation(SEED, parameters).padded
-    assert plain.length == side.length == side.header + entries
+    assert side.length == (parameters if bits == 32 else Rotation(SEED, parameters).padded)
     assert (side.rotation is None) == (bits == 32)
-    found = side.read(words_of(plain, bits), 1, 1)
+    found = side.read(sent(side, np.zeros(parameters, np.float32), 1, 1), 1, 1)
     assert found.mean.shape == (parameters,)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_the_pieces_in_which_it_is_written_change_no_word(bits: Bits) -> None:
-    """Cut within the header, at its end, within the update, and into single words."""
+    """Cut at the first word, at the last, within, and into single words."""
     side = codec(bits, parameters=20)
     plain = side.write(np.linspace(-0.5, 0.5, 20, dtype=np.float32), 3, 7, scaled=True)
-    whole = words_of(plain, bits)
-    header = side.header
-    for cuts in ([1], [header - 1], [header], [header + 1], [3, header + 8], range(1, plain.length)):
-        assert np.array_equal(words_of(plain, bits, cuts), whole)
+    whole = words_of(plain, side.length, bits)
+    for cuts in ([1], [side.length - 1], [3, 11], range(1, side.length)):
+        assert np.array_equal(words_of(plain, side.length, bits, cuts), whole)
+
+
+@pytest.mark.parametrize(("bits", "most"), [(10, 511), (12, 2047), (16, 32767)])
+def test_too_many_hospitals_for_the_bits_are_an_error_that_says_what_to_do(bits: Bits, most: int) -> None:
+    """So many that none of them had a step left; one fewer is fine."""
+    assert codec(bits, cohort=most).quantizer.steps == 1
+    side = codec(bits, cohort=most + 1)
+    with pytest.raises(InputError, match=f"aggregation.bits: expected enough for {most + 1} hospitals") as caught:
+        side.write(floats(1, 1), 1, 1, scaled=False)
+    assert "Raise it." in str(caught.value)
+    with pytest.raises(InputError, match=r"aggregation\.bits"):
+        terms_of(cohort=most + 1, bits=bits)
 
 
 def test_the_bound_is_the_norm_or_the_spread_of_it() -> None:
@@ -175,12 +190,8 @@ def test_the_bound_is_the_norm_or_the_spread_of_it() -> None:
 def test_each_round_rotates_by_its_own_seed() -> None:
     update = np.zeros(64, np.float32)
     update[0] = 4
-    one, other = (
-        words_of(codec(16, parameters=64, seed=seed).write(update, 1, 1, scaled=False), 16)
-        for seed in (bytes(32), SEED)
-    )
-    header = codec(16).header
-    assert not np.array_equal(one[header:] >> 15, other[header:] >> 15)  # the signs
+    one, other = (sent(codec(16, parameters=64, seed=seed), update, 1, 1).words for seed in (bytes(32), SEED))
+    assert not np.array_equal(one >> 15, other >> 15)  # the signs
 
 
 def concentrated(parameters: int, norm: float) -> NDArray[np.float32]:
@@ -196,11 +207,8 @@ def test_clamped_entries_are_counted_and_what_is_left_is_the_bound(bits: Bits) -
     """64 entries: a bound of 6.55 × 4 / 8 = 3.275, and one entry of 4."""
     side = codec(bits, parameters=64)
     flat = np.full(64, 0.25, np.float32)
-    rows = [
-        words_of(side.write(update, 5, 5, scaled=False), bits)
-        for update in (concentrated(64, 4.0), concentrated(64, 4.0), flat)
-    ]
-    assert [decode_counts(row[: side.header], bits)[2] for row in rows] == [1, 1, 0]
+    rows = [sent(side, update, 5, 5) for update in (concentrated(64, 4.0), concentrated(64, 4.0), flat)]
+    assert [row.counts.tolist()[2] for row in rows] == [1, 1, 0]
     found = side.read(total_of(rows, bits), 3, 5)
     assert (found.clamped, found.sites, found.weight) == (2, 3, 15)
     step = side.quantizer.bound / side.quantizer.steps
@@ -210,21 +218,21 @@ def test_clamped_entries_are_counted_and_what_is_left_is_the_bound(bits: Bits) -
 
 def test_an_entry_at_the_bound_is_not_clamped() -> None:
     side = codec(16, parameters=64)
-    words = words_of(side.write(concentrated(64, side.quantizer.bound * (1 - 1e-5)), 1, 1, scaled=False), 16)
-    assert decode_counts(words[: side.header], 16)[2] == 0
+    total = sent(side, concentrated(64, side.quantizer.bound * (1 - 1e-5)), 1, 1)
+    assert total.counts.tolist() == [1, 0, 0, 1]
 
 
 def test_an_entry_over_the_norm_is_an_error_where_nothing_is_rotated() -> None:
     plain = codec(32).write(floats(0, 4.1), 1, 1, scaled=False)
     with pytest.raises(SiteError, match="update, entries 0 to 1: expected finite numbers in ±4"):
-        words_of(plain)
+        words_of(plain, 2)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_never_sent(bits: Bits, value: float) -> None:
     with pytest.raises(SiteError, match="finite"):
-        words_of(codec(bits).write(floats(0, value), 1, 1, scaled=False), bits)
+        sent(codec(bits), floats(0, value), 1, 1)
 
 
 @pytest.mark.parametrize("bits", [32, 12])
@@ -255,59 +263,68 @@ def test_a_site_does_not_write_a_weight_outside_its_range(bits: Bits, weight: in
 @pytest.mark.parametrize("weight", [1, 2, 39, 40])
 def test_weights_to_the_edges_are_written_and_read(bits: Bits, weight: int) -> None:
     side = codec(bits)
-    words = words_of(side.write(floats(1, 1), weight, 40, scaled=False), bits)
-    found = side.read(words, 1, 40)
+    found = side.read(sent(side, floats(1, 1), weight, 40), 1, 40)
     assert found.weight == weight
     step = side.quantizer.bound / side.quantizer.steps
     assert found.mean == pytest.approx([1, 1], abs=2 * step * 40 / weight + 1e-5)
 
 
-def test_only_the_sum_of_the_weights_is_in_the_sum() -> None:
-    """10 + 30 and 20 + 20 are the same to the coordinator where the weighted updates are. (Weights below a limb, 2^16;
-    of limbs the sum of each is in the clear, and at few bits a limb is short.)"""
-    side, zeros = codec(parameters=4), np.zeros(4, np.float32)
-    one, other = (
-        total_of([words_of(side.write(zeros, weight, 40, scaled=False)) for weight in pair])
-        for pair in ((10, 30), (20, 20))
-    )
-    assert np.array_equal(one, other)
-    assert side.read(one, 2, 40).weight == 40
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((10, 30), (20, 20)), ((39, 1), (1, 39)), ((65_536, 1), (32_768, 32_769)), ((256, 255), (1, 510))],
+)
+def test_only_the_sum_of_the_weights_is_in_the_sum(one: tuple[int, int], other: tuple[int, int], bits: Bits) -> None:
+    """10 + 30 and 20 + 20 are the same to the coordinator where the weighted updates are; so are weights whose parts,
+    of whatever number of bits, would sum differently. Masked, opened and compared bit for bit."""
+    side, zeros = codec(bits, parameters=4, cohort=2), np.zeros(4, np.float32)
+    plan = replace(federation_of(2).plan(length=side.length, bits=bits), counts=TRAIN_COUNTS)
+    totals = []
+    for weights in (one, other):
+        held = dict(zip("ab", (sent(side, zeros, weight, 100_000) for weight in weights), strict=True))
+        rounds = Rounds.of(
+            plan,
+            counts={name: total.counts for name, total in held.items()},
+            vectors={name: total.words for name, total in held.items()},
+        )
+        totals.append(rounds.finish(rounds.collector("ab"), "ab"))
+    assert totals[0] == totals[1] == ([2, 0, 0, sum(one)], [0] * side.length)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("weight", [0, 81, 255, 2**32 - 1, 2**63, 2**64 - 1])
 def test_a_weight_over_the_public_maximum_is_found(bits: Bits, weight: int) -> None:
     side = codec(bits)
-    rows = [words_of(side.write(floats(1, 1), 40, 40, scaled=False), bits) for _ in range(2)]
+    rows = [sent(side, floats(1, 1), 40, 40) for _ in range(2)]
     total = total_of(rows, bits)
     assert side.read(total, 2, 40).weight == 80
     with pytest.raises(OperatorError, match=f"expected a weight from 1 to 80, got {weight}"):
-        side.read(with_header(total, bits, weight=weight), 2, 40)
+        side.read(with_counts(total, weight=weight), 2, 40)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("sites", [0, 1, 3, 2**63])
 def test_a_sum_over_another_number_of_sites_is_found(bits: Bits, sites: int) -> None:
     side = codec(bits)
-    rows = [words_of(side.write(floats(1, 1), 10, 40, scaled=False), bits) for _ in range(2)]
-    with pytest.raises(OperatorError, match=f"2 sites in its first slot, got {sites}"):
-        side.read(with_header(total_of(rows, bits), bits, sites=sites), 2, 40)
+    rows = [sent(side, floats(1, 1), 10, 40) for _ in range(2)]
+    with pytest.raises(OperatorError, match=f"2 sites in its first count, got {sites}"):
+        side.read(with_counts(total_of(rows, bits), sites=sites), 2, 40)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_a_sum_that_is_still_masked_is_found(bits: Bits) -> None:
     side = codec(bits)
-    noise = np.random.default_rng(bits).integers(0, 2**bits, side.length).astype("<u4" if bits == 32 else "<u2")
-    with pytest.raises(OperatorError, match="3 sites in its first slot"):
-        side.read(noise, 3, 40)
+    random = np.random.default_rng(bits)
+    words = random.integers(0, 2**bits, side.length).astype(side.quantizer.dtype)
+    with pytest.raises(OperatorError, match="3 sites in its first count"):
+        side.read(Total(random.integers(0, 2**64, TRAIN_COUNTS, np.uint64), words), 3, 40)
 
 
 @pytest.mark.parametrize("bits", [32, 16, 10])
 def test_two_hundred_sites_at_the_edges_do_not_wrap(bits: Bits) -> None:
     """Each at the largest weight and entry, scaled down, and every entry counted as clamped."""
     side = codec(bits, parameters=1, cohort=200, norm=1.0)
-    row = words_of(side.write(floats(1), 100_000, 100_000, scaled=True), bits)
-    row = with_header(row, bits, clamped=10**7)
+    row = with_counts(sent(side, floats(1), 100_000, 100_000, scaled=True), clamped=10**7)
     found = side.read(total_of([row] * 200, bits), 200, 100_000)
     assert (found.sites, found.scaled_down, found.clamped) == (200, 200, 200 * 10**7)
     assert found.weight == 200 * 100_000
@@ -316,63 +333,81 @@ def test_two_hundred_sites_at_the_edges_do_not_wrap(bits: Bits) -> None:
 
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_a_masked_step_gives_the_mean(bits: Bits) -> None:
-    """Written within the masking, packed, summed, unmasked, read; c is lost."""
-    federation = Federation.of(3)
+    """Masked, packed, summed, unmasked, read; c is lost."""
     side = codec(bits, parameters=50)
-    plan = federation.plan(length=side.length, bits=bits)
-    vectors = {
-        name: words_of(side.write(np.full(50, value, np.float32), weight, 40, scaled=False), bits)
+    plan = replace(federation_of(3).plan(length=side.length, bits=bits), counts=TRAIN_COUNTS)
+    held = {
+        name: sent(side, np.full(50, value, np.float32), weight, 40)
         for name, value, weight in (("a", 0.5, 10), ("b", -0.5, 30), ("c", 0.1, 1))
     }
-    found = side.read(federation.aggregate(plan, vectors, lost_before="c"), 2, 40)
+    rounds = Rounds.of(
+        plan,
+        counts={name: total.counts for name, total in held.items()},
+        vectors={name: total.words for name, total in held.items()},
+    )
+    found = side.read(rounds.answer(rounds.unmasking("ab"), "ab").finish(), 2, 40)
     assert (found.sites, found.weight) == (2, 40)
     step = side.quantizer.bound / side.quantizer.steps
-    assert np.linalg.norm(found.mean + 0.25) <= 2 * step * math.sqrt(side.length - side.header) + 1e-4
+    assert np.linalg.norm(found.mean + 0.25) <= 2 * step * math.sqrt(side.length) + 1e-4
 
 
 # counts
 
 
-def test_counts_of_many_sites_sum_exactly() -> None:
-    values = [0, 1, 2**32 - 1, 2**62, 2**64 - 1]
-    total = total_of([words_of(count_vector(values))] * 200)
+def test_counts_of_many_sites_at_the_edges_sum_exactly() -> None:
+    """200 sites of 2^48 - 1 each; even 65,536 would not wrap."""
+    values = [0, 1, 2**32 - 1, 2**32, MOST - 1]
+    total = total_of([counted(count_plain(values))] * 200)
     assert read_counts(total, 200) == [200 * value for value in values]
+    assert 65_536 * (MOST - 1) < 2**64
 
 
-@given(st.lists(st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3), min_size=1, max_size=8))
+@given(st.lists(st.lists(st.integers(0, MOST - 1), min_size=3, max_size=3), min_size=1, max_size=8))
 def test_any_counts_sum_as_integers(rows: list[list[int]]) -> None:
-    total = total_of([words_of(count_vector(row)) for row in rows])
+    total = total_of([counted(count_plain(row)) for row in rows])
     assert read_counts(total, len(rows)) == [sum(column) for column in zip(*rows, strict=True)]
 
 
-def test_a_count_vector_has_the_length_announced() -> None:
-    for integers in (0, 1, 7):
-        assert count_vector([0] * integers).length == count_length(integers) == 4 * (1 + integers)
+def test_a_counting_step_is_its_counts_after_a_one_and_no_vector() -> None:
+    for values in ([], [7], [0, MOST - 1, 3]):
+        plain = count_plain(values)
+        assert plain.counts.dtype == np.dtype("<u8")
+        assert plain.counts.tolist() == [1, *values]
+        plain.fill(0, np.zeros(0, np.uint32))
 
 
-@pytest.mark.parametrize("value", [-1, 2**64])
+@pytest.mark.parametrize("value", [-1, MOST, 2**64, 2**70])
 def test_a_count_out_of_range_is_a_bug(value: int) -> None:
-    with pytest.raises(MisuseError, match="count"):
-        count_vector([value])
+    """And no message tells the number."""
+    for call in (encode_counts, count_plain):
+        with pytest.raises(MisuseError, match=r"count: expected a whole number in \[0, 2\^48\), got one outside"):
+            call([5, value])
 
 
-def test_counts_of_another_number_of_sites_are_found() -> None:
-    words = words_of(count_vector([5]))
-    with pytest.raises(OperatorError, match="2 sites in its first slot, got 1"):
-        read_counts(words, 2)
+@pytest.mark.parametrize("survivors", [0, 2, 200])
+def test_counts_of_another_number_of_sites_are_found(survivors: int) -> None:
+    with pytest.raises(OperatorError, match=f"{survivors} sites in its first count, got 1"):
+        read_counts(counted(count_plain([5])), survivors)
 
 
 def test_surveys_sum_by_place() -> None:
     one = Survey((5, 2, 3), (4, 1), {Reason.TRUNCATED: 2})
     two = Survey((1, 0, 0), (0, 1), {Reason.CHANGED: 7})
-    found = read_survey(total_of([words_of(survey_vector(survey)) for survey in (one, two)]), 2)
+    found = read_survey(total_of([counted(survey_plain(survey)) for survey in (one, two)]), 2)
     assert (found.splits, found.labels) == ((6, 2, 3), (4, 2))
     assert {r: n for r, n in found.skipped.items() if n} == {Reason.TRUNCATED: 2, Reason.CHANGED: 7}
 
 
-def test_a_survey_has_the_length_announced() -> None:
-    assert survey_vector(Survey((0, 0, 0), (0, 0), {})).length == SURVEY_LENGTH
-    assert EVALUATE_LENGTH == count_length(BinaryCounts.LENGTH) > 2 * 512 * 4
+def test_a_survey_of_another_number_of_sites_is_found() -> None:
+    with pytest.raises(OperatorError, match="2 sites in its first count, got 1"):
+        read_survey(counted(survey_plain(Survey((1, 1, 1), (1, 0), {}))), 2)
+
+
+def test_evaluation_and_survey_have_the_counts_announced() -> None:
+    survey = survey_plain(Survey((1, 2, 3), (4, 5), dict.fromkeys(Reason, 9)))
+    assert survey.counts.tolist() == [1, 1, 2, 3, 4, 5, *[9] * len(Reason)]
+    assert len(survey.counts) == SURVEY_COUNTS == 1 + len(SPLITS) + 2 + len(Reason)
+    assert len(count_plain([0] * BinaryCounts.LENGTH).counts) == EVALUATE_COUNTS > 2 * 512
 
 
 # what a plan must say
@@ -401,21 +436,22 @@ def test_the_terms_of_a_training_step() -> None:
         colluders=1,
         adversary="active",
         quantizer=pack(Quantizer(bound=10.0, sites=5, bits=32)),
-        length=side.length,
+        counts=4,
+        length=7,
         bits=32,
     )
-    assert side.length == 4 * 4 + 7
+    assert side.length == 7
 
 
 @pytest.mark.parametrize(
-    ("task", "step", "length"), [(EVALUATE, "evaluate", EVALUATE_LENGTH), (SurveyTask(), "survey", SURVEY_LENGTH)]
+    ("task", "step", "counts"), [(EVALUATE, "evaluate", EVALUATE_COUNTS), (SurveyTask(), "survey", SURVEY_COUNTS)]
 )
 @pytest.mark.parametrize("bits", [32, 12])
-def test_the_terms_of_a_counting_step_are_whole_whatever_the_studys_bits(
-    task: AnyTask, step: str, length: int, bits: int
+def test_the_terms_of_a_counting_step_have_no_vector_whatever_the_studys_bits(
+    task: AnyTask, step: str, counts: int, bits: int
 ) -> None:
     found = terms_of(task, bits=bits)
-    assert (found.step, found.length, found.bits, found.quantizer) == (step, length, 32, b"")
+    assert (found.step, found.counts, found.length, found.bits, found.quantizer) == (step, counts, 0, 32, b"")
     assert (found.threshold, found.colluders, found.adversary, found.payload) == (4, 1, "active", PAYLOAD)
 
 
@@ -424,7 +460,7 @@ def test_the_terms_hold_the_codecs_quantizer_and_length(bits: Bits) -> None:
     study = study_with(bits=bits, update_norm=2.5)
     found = terms(study, TRAIN, PAYLOAD, cohort=5, parameters=5000)
     side = Codec.of(study, cohort=5, parameters=5000, seed=PAYLOAD)
-    assert (found.bits, found.length) == (bits, side.length)
+    assert (found.bits, found.counts, found.length) == (bits, TRAIN_COUNTS, side.length)
     assert unpack(Quantizer, found.quantizer) == side.quantizer
     assert (side.norm, side.bits, side.cohort, side.seed) == (2.5, bits, 5, PAYLOAD)
 
