@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shared.errors import MisuseError, PeerError, SiteError
-from shared.quantize import WIDTHS, Quantizer
+from shared.quantize import MOST_SITES, WIDTHS, Quantizer
 from shared.secagg.masks import Words, add_masks
 from shared.wire import pack, unpack
 
@@ -67,7 +67,7 @@ def test_all_sites_at_the_bound_do_not_wrap(sites: int, bound: float) -> None:
 
 
 @pytest.mark.parametrize("bits", NARROW)
-@pytest.mark.parametrize("sites", [2, 3, 7, 20, 255])
+@pytest.mark.parametrize("sites", [2, 3, 7, 20, 255, 511])
 @pytest.mark.parametrize("bound", [1e-6, 0.1, 1.0, 7.3])
 def test_all_sites_at_or_beyond_the_bound_do_not_wrap_in_narrow_words(bits: int, sites: int, bound: float) -> None:
     quantizer = Quantizer(bound=bound, sites=sites, bits=bits)
@@ -265,7 +265,7 @@ def test_a_quantizer_out_of_range_does_not_decode(field: dict[str, float]) -> No
         unpack(Quantizer, pack(replace(QUANTIZER, **field)))
 
 
-@pytest.mark.parametrize(("bits", "sites"), [(0, 2), (9, 2), (17, 2), (31, 2), (33, 2), (16, 256), (10, 300)])
+@pytest.mark.parametrize(("bits", "sites"), [(0, 2), (9, 2), (17, 2), (31, 2), (33, 2), (16, 32768), (10, 512)])
 def test_a_quantizer_of_another_width_does_not_decode(bits: int, sites: int) -> None:
     with pytest.raises(ValueError, match="expected"):
         Quantizer(bound=2.0, sites=sites, bits=bits)
@@ -276,6 +276,10 @@ def test_a_quantizer_of_another_width_does_not_decode(bits: int, sites: int) -> 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_a_quantizer_of_each_width_decodes(bits: int) -> None:
+    """Of the most sites of which each has a step left, too."""
+    most = Quantizer(bound=2.0, sites=min(2 ** (bits - 1) - 1, MOST_SITES), bits=bits)
+    assert unpack(Quantizer, pack(most)) == most
+    assert bits == 32 or most.steps == 1
     quantizer = Quantizer(bound=2.0, sites=255, bits=bits)
     assert unpack(Quantizer, pack(quantizer)) == quantizer
     assert 0 < quantizer.steps * quantizer.sites < 2 ** (bits - 1)

@@ -63,7 +63,7 @@ def test_every_drop_out_of_three_sites(threshold: int, adversary: Adversary) -> 
         check_exact(plan, *([name for name, found in fates.items() if found == fate] for fate in (1, 2, 3)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_drop_outs_of_up_to_twelve_sites(data: st.DataObject) -> None:
     count = data.draw(st.integers(6, 12))
@@ -180,7 +180,7 @@ def test_the_opened_sum_tells_nothing_but_the_sum(
     assert opened(adversary, {"a": [other[0]], "b": [other[1]]}) == [2, sum(one)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(0, 2**48 - 1), min_size=3, max_size=3), st.randoms(use_true_random=False))
 def test_any_other_counts_of_the_same_sum_open_alike(values: list[int], random: Random) -> None:
     """Each is split anew: the sites that stay hold other shares of the same sum. c is lost."""

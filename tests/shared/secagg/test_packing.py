@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from shared.errors import MisuseError, PeerError
 from shared.secagg import packing
-from shared.secagg.packing import PACKED_BITS, WIDTHS, Words, add_packed, pack_words, packed_size, unpack_words
+from shared.secagg.masks import Words
+from shared.secagg.packing import PACKED_BITS, WIDTHS, add_packed, pack_words, packed_size, unpack_words
 
 PIECE = packing._PIECE
 
