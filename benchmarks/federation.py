@@ -1,8 +1,8 @@
 """Seconds per round beyond the slowest hospital's own work: Konsil beside a plain Flower FedAvg app.
 
 Three daemons on loopback, TLS and node keys, a model of 10 M parameters; the same model, images and local steps on
-both sides, one after the other. Konsil makes two trips for every sum (the masked vector, then the unmasking) and
-plain Flower one; each trains and evaluates once a round.
+both sides, one after the other. Konsil makes three trips for every sum (the masked vector, the survivors confirmed,
+the unmasking) and plain Flower one; each trains and evaluates once a round.
 
     python benchmarks/federation.py [--rounds 3] [--hidden 2434] [--out FOLDER] [--skip plain]
 """

@@ -49,10 +49,11 @@ def flower_log() -> Iterator[list[str]]:
 
     logger = logging.getLogger("flwr")
     handlers, logger.handlers = logger.handlers, [Keep(logging.WARNING)]
+    passes_on, logger.propagate = logger.propagate, False
     try:
         yield lines
     finally:
-        logger.handlers = handlers
+        logger.handlers, logger.propagate = handlers, passes_on
 
 
 @contextlib.contextmanager

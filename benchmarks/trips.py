@@ -55,12 +55,14 @@ def _sent(federation: Processes) -> dict[str, float]:
 
 def _trips(receipts: Sequence[Receipt], sent: dict[str, float]) -> list[Trip]:
     groups = [list(group) for _, group in groupby(receipts, key=lambda receipt: (receipt.round, receipt.purpose))]
-    trips = []
+    trips, sum_of = [], groups[0][0].purpose
     for before, group in pairwise(groups):
         started, ended = (max(_seconds(receipt.at) for receipt in each) for each in (before, group))
         left = max(sent.get(receipt.sha256, started) for receipt in group)
-        step = group[0].purpose if group[0].purpose != "unmask" else f"{before[0].purpose} unmask"
-        trips.append(Trip(group[0].round, step, left - started, ended - left))
+        purpose = group[0].purpose
+        helps = purpose in ("confirm", "unmask")
+        sum_of = sum_of if helps else purpose
+        trips.append(Trip(group[0].round, f"{sum_of} {purpose}" if helps else purpose, left - started, ended - left))
     return trips
 
 

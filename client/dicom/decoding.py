@@ -1,8 +1,9 @@
 """Many images decoded by two processes into one file of rows.
 
 Guarantees: an image that cannot be decoded costs itself only, even if its decoder crashes the process (what was in
-that worker's hands is then decoded again, one image per process; decoders that can crash never run in ours); rows are written in place, never passed between
-processes. Works under any start method: workers are spawned and import nothing but this room.
+that worker's hands is then decoded again, one image per process; decoders that can crash never run in ours); rows are
+written in place, never passed between processes. Works under any start method: workers are spawned and import nothing
+but this room.
 """
 
 import os

@@ -140,7 +140,7 @@ class Arrays:
         except _BROKEN as error:
             raise InputError(f"{path}", expected="an NPZ file of plain arrays", got=str(error)) from None
         if not pairs or not all(_are_pictures(images) and labels.size for images, labels in pairs):
-            found = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
+            found = ", ".join(f"{name} {a.dtype} {list(a.shape)}" for name, a in arrays.items()) or "nothing"
             expected = "arrays images [N, H, W(, 1 or 3)] (uint8 or uint16) and labels"
             raise InputError(f"{path}", expected=expected, got=found)
         self._images = [image for images, _ in pairs for image in images]

@@ -28,7 +28,8 @@ from shared.wire import Record, digest
 
 PLAN_LABEL = "konsil/plan/v1"
 
-Natural = Annotated[int, Meta(ge=0)]
+#: What a database can hold.
+Natural = Annotated[int, Meta(ge=0, lt=2**63)]
 
 
 class Terms(Record, frozen=True):

@@ -31,8 +31,7 @@ from simulations.mixed_views import Stage, at_sites, every_view, in_memory, mixe
 from simulations.refusals import REFUSALS, Attempt, tried
 from simulations.strikes import COLLUDER, NAMES, TWO, VICTIM, ask_confirm, honest
 
-#: The spec, where this checkout lies beside it.
-PROTOCOL = Path(__file__).parents[3] / "shared" / "PROTOCOL.md"
+PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 LINES = {"min_cohort": "2", "colluders": "0", "adversary": '"active"'}
 ATTEMPTS = [(name, what) for name, attempts in REFUSALS.items() for what in attempts]
 
@@ -107,14 +106,12 @@ def refused(reply: object, got: str) -> None:
     assert reply.site == VICTIM
 
 
-# PROTOCOL.md's list
+# PROTOCOL.md's list, as docs/protocol.md has it
 
 
 def test_every_refusal_of_the_protocol_has_an_attack() -> None:
-    if not PROTOCOL.is_file():
-        pytest.skip("needs ../shared/PROTOCOL.md")
-    section = PROTOCOL.read_text().partition("## Refusals")[2].partition("\n\n")[2].partition("\n##")[0]
-    names = [re.sub(r"\s+", " ", name).strip(" .\n") for name in section.split("·")]
+    section = PROTOCOL.read_text("utf-8").partition("## What a hospital refuses")[2].partition("\n## ")[0]
+    names = re.findall(r"^\| (.+?) \| `", section, flags=re.MULTILINE)
     assert names == list(REFUSALS)
     assert all(REFUSALS.values())
 

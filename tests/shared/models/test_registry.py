@@ -90,6 +90,6 @@ def test_cnn_of_three_channels_counts_as_on_paper() -> None:
 
 
 def test_a_head_larger_than_any_plan_is_refused_before_it_is_made() -> None:
-    options = {"pooling": "flatten", "width": 256, "blocks": 1, "hidden": 4096}
+    options: dict[str, int | float | str] = {"pooling": "flatten", "width": 256, "blocks": 1, "hidden": 4096}
     with pytest.raises(InputError, match="weights in the head"):
         build(Model(name="cnn", options=options), channels=1, classes=2, size=(4096, 4096), seed=0)
