@@ -5,14 +5,15 @@ from flower_ward import Here, Ward, left_over, relayed, said
 from msgspec.structs import replace
 
 from client.rounds import Rounds
-from client.steps import prepare_for, survey
+from client.steps import prepare_for, survey, train_round
 from shared.crypto.sealing import agree, derive
-from shared.messages import Answered, Confirm, Refused, Step, Task, Unmask
+from shared.messages import Answered, AnyTask, Confirm, Refused, Step, Task, Unmask
 from shared.secagg.collector import Total
 from shared.secagg.masks import Counts
 from shared.secagg.member import PAIR_LABEL
 from shared.secagg.messages import UnmaskAnswer, UnmaskRequest
-from shared.wire import pack, unpack
+from shared.vectors import Codec
+from shared.wire import digest, pack, unpack
 from simulations.attacker import Attacker
 from simulations.attacks import SURVEY
 from simulations.mixed_views import Loot, Stage, at_sites
@@ -20,31 +21,59 @@ from simulations.strikes import COLLUDER, NAMES, PEER, VICTIM
 
 
 def restart_with_fewer(ward: Ward) -> Here:
-    """In the same run, in a second one, and in a second one where the policy wants all three."""
-    attacker = ward.attacker()
-    everybody, _ = _opened(attacker, NAMES, attempt=1)
-    _, within = _opened(attacker, (VICTIM, PEER), attempt=2)
-    fewer, _ = _opened(ward.attacker(), (VICTIM, PEER), attempt=1)
-    _, strict = _opened(ward.attacker(line="min_cohort = 3"), (VICTIM, PEER), attempt=1)
-    part = everybody.counts - fewer.counts if everybody is not None and fewer is not None else None
-    works = part is not None and np.array_equal(part[1:], _own_counts(ward, COLLUDER)[1:])
-    told = "a second run of the same study gives " + ("one hospital's survey, exactly" if works else "nothing")
+    """In the same run, in a second one, and in a second one where the policy wants all three; without privacy."""
+    found = {}
+    for what, recovered in (("survey", _survey_recovered), ("update", _update_recovered)):
+        first, second = ward.attacker(), ward.attacker()
+        task = SURVEY if what == "survey" else first.train_task()
+        everybody, _ = _opened(first, task, NAMES)
+        fewer, _ = _opened(second, task, (VICTIM, PEER))
+        found[what] = everybody is not None and fewer is not None and recovered(ward, first, everybody, fewer)
+    _, within = _opened(first, task, (VICTIM, PEER), attempt=2)
+    _, strict = _opened(ward.attacker(line="min_cohort = 3"), SURVEY, (VICTIM, PEER))
+    gained = " and ".join(what for what, works in found.items() if works)
     return Here(
-        f"{told} (rule 6 of `client/rounds.py` holds within a run). In one run nothing,"
-        f" refused: “{within}”. Second run, min_cohort = 3: “{strict}”",
-        works,
+        f"a second run of the same study gives {f'the {gained} of one hospital' if gained else 'nothing'} (rule 6 of"
+        f" `client/rounds.py` holds within a run). In one run nothing, refused: “{within}”. Second run,"
+        f" min_cohort = 3: “{strict}”",
+        bool(gained),
     )
 
 
-def _opened(attacker: Attacker, names: tuple[str, ...], *, attempt: int) -> tuple[Total | None, str]:
-    """The survey's sum over a cohort of `names`, or the victim's refusal."""
-    plan = attacker.plan(SURVEY, attempt=attempt)
+def _survey_recovered(ward: Ward, _: Attacker, everybody: Total, fewer: Total) -> bool:
+    """Whether the difference is the survey of COLLUDER, the one left out; the first count is 1."""
+    return bool(np.array_equal((everybody.counts - fewer.counts)[1:], _own_counts(ward, COLLUDER)[1:]))
+
+
+def _update_recovered(ward: Ward, attacker: Attacker, everybody: Total, fewer: Total) -> bool:
+    """Whether the difference is its update to a thousandth: rounding is new each time."""
+    most, size = ward.study.federation.max_images, attacker.weights.size
+
+    def codec(cohort: int) -> Codec:
+        return Codec.of(ward.study, cohort=cohort, parameters=size, seed=bytes(32))
+
+    sums = [codec(3).read(everybody, 3, most), codec(2).read(fewer, 2, most)]
+    weight = sums[0].weight - sums[1].weight
+    part = (sums[0].mean * np.float32(sums[0].weight) - sums[1].mean * np.float32(sums[1].weight)) / np.float32(weight)
+    prepared = prepare_for(ward.local.home(COLLUDER), ward.study)
+    seed = int.from_bytes(digest("konsil/augment/v1", COLLUDER.encode())[:4], "big") + ward.study.training.seed
+    own = train_round(ward.study, attacker.train_task(), 1, prepared, codec=codec(3), seed=seed).plain
+    words = np.empty(size, np.uint32)
+    own.fill(0, words)
+    truth = codec(3).quantizer.decode(words) * np.float32(most / weight)
+    return weight == int(own.counts[3]) and bool(np.abs(part - truth).max() < 1e-3 * np.abs(truth).max())
+
+
+def _opened(attacker: Attacker, task: AnyTask, names: tuple[str, ...], *, attempt: int = 1) -> tuple[Total | None, str]:
+    """The sum of `task` over a cohort of `names`, or the victim's refusal."""
+    plan = attacker.plan(task, attempt=attempt)
     cohort = tuple(record for record in plan.cohort if record.site in names)
-    plan = replace(plan, cohort=cohort, threshold=attacker.terms(SURVEY, len(cohort)).threshold)
-    step = attacker.step(VICTIM, SURVEY, plan)
+    terms = attacker.terms(task, len(cohort))
+    plan = replace(plan, cohort=cohort, threshold=terms.threshold, quantizer=terms.quantizer)
+    step = attacker.step(VICTIM, task, plan)
     if isinstance(step, Refused):
         return None, said(step)
-    collector = attacker.contributions(SURVEY, plan, names)
+    collector = attacker.contributions(task, plan, names)
     reply = attacker.say(VICTIM, Confirm(request=collector.ask_confirm(VICTIM)))
     if isinstance(reply, Refused):
         return None, said(reply)

@@ -97,6 +97,15 @@ def test_what_goes_through_is_marked() -> None:
     assert f"here: {'; '.join(marked)}." in PAGE.read_text("utf-8")
 
 
+def test_what_refuses_is_where_the_protocol_page_says() -> None:
+    section = (ROOT / "docs" / "protocol.md").read_text("utf-8").partition("## What a hospital refuses")[2]
+    named = re.findall(r"`([\w/]+\.py)` ([\w., ]+?)(?=;| \||, against)", section.partition("\n## ")[0])
+    assert len(named) > len(REFUSALS)
+    for file, functions in named:
+        for function in functions.split(", "):
+            assert f"def {function.removeprefix('Rounds.')}(" in (ROOT / file).read_text("utf-8"), f"{file} {function}"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_test_named_on_the_page_exists(page: str) -> None:
     named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / page).read_text("utf-8")))

@@ -78,7 +78,7 @@ def test_the_mask_seed_is_found_by_search() -> None:
     assert gain.gained.startswith("passive: both remaining sites' updates, exactly")
 
 
-@pytest.mark.parametrize("attack", RECOVERED)
+@pytest.mark.parametrize("attack", RECOVERED, ids=lambda attack: attack.name)
 def test_an_update_is_recovered(attack: Attack[[]]) -> None:
     gain = attack()
     assert gain.works

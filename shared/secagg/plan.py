@@ -29,7 +29,7 @@ from shared.wire import Record, digest
 PLAN_LABEL = "konsil/plan/v1"
 
 #: What a database can hold.
-Natural = Annotated[int, Meta(ge=0, lt=2**63)]
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Terms(Record, frozen=True):
