@@ -31,12 +31,12 @@ def restart_with_fewer(ward: Ward) -> Here:
         found[what] = everybody is not None and fewer is not None and recovered(ward, first, everybody, fewer)
     _, within = _opened(first, task, (VICTIM, PEER), attempt=2)
     _, strict = _opened(ward.attacker(line="min_cohort = 3"), SURVEY, (VICTIM, PEER))
-    gained = " and ".join(what for what, works in found.items() if works)
+    part = " and ".join(what for what, works in found.items() if works)
+    gained = f"the {part} of one hospital, but for rounding" if part else "nothing"
     return Here(
-        f"a second run of the same study gives {f'the {gained} of one hospital' if gained else 'nothing'} (rule 6 of"
-        f" `client/rounds.py` holds within a run). In one run nothing, refused: “{within}”. Second run,"
-        f" min_cohort = 3: “{strict}”",
-        bool(gained),
+        f"a second run of the same study gives {gained} (rule 6 of `client/rounds.py` holds within a run). In one run"
+        f" nothing, refused: “{within}”. Second run, min_cohort = 3: “{strict}”",
+        bool(part),
     )
 
 
@@ -46,7 +46,7 @@ def _survey_recovered(ward: Ward, _: Attacker, everybody: Total, fewer: Total) -
 
 
 def _update_recovered(ward: Ward, attacker: Attacker, everybody: Total, fewer: Total) -> bool:
-    """Whether the difference is its update to a thousandth: rounding is new each time."""
+    """Whether the difference is its update but for rounding, which is new each time: less than a step at each site."""
     most, size = ward.study.federation.max_images, attacker.weights.size
 
     def codec(cohort: int) -> Codec:
@@ -60,8 +60,10 @@ def _update_recovered(ward: Ward, attacker: Attacker, everybody: Total, fewer: T
     own = train_round(ward.study, attacker.train_task(), 1, prepared, codec=codec(3), seed=seed).plain
     words = np.empty(size, np.uint32)
     own.fill(0, words)
+    step = codec(3).quantizer.bound / codec(3).quantizer.steps * most / weight
     truth = codec(3).quantizer.decode(words) * np.float32(most / weight)
-    return weight == int(own.counts[3]) and bool(np.abs(part - truth).max() < 1e-3 * np.abs(truth).max())
+    close = np.abs(part - truth).max() < (3 + 2 + 1) * step < np.abs(truth).max() / 10
+    return weight == int(own.counts[3]) and bool(close)
 
 
 def _opened(attacker: Attacker, task: AnyTask, names: tuple[str, ...], *, attempt: int = 1) -> tuple[Total | None, str]:

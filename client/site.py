@@ -13,8 +13,9 @@ Rules:
 """
 
 import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-import numpy as np
 import torch
 
 from client.agreement import Agreement, agree, open_agreement, reopen
@@ -24,11 +25,13 @@ from client.home import Home
 from client.images import Split
 from client.ledger import Ledger, Promise, Purpose
 from client.outgoing import Leaving, Outgoing
+from client.questions import check_round, check_task, topic_of
 from client.refusals import unforeseen
-from client.rounds import Asked, Rounds, RunState, Topic
+from client.rounds import Asked, Rounds, RunState
 from client.steps import Outcome, Prepared, evaluate, prepare_for, survey, train_round
 from shared import messages
 from shared.accounting import noise_multiplier, round_event
+from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, PeerError
 from shared.messages import (
@@ -58,7 +61,7 @@ from shared.messages import (
 )
 from shared.network import network_of
 from shared.parameters import layout_of
-from shared.secagg.member import confirm, contribute, unmask
+from shared.secagg.member import RoundState, confirm, contribute, unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, Seat, SiteRules, check_plan
 from shared.study import Study, spec_hash, study_hash
@@ -70,6 +73,13 @@ from shared.wire import digest, pack, unpack
 FORGET_S = 30 * 24 * 3600.0
 #: Bytes of the longest request by its kind, whatever the study.
 LONGEST = {"confirm": LONGEST_CONFIRM, "unmask": LONGEST_UNMASK}
+
+
+class Maker(Protocol):
+    """`member.confirm` or `member.unmask`."""
+
+    def __call__(self, state: RoundState, request: bytes, *, identity: Identity, rules: SiteRules) -> bytes:
+        """The answer to `request`."""
 
 
 class Site:
@@ -158,14 +168,14 @@ class Site:
         self._rounds.check_newer(plan.run, plan.round, plan.attempt)
         task = unpack(Task, payload).body
         study = agreement.study
-        _check_round(study, task, plan)
+        check_round(study, task, plan)
         self._consent.to_study(study, agreement.roster, plan.run)
         seat = self._seat(agreement, plan, task, payload)
         agreement.check_members(plan.sites())
         self._consent.to_sites(plan.sites(), "cohort")
         prepared = self._images(study)
         if isinstance(task, TrainTask):
-            self._check_task(study, task)
+            check_task(study, task, self._parameters(study))
             self._reserve(study, prepared, plan, key)
         outcome = self._act(study, task, plan, prepared)
         masked = contribute(
@@ -190,7 +200,7 @@ class Site:
             plan.attempt,
             reply=messages.reply(body),
             secrets=masked.state,
-            topic=_topic(study, task, plan),
+            topic=topic_of(study, task, plan),
         )
         self._audit.record("answered", purpose=plan.step, run=plan.run, round=plan.round, plan=key.hex())
         return reply
@@ -206,15 +216,6 @@ class Site:
             parameters=self._parameters(agreement.study),
         )
         return check_plan(plan, agreement.state.record, agreement.roster, SiteRules(), agreed)
-
-    def _check_task(self, study: Study, task: TrainTask) -> None:
-        weights = study.training.class_weights
-        public = (1.0, 1.0) if weights == "equal" else weights
-        if public not in ("balanced", task.class_weights):
-            raise PeerError("train task", expected=f"the study's class weights {public}", got=str(task.class_weights))
-        size = self._parameters(study)
-        if len(task.weights) != 4 * size or not np.isfinite(np.frombuffer(task.weights, "<f4")).all():
-            raise PeerError("weights", expected=f"{size} finite numbers", got=f"{len(task.weights)} bytes, or others")
 
     def _reserve(self, study: Study, prepared: Prepared, plan: Plan, key: bytes) -> None:
         sigma, privacy = noise_multiplier(study), study.privacy
@@ -238,33 +239,39 @@ class Site:
         return survey(prepared)
 
     def _confirm(self, body: Confirm) -> Leaving:
-        """PROTOCOL.md step 2: one survivor set per plan, on disk before its signature leaves."""
-        request = unpack(ConfirmRequest, body.request)
-        found = self._rounds.confirmation(request.plan, request.survivors)
-        messages.check_operator(body, self._operator(found.run))
-        signed = found.stored
-        if signed is None:
-            made = confirm(found.need(), body.request, identity=self._home.identity, rules=SiteRules())
-            self._consent.to_sites(request.survivors, "survivors")
-            signed = self._rounds.confirm(request.plan, request.survivors, made)
-            self._note_answer("confirm", found, request.plan)
+        """PROTOCOL.md step 2: one survivor set per plan."""
+        request, rounds = unpack(ConfirmRequest, body.request), self._rounds
+        signed, found = self._answer_once(
+            body, request, "confirm", recall=rounds.confirmation, make=confirm, keep=rounds.confirm
+        )
         return Leaving(messages.reply(Confirmed(confirmation=signed)), "confirm", found.run, found.round)
 
     def _unmask(self, body: Unmask) -> Leaving:
         """PROTOCOL.md step 3: once per plan, ever."""
-        request = unpack(UnmaskRequest, body.request)
-        found = self._rounds.answer(request.plan, request.survivors)
-        messages.check_operator(body, self._operator(found.run))
-        answer = found.stored
-        if answer is None:
-            made = unmask(found.need(), body.request, identity=self._home.identity, rules=SiteRules())
-            self._consent.to_sites(request.survivors, "survivors")
-            answer = self._rounds.close(request.plan, request.survivors, made)
-            self._note_answer("unmask", found, request.plan)
+        request, rounds = unpack(UnmaskRequest, body.request), self._rounds
+        answer, found = self._answer_once(body, request, "unmask", recall=rounds.answer, make=unmask, keep=rounds.close)
         return Leaving(messages.reply(Answered(answer=answer)), "unmask", found.run, found.round)
 
-    def _note_answer(self, purpose: str, found: Asked, plan: bytes) -> None:
-        self._audit.record("answered", purpose=purpose, run=found.run, round=found.round, plan=plan.hex())
+    def _answer_once(
+        self,
+        body: Confirm | Unmask,
+        request: ConfirmRequest | UnmaskRequest,
+        purpose: str,
+        *,
+        recall: Callable[[bytes, Sequence[str]], Asked],
+        make: Maker,
+        keep: Callable[[bytes, Sequence[str], bytes], bytes],
+    ) -> tuple[bytes, Asked]:
+        """What was answered before about these survivors, or what `make` makes now: on disk before it leaves."""
+        found = recall(request.plan, request.survivors)
+        messages.check_operator(body, self._operator(found.run))
+        if found.stored is not None:
+            return found.stored, found
+        made = make(found.need(), body.request, identity=self._home.identity, rules=SiteRules())
+        self._consent.to_sites(request.survivors, "survivors")
+        kept = keep(request.plan, request.survivors, made)
+        self._audit.record("answered", purpose=purpose, run=found.run, round=found.round, plan=request.plan.hex())
+        return kept, found
 
     def _joined(self, run: str) -> RunState:
         state = self._rounds.run(run)
@@ -309,19 +316,3 @@ class Site:
             delta=delta,
             noise_multiplier=sigma,
         )
-
-
-def _check_round(study: Study, task: AnyTask, plan: Plan) -> None:
-    """Raise PeerError for a round that the study does not have; the test comes after the last."""
-    last = study.training.rounds
-    first, last = {TrainTask: (1, last), EvaluateTask: (1, last + 1), SurveyTask: (0, last + 1)}[type(task)]
-    if not first <= plan.round <= last:
-        raise PeerError(f"{plan.step} task", expected=f"a round from {first} to {last}", got=str(plan.round))
-
-
-def _topic(study: Study, task: AnyTask, plan: Plan) -> Topic:
-    """What two sums must not differ in. Private updates may: each hospital's own noise covers its part."""
-    if isinstance(task, TrainTask) and study.privacy.mode != "off":
-        return Topic()
-    name = f"{plan.step} {task.split}" if isinstance(task, EvaluateTask) else plan.step
-    return Topic(name, plan.payload)

@@ -1,0 +1,38 @@
+"""What a step may ask of a hospital, beside its plan: the study's rounds and weights, and what two sums may not tell.
+
+Pure: raises PeerError for what the study does not ask, and names what a plan's sum is about.
+"""
+
+import numpy as np
+
+from client.rounds import Topic
+from shared.errors import PeerError
+from shared.messages import AnyTask, EvaluateTask, SurveyTask, TrainTask
+from shared.secagg.plan import Plan
+from shared.study import Study
+
+
+def check_round(study: Study, task: AnyTask, plan: Plan) -> None:
+    """Raise PeerError for a round that the study does not have; the test comes after the last."""
+    last = study.training.rounds
+    first, last = {TrainTask: (1, last), EvaluateTask: (1, last + 1), SurveyTask: (0, last + 1)}[type(task)]
+    if not first <= plan.round <= last:
+        raise PeerError(f"{plan.step} task", expected=f"a round from {first} to {last}", got=str(plan.round))
+
+
+def check_task(study: Study, task: TrainTask, parameters: int) -> None:
+    """Raise PeerError for class weights not the study's, or weights that are not `parameters` finite numbers."""
+    weights = study.training.class_weights
+    public = (1.0, 1.0) if weights == "equal" else weights
+    if public not in ("balanced", task.class_weights):
+        raise PeerError("train task", expected=f"the study's class weights {public}", got=str(task.class_weights))
+    if len(task.weights) != 4 * parameters or not np.isfinite(np.frombuffer(task.weights, "<f4")).all():
+        raise PeerError("weights", expected=f"{parameters} finite numbers", got=f"{len(task.weights)} bytes, or others")
+
+
+def topic_of(study: Study, task: AnyTask, plan: Plan) -> Topic:
+    """What two sums must not differ in. Private updates may: each hospital's own noise covers its part."""
+    if isinstance(task, TrainTask) and study.privacy.mode != "off":
+        return Topic()
+    name = f"{plan.step} {task.split}" if isinstance(task, EvaluateTask) else plan.step
+    return Topic(name, plan.payload)
