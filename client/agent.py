@@ -100,12 +100,12 @@ class Agent:
         with _listen(self._path) as listener:
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
             tell("agent ready", site=self._home.config.name, socket=str(self._path))
-            inode = self._path.stat().st_ino
+            ours = _made(self._path)
             while not self._stop.is_set():
                 with suppress(queue.Empty):
                     self._work(site, self._turn.get(timeout=0.2))
             with suppress(OSError):
-                if self._path.stat().st_ino == inode:  # not another's, who took our place
+                if _made(self._path) == ours:  # not another's, who took our place
                     self._path.unlink()
 
     def _work(self, site: Site, call: _Call) -> None:
@@ -214,6 +214,12 @@ class _Body(Record, frozen=True, forbid_unknown_fields=False):
 
 class _Request(Record, frozen=True, forbid_unknown_fields=False):
     body: _Body
+
+
+def _made(path: Path) -> tuple[int, int]:
+    """What tells the file at `path` from a later one: an inode alone may be given out again."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _listen(path: Path) -> socket.socket:
