@@ -1,7 +1,7 @@
 """Shamir's secret sharing, t of n, over the prime field of 2^256 + 297 (PROTOCOL.md, primitives).
 
-Guarantees: any t shares of a secret give it back; fewer tell nothing about it, because the t - 1 higher
-coefficients are uniform over the field and drawn anew for each secret.
+Guarantees: any t shares of a secret give it back; fewer tell nothing about it, because t - 1 of them are uniform over
+the field and drawn anew for each secret.
 
 Lengths: a secret is 32 bytes (a number below 2^256), a share 33 bytes, big-endian both. Member number k of
 the sorted cohort (from 0) holds the polynomial's value at x = k + 1; x = 0 is the secret.
@@ -16,6 +16,9 @@ integers are not constant-time: sites compute on their own secrets only, the coo
 
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
+from math import comb
+from operator import mul
 
 from shared.errors import MisuseError, PeerError
 
@@ -27,24 +30,33 @@ PRIME = 2**256 + 297
 
 
 def split(secret: bytes, *, threshold: int, count: int) -> list[bytes]:
-    """`count` shares of `secret`, any `threshold` of which give it back; the k-th belongs to x = k + 1."""
+    """`count` shares of `secret`, any `threshold` of which give it back; the k-th belongs to x = k + 1.
+
+    The first t - 1 shares are drawn: with the secret they fix the polynomial of degree t - 1, every one equally likely,
+    as if its coefficients had been drawn. Only the others are computed.
+    """
     if len(secret) != SECRET_BYTES or not 2 <= threshold <= count < PRIME:
         raise MisuseError(
             "secret sharing",
             expected=f"a secret of {SECRET_BYTES} bytes and 2 <= threshold <= count",
             got=f"{len(secret)} bytes, {threshold} of {count}",
         )
-    # f(x) = secret + c_1 x + ... + c_{t-1} x^{t-1}, highest coefficient first for Horner's rule. Reduced once, at the
-    # end: x is small, so the value grows by eight bits a step, which costs half of what reducing it would.
-    coefficients = [secrets.randbelow(PRIME) for _ in range(threshold - 1)]
-    coefficients.append(int.from_bytes(secret, "big"))
-    shares = []
-    for x in range(1, count + 1):
-        value = 0
-        for coefficient in coefficients:
-            value = value * x + coefficient
-        shares.append((value % PRIME).to_bytes(SHARE_BYTES, "big"))
-    return shares
+    values = [int.from_bytes(secret, "big"), *(secrets.randbelow(PRIME) for _ in range(threshold - 1))]
+    rest = [sum(map(mul, weights, values)) % PRIME for weights in _weights_beyond(threshold, count)]
+    return [value.to_bytes(SHARE_BYTES, "big") for value in (*values[1:], *rest)]
+
+
+@lru_cache(maxsize=8)
+def _weights_beyond(threshold: int, count: int) -> tuple[tuple[int, ...], ...]:
+    """Lagrange's weights for f(x) from f(0), ..., f(t - 1), for each x from t to `count`.
+
+    At whole points they are whole: the product of (x - m) / (j - m) over m ≠ j is ± C(x, j) C(x - j - 1, t - 1 - j).
+    """
+    last = threshold - 1
+    return tuple(
+        tuple((-1) ** (last - j) * comb(x, j) * comb(x - j - 1, last - j) % PRIME for j in range(threshold))
+        for x in range(threshold, count + 1)
+    )
 
 
 def weights_at_zero(points: Sequence[int]) -> tuple[int, ...]:

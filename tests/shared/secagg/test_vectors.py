@@ -33,7 +33,7 @@ from shared.secagg.packing import pack_words, unpack_words
 from shared.secagg.plan import Plan, Seat, SiteRules, Terms, check_cohort, check_plan, threshold_for
 from shared.secagg.sharing import combine, split, weights_at_zero
 from shared.wire import pack, unpack
-from tests.vectors.secagg import records
+from tests.vectors.secagg import primitives, records
 from tests.vectors.secagg.write import HERE, WHAT, text_of
 
 Case = dict[str, Any]
@@ -87,12 +87,16 @@ class Dice:
     """What a site of the second implementation drew, handed out where Konsil asks its random sources."""
 
     def __init__(self, row: Case, patch: pytest.MonkeyPatch) -> None:
-        rows = [[int(c, 16) for c in slot] for slot in row["coefficients"]]
-        # Konsil draws the highest coefficient first
-        self._numbers = iter([c for slot in rows for c in reversed(slot)])
+        self._coefficients = iter([[int(c, 16) for c in slot] for slot in row["coefficients"]])
         self._bytes = iter([unhex(row["self_seed"]), *(unhex(nonce) for nonce in row["nonces"].values())])
-        patch.setattr("shared.secagg.sharing.secrets.randbelow", lambda _most: next(self._numbers))
+        # Konsil draws shares, not coefficients: the same polynomials, found in test_shares
+        patch.setattr("shared.secagg.member.split", self._split)
         patch.setattr("os.urandom", self._draw)
+
+    def _split(self, secret: bytes, *, threshold: int, count: int) -> list[bytes]:
+        coefficients = next(self._coefficients)
+        assert len(coefficients) == threshold - 1
+        return primitives.split(secret, coefficients, count)
 
     def _draw(self, size: int) -> bytes:
         data = next(self._bytes)
@@ -218,7 +222,7 @@ def test_masked_counts() -> None:
 
 @cases("shares", "good")
 def test_shares(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = iter([int(c, 16) for c in reversed(case["coefficients"])])
+    drawn = iter([int(share, 16) for share in case["shares"]])
     monkeypatch.setattr("shared.secagg.sharing.secrets.randbelow", lambda _most: next(drawn))
     t, n = len(case["coefficients"]) + 1, len(case["shares"])
     assert [share.hex() for share in split(unhex(case["secret"]), threshold=t, count=n)] == case["shares"]
