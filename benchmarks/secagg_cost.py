@@ -1,6 +1,6 @@
 """What secure aggregation costs as hospitals join: a hospital, and the coordinator's whole unmasking, from 5 to 200.
 
-    python benchmarks/secagg_cost.py [--sites 5 20 50 100 200] [--parameters 1000000] [--out FILE] [--memory]
+    python benchmarks/secagg_cost.py [--sites 5 20 50 100 200] [--parameters 10000000] [--out FILE] [--memory]
 
 The real roles in active mode with one colluder allowed for, one hospital lost before contributing and one (where the
 threshold lets it) that vanishes after confirming, so that both kinds of secret are rebuilt from shares. One process and
@@ -128,7 +128,11 @@ def draw(costs: list[Cost], parameters: int, out: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     left.plot(sites, [c.contribute for c in costs], "o-", label="contribute: masks, shares, commitments")
     left.plot(sites, [c.unmask for c in costs], "s-", label="unmask: open bundles")
-    left.plot(sites, [costs[0].contribute / sites[0] * n for n in sites], ":", color="grey", label="linear")
+    if len(costs) > 3:
+        low, high = costs[1], costs[-2]
+        slope = (high.contribute - low.contribute) / (high.sites - low.sites)
+        line = [low.contribute + slope * (n - low.sites) for n in sites]
+        left.plot(sites, line, ":", color="grey", label=f"linear, as from {low.sites} to {high.sites}")
     left.set_title(f"a hospital, {parameters:,} parameters")
     right.plot(sites, [c.finish for c in costs], "o-", label="finish: rebuild seeds, take masks off")
     right.plot(sites, [c.add * (c.sites - 1) for c in costs], "s-", label="add all contributions")
@@ -149,7 +153,7 @@ def tell_bar(bar: Progress, task: TaskID, done: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", type=int, nargs="+", default=[5, 20, 50, 100, 200])
-    parser.add_argument("--parameters", type=int, default=1_000_000)
+    parser.add_argument("--parameters", type=int, default=10_000_000)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures/secagg-cost.png"))
     parser.add_argument("--memory", action="store_true", help="the coordinator's memory instead of times")
     options = parser.parse_args()
