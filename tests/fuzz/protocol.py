@@ -23,6 +23,7 @@ from client import frames
 from client.agent import _work_of
 from client.home import Home, make_keys
 from client.node_report import NodeReport
+from client.questions import check_task
 from client.site import Site
 from server.federation import create
 from server.shown import check_shown, said
@@ -221,6 +222,20 @@ def _plan(folder: Path) -> Decoder:
     return Decoder(read, (pack(made.plan),), "msgpack")
 
 
+def _train_task(folder: Path) -> Decoder:
+    """What a signed step asks, beside its plan."""
+    del folder
+    parameters = 4
+    honest = TrainTask(weights=memoryview(np.ones(parameters, "<f4").tobytes()), class_weights=(1.0, 1.0))
+
+    def read(data: bytes) -> None:
+        body = unpack(Task, data).body
+        if isinstance(body, TrainTask):
+            check_task(STUDY, body, parameters)
+
+    return Decoder(read, (pack(Task(body=honest)),), "msgpack")
+
+
 class _House:
     """A hospital without images, joined to a run, and whoever has the operator's key."""
 
@@ -394,6 +409,7 @@ PROTOCOL_TARGETS = (
     Target("unmask answer signed", _answer, 1, _SECAGG),
     Target("confirm and unmask requests", _member, 2, ("shared/secagg/member.py",)),
     Target("plan", _plan, 2, ("shared/secagg/plan.py", "shared/secagg/joining.py")),
+    Target("train task", _train_task, 1, ("client/questions.py",)),
     Target("site", _site, 0.3, ("client/site.py", "client/agreement.py")),
     Target("site: signed study", _site_join, 0.2, ("client/site.py", "client/rounds.py")),
     Target("site: signed step", _site_step, 0.3, ("client/site.py", "client/rounds.py", "client/steps.py")),
