@@ -33,6 +33,10 @@ def beside(home: Path, what: str) -> Path:
     return home.with_name(f"{home.name}-{what}")
 
 
+#: The longest pause before an agent that keeps dying is started again: a round waits for it.
+LONGEST_S = 10.0
+
+
 def up(
     home: HomeOption = DEFAULT_HOME,
     node_home: NodeHomeOption = None,
@@ -47,7 +51,7 @@ def up(
     _check_socket(NodeHome(node), at)
     agent_command = python("client.agent_main", str(path), str(at))
     programs = (
-        Program("agent", agent_command, user=users[0], grace_s=grace),
+        Program("agent", agent_command, user=users[0], grace_s=grace, longest_s=LONGEST_S),
         Program("node", python("client.node", str(node.expanduser().resolve())), user=users[1], grace_s=15.0),
     )
     supervise(programs, stop=stop_on_signals())
