@@ -25,16 +25,14 @@ NodeHomeOption = Annotated[
 ]
 SocketOption = Annotated[Path | None, typer.Option("--socket", help="The agent's socket. [HOME-run/agent.sock]")]
 DEFAULT_HOME = Path("~/.konsil")
+#: The longest pause before an agent that keeps dying is started again: a round waits for it.
+LONGEST_S = 10.0
 
 
 def beside(home: Path, what: str) -> Path:
     """The folder of `what` beside `home`."""
     home = home.expanduser().resolve()
     return home.with_name(f"{home.name}-{what}")
-
-
-#: The longest pause before an agent that keeps dying is started again: a round waits for it.
-LONGEST_S = 10.0
 
 
 def up(
