@@ -24,7 +24,7 @@ Not promised: privacy. Noise is added by the caller, before this, and what round
 
 import os
 import threading
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from msgspec import Meta
@@ -33,12 +33,10 @@ from numpy.typing import DTypeLike, NDArray
 from shared.errors import MisuseError, SiteError
 from shared.secagg.keystream import BLOCK_BYTES, KeyStream
 from shared.secagg.masks import Words
+from shared.secagg.packing import WIDTHS, word_type
 from shared.wire import Record
 
 DITHER_LABEL = "konsil/dither/v1"
-
-#: Bits of one summed word: all of a uint32, or at least ten of a uint16.
-WIDTHS = (*range(10, 17), 32)
 
 #: The most sites whose vectors are summed.
 MOST_SITES = 1 << 16
@@ -82,9 +80,9 @@ class Quantizer(Record, frozen=True):
             )
 
     @property
-    def dtype(self) -> Literal["<u4", "<u2"]:
+    def dtype(self) -> np.dtype[Any]:
         """Of encodings and their sums."""
-        return _dtype(self.bits)
+        return word_type(self.bits)
 
     @property
     def steps(self) -> int:
@@ -128,7 +126,7 @@ class Encoder:
         if not 0 < weight <= 1:
             raise MisuseError("weight", expected="in (0, 1], the share of the study's max_images", got=f"{weight}")
         self.clamped = 0
-        self._whole, self._dtype = quantizer.bits == 32, np.dtype(quantizer.dtype)
+        self._whole, self._dtype = quantizer.bits == 32, quantizer.dtype
         self._limit = _float32_below(quantizer.bound)  # no entry lies between it and the bound
         self._arithmetic = _WHOLE if self._whole else _NARROW
         scale = weight * quantizer.steps * self._arithmetic.units / quantizer.bound
@@ -208,7 +206,3 @@ def _float32_below(number: float) -> float:
     """The largest float32 up to `number` > 0."""
     nearest = np.float32(number)
     return float(nearest if float(nearest) <= number else np.nextafter(nearest, np.float32(0)))
-
-
-def _dtype(bits: int) -> Literal["<u4", "<u2"]:
-    return "<u4" if bits == 32 else "<u2"

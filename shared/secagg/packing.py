@@ -18,6 +18,7 @@ higher, bits 0 to 5 of word 1 (4 × 3 = 12); byte 2 bits 6 to 9 of word 1 (2^9 >
 """
 
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ from shared.secagg.masks import Words
 #: Widths packed to the bit; 16 and 32 are the machine's own.
 PACKED_BITS = range(10, 16)
 WIDTHS = (*PACKED_BITS, 16, 32)
+#: The same, as a field of a study and a plan.
+Bits = Literal[32, 16, 15, 14, 13, 12, 11, 10]
 
 #: Eight words of b bits are b whole bytes: the unit that is worked on.
 _GROUP = 8
@@ -50,7 +53,7 @@ def pack_words(words: Words, bits: int) -> memoryview:
     At 16 and 32 bits the bytes are those of `words` itself: they change when it does.
     """
     size = packed_size(words.size, bits)
-    dtype = _dtype(bits)
+    dtype = word_type(bits)
     if words.dtype != dtype or words.ndim != 1 or not words.flags.c_contiguous:
         raise MisuseError("words", expected=f"contiguous {dtype.name} [d]", got=f"{words.dtype} {list(words.shape)}")
     if bits not in PACKED_BITS:
@@ -75,8 +78,8 @@ def unpack_words(data: bytes | memoryview, count: int, bits: int) -> Words:
     """
     packed = _checked(data, count, bits)
     if bits not in PACKED_BITS:
-        return packed.view(_dtype(bits))
-    words = np.empty(count, _dtype(bits))
+        return packed.view(word_type(bits))
+    words = np.empty(count, word_type(bits))
     for start, piece in _pieces(packed, count, bits):
         words[start : start + piece.size] = piece
     return words
@@ -88,7 +91,7 @@ def add_packed(total: Words, data: bytes | memoryview, bits: int) -> None:
     Below 16 bits a sum mod 2^bits is the low `bits` bits of `total`. Raises PeerError where `data` is no
     encoding of as many words; `total` is then as before.
     """
-    narrowest = _dtype(bits).itemsize
+    narrowest = word_type(bits).itemsize
     unsigned = total.dtype in (np.dtype("<u2"), np.dtype("<u4"))
     if not unsigned or total.dtype.itemsize < narrowest or total.ndim != 1 or not total.flags.writeable:
         raise MisuseError(
@@ -98,13 +101,14 @@ def add_packed(total: Words, data: bytes | memoryview, bits: int) -> None:
         )
     packed = _checked(data, total.size, bits)
     if bits not in PACKED_BITS:
-        total += packed.view(_dtype(bits))
+        total += packed.view(word_type(bits))
         return
     for start, piece in _pieces(packed, total.size, bits):
         total[start : start + piece.size] += piece
 
 
-def _dtype(bits: int) -> "np.dtype[np.uint16] | np.dtype[np.uint32]":
+def word_type(bits: int) -> np.dtype[Any]:
+    """The type that holds a word of `bits` bits before it is packed: uint32 at 32, uint16 below."""
     return np.dtype("<u4") if bits == 32 else np.dtype("<u2")
 
 

@@ -24,6 +24,7 @@ from msgspec import Meta
 from shared.crypto.roster import Key, Roster
 from shared.errors import PeerError
 from shared.secagg.joining import JoinRecord, RunName, check_join
+from shared.secagg.packing import Bits, word_type
 from shared.wire import Record, digest
 
 PLAN_LABEL = "konsil/plan/v1"
@@ -49,7 +50,7 @@ class Terms(Record, frozen=True):
     quantizer: bytes
     counts: Annotated[int, Meta(ge=1, le=2**20)]
     length: Annotated[int, Meta(ge=0, le=2**28)]
-    bits: Literal[32, 16, 15, 14, 13, 12, 11, 10]
+    bits: Bits
 
 
 class Plan(Terms, frozen=True):
@@ -69,7 +70,7 @@ class Plan(Terms, frozen=True):
     @property
     def dtype(self) -> np.dtype[np.uint32] | np.dtype[np.uint16]:
         """The type of a word before it is packed."""
-        return np.dtype("<u4") if self.bits == 32 else np.dtype("<u2")
+        return word_type(self.bits)
 
     def sites(self) -> tuple[str, ...]:
         """The cohort's names, in order."""

@@ -22,6 +22,7 @@ from shared.secagg.collector import Collector
 from shared.secagg.joining import JoinRecord, RunKey, join, new_run_key
 from shared.secagg.masks import Words, filled
 from shared.secagg.member import Masked, Plain, RoundState, confirm, contribute, unmask
+from shared.secagg.packing import Bits
 from shared.secagg.plan import Plan, Seat, SiteRules, Terms, check_plan, threshold_for
 
 STUDY_HASH = bytes(32)
@@ -67,7 +68,7 @@ class Federation:
         threshold: int = 0,
         colluders: int = 0,
         adversary: Literal["semi-honest", "active"] = "active",
-        bits: Literal[32, 16, 15, 14, 13, 12, 11, 10] = 32,
+        bits: Bits = 32,
         round: int = 1,
         payload: bytes = PAYLOAD,
         step: Literal["train", "evaluate", "survey"] = "train",

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shared.errors import MisuseError, PeerError, SiteError
-from shared.quantize import MOST_SITES, WIDTHS, Quantizer
+from shared.quantize import MOST_SITES, Quantizer
 from shared.secagg.masks import Words, add_masks
+from shared.secagg.packing import WIDTHS
 from shared.wire import pack, unpack
 
 QUANTIZER = Quantizer(bound=2.0, sites=4)

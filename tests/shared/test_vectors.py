@@ -21,6 +21,7 @@ from shared.rotation import SPREAD, Rotation
 from shared.secagg.collector import Total
 from shared.secagg.masks import Words
 from shared.secagg.member import Plain
+from shared.secagg.packing import Bits
 from shared.secagg.plan import Terms
 from shared.study import MINIMAL, Aggregation, Study, parse_study
 from shared.vectors import (
@@ -39,7 +40,7 @@ from shared.vectors import (
     terms,
 )
 from shared.wire import pack, unpack
-from tests.shared.secagg.rounds import WIDTHS, Bits, Rounds, federation_of
+from tests.shared.secagg.rounds import WIDTHS, Rounds, federation_of
 
 NARROW = WIDTHS[1:]
 SEED = bytes(range(32))

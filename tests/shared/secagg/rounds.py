@@ -28,13 +28,13 @@ from shared.secagg.messages import (
     contribution_parts,
     survivors_digest,
 )
+from shared.secagg.packing import Bits
 from shared.secagg.plan import Plan, SiteRules
 from shared.secagg.rehearsal import Federation, Hospital
 from shared.secagg.shelf import Shelf
 from shared.wire import pack, unpack
 
 Adversary = Literal["active", "semi-honest"]
-Bits = Literal[32, 16, 15, 14, 13, 12, 11, 10]
 
 ADVERSARIES: tuple[Adversary, ...] = ("active", "semi-honest")
 WIDTHS: tuple[Bits, ...] = (32, 16, 15, 14, 13, 12, 11, 10)

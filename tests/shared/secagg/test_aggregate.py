@@ -19,11 +19,11 @@ from shared.errors import OperatorError, PeerError
 from shared.secagg.collector import Collector
 from shared.secagg.masks import Counts, Words
 from shared.secagg.messages import Contribution
-from shared.secagg.packing import unpack_words
+from shared.secagg.packing import Bits, unpack_words
 from shared.secagg.plan import Plan
 from shared.secagg.rehearsal import Federation
 from shared.wire import unpack
-from tests.shared.secagg.rounds import ADVERSARIES, Adversary, Bits, Rounds, contribution, federation_of
+from tests.shared.secagg.rounds import ADVERSARIES, Adversary, Rounds, contribution, federation_of
 
 LENGTH = 5
 

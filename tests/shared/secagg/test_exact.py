@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from shared.errors import MisuseError, OperatorError, PeerError
 from shared.secagg.collector import Collector
 from shared.secagg.messages import UnmaskRequest
+from shared.secagg.packing import Bits
 from shared.wire import pack, unpack
-from tests.shared.secagg.rounds import ADVERSARIES, WIDTHS, Adversary, Bits, Rounds, refused, rounds_of, subsets
+from tests.shared.secagg.rounds import ADVERSARIES, WIDTHS, Adversary, Rounds, refused, rounds_of, subsets
 
 # every combination, small cohorts
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from shared.quantize import Quantizer
 from shared.secagg.keystream import CHUNK_BYTES
+from shared.secagg.packing import Bits
 from shared.secagg.plan import threshold_for
 from tests.shared.secagg.rounds import (
     ADVERSARIES,
     WIDTHS,
     Adversary,
-    Bits,
     Rounds,
     federation_of,
     refused,

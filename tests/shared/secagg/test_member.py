@@ -22,12 +22,12 @@ from shared.secagg.messages import (
     answer_parts,
     contribution_parts,
 )
-from shared.secagg.packing import packed_size
+from shared.secagg.packing import Bits, packed_size
 from shared.secagg.plan import SiteRules
 from shared.secagg.rehearsal import Federation
 from shared.secagg.sharing import SHARE_BYTES
 from shared.wire import pack, unpack
-from tests.shared.secagg.rounds import ADVERSARIES, WIDTHS, Bits, Rounds, federation_of, flip, rounds_of
+from tests.shared.secagg.rounds import ADVERSARIES, WIDTHS, Rounds, federation_of, flip, rounds_of
 
 FEDERATION = federation_of(4)
 A = FEDERATION.hospitals[0]
