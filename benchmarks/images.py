@@ -21,9 +21,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage
 
 from client.dicom.archive import prepare
-from client.dicom.catalog import Catalog
-from client.dicom.header import read_header
-from client.dicom.scan import scan
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.header import read_header
+from client.dicom.scanning.scan import scan
 from client.dicom.writing import derived_uid, write_object
 from client.images import Images, Split
 from shared.study import Input

@@ -17,11 +17,11 @@ from client.commands.daemon import agent, node, status, up
 from client.commands.doctor import doctor
 from client.commands.join import fingerprint, join
 from client.commands.rotate import rotate
-from client.dicom.catalog import Catalog
 from client.dicom.dicomize import dicomize as write_archive
-from client.dicom.labels import read_labels
-from client.dicom.scan import ScanReport
-from client.dicom.scan import scan as scan_archive
+from client.dicom.labels.table import read_labels
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.scan import ScanReport
+from client.dicom.scanning.scan import scan as scan_archive
 from client.home import Home, make_keys
 from client.ledger import Ledger
 from shared.console import bars

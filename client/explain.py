@@ -56,14 +56,15 @@ def explain(asked: Asked, policy: Policy, ledger: Ledger) -> Explained:
 
 def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
     study, training = asked.study, asked.study.training
-    rows, columns = study.input.size
+    size = " × ".join(map(str, study.input.size))
+    unit = "voxels" if study.input.kind == "volume" else "pixels"
     options = ", ".join(f"{name} {value}" for name, value in sorted(study.model.options.items()))
     colour = "colour" if study.input.color else "grey"
     steps = f"{training.local_steps} steps" if training.local_steps else f"{training.local_epochs} passes"
     peers = f", {', '.join(policy.aggregation.peers)} among them" if policy.aggregation.peers else ""
     return (
         f'Learns to tell "{study.task.labels[1]}" from "{study.task.labels[0]}".',
-        f"Reads images of modality {' or '.join(study.input.modalities)}, as {rows} × {columns} pixels in {colour}.",
+        f"Reads images of modality {' or '.join(study.input.modalities)}, as {size} {unit} in {colour}.",
         f"Trains the model {study.model.name}{f' ({options})' if options else ''}.",
         f"Takes {training.rounds} rounds of {steps} over batches of {training.batch} patients.",
         f"Holds {study.evaluation.test:.0%} of patients out for the test, {study.evaluation.validation:.0%} to choose.",

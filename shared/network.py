@@ -12,7 +12,7 @@ def network_of(study: Study) -> nn.Module:
     """The study's network. Raises InputError for a model or option that is not registered."""
     return build(
         study.model,
-        channels=3 if study.input.color else 1,
+        channels=study.input.channels,
         classes=len(study.task.labels),
         size=study.input.size,
         seed=study.training.seed,

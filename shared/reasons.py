@@ -27,6 +27,15 @@ class Reason(StrEnum):
     LABEL_NOT_IN_STUDY = "label_not_in_study"
     SPECIAL_FILE = "special_file"
     CHANGED = "changed"
+    TOO_LARGE = "too_large"
+    UNSAFE_CONTAINER = "unsafe_container"
+    WRONG_INTENT = "wrong_intent"
+    NO_GEOMETRY = "no_geometry"
+    TOO_FEW_SLICES = "too_few_slices"
+    MISSING_SLICES = "missing_slices"
+    SAME_POSITION = "same_position"
+    UNEVEN_SLICES = "uneven_slices"
+    SUSPECTED_TEXT = "suspected_text"
 
     @property
     def explain(self) -> str:
@@ -52,4 +61,13 @@ _WORDS = {
     Reason.LABEL_NOT_IN_STUDY: "its label is none of the study's",
     Reason.SPECIAL_FILE: "not a regular file, or a broken link",
     Reason.CHANGED: "changed while it was being read",
+    Reason.TOO_LARGE: "larger than any image, once unpacked",
+    Reason.UNSAFE_CONTAINER: "in an archive file that is nested, encrypted, damaged or unpacks without end",
+    Reason.WRONG_INTENT: "raw data for processing where the study wants images for presentation, or the reverse",
+    Reason.NO_GEOMETRY: "says not where in the patient it lies, so it belongs to no volume",
+    Reason.TOO_FEW_SLICES: "of a group with too few slices for a volume",
+    Reason.MISSING_SLICES: "of a volume in which slices are missing",
+    Reason.SAME_POSITION: "one of several different images at one position, which nothing tells apart",
+    Reason.UNEVEN_SLICES: "of slices at uneven distances, which make no regular volume",
+    Reason.SUSPECTED_TEXT: "held back: text seems to be burned into the image",
 }

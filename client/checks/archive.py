@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from client.checks.context import Context, needed
-from client.dicom.catalog import Catalog, Entry
-from client.dicom.header import Header, read_header
 from client.dicom.keys import short_key
-from client.dicom.labels import Labels, read_labels
+from client.dicom.labels.table import Labels, read_labels
 from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning.catalog import Catalog, Entry
+from client.dicom.scanning.header import Header, read_header
 from shared.accounts import may
 from shared.checks import Check, fail, graded, ok, warn
 

@@ -1,5 +1,6 @@
 """Memory, disk, shared memory and the GPU, against what training will need."""
 
+import math
 import shutil
 import subprocess
 import sys
@@ -90,8 +91,7 @@ def shared_memory(_: Context, folder: Path = Path("/dev/shm")) -> Check:  # noqa
 
 
 def _image_bytes(study: Study) -> int:
-    rows, columns = study.input.size
-    return 4 * rows * columns * (3 if study.input.color else 1)
+    return 4 * math.prod(study.input.shape)
 
 
 def _training_bytes(study: Study) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.dicom.cache import Cache, Source
-from client.dicom.catalog import Catalog, Entry
-from client.dicom.labels import read_labels
+from client.dicom.labels.table import read_labels
 from client.dicom.reasons import Reason
-from client.dicom.scan import Found, examine
+from client.dicom.scanning.catalog import Catalog, Entry
+from client.dicom.scanning.scan import Found, examine
 from client.images import Images, Split
 from shared.errors import InputError
 from shared.study import Input, spec_hash

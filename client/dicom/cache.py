@@ -75,7 +75,7 @@ class Cache:
     def __init__(self, folder: Path, spec: Input) -> None:
         self.folder = folder
         self.spec = spec
-        self._shape = (3 if spec.color else 1, *spec.size)
+        self._shape = spec.shape
 
     def build(self, sources: Sequence[Source], progress: Callable[[int, int], None] | None = None) -> Cached:
         """Every image of `sources`, in that order, without those that cannot be decoded.

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import RLELossless
 
-from client.dicom.header import read_header
-from client.dicom.pixels import read_image
+from client.dicom.pixels.image import read_image
+from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.syntaxes import DECODERS
+from client.dicom.scanning.header import read_header
 from shared.study import Input
 from shared.workers import pool
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from client.dicom.header import MALFORMED
+from client.dicom.scanning.header import MALFORMED
 from shared.errors import InputError
 
 #: No picture of a study unpacks to more.

@@ -24,9 +24,9 @@ from typer.testing import CliRunner
 from client.checks import archive, machine, network, settings, users
 from client.checks.context import Context
 from client.commands.doctor import doctor
-from client.dicom.catalog import Catalog
-from client.dicom.labels import read_labels
-from client.dicom.scan import scan
+from client.dicom.labels.table import read_labels
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.scan import scan
 from client.doctor import diagnose
 from client.home import Home, make_keys
 from client.node_home import NodeHome

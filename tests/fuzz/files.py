@@ -24,7 +24,7 @@ from client.audit import Audit
 from client.commands.audit import read_receipts
 from client.commands.join import default_policy_text
 from client.dicom.cache import INDEX_LABEL, Cache, Index
-from client.dicom.catalog import Catalog
+from client.dicom.scanning.catalog import Catalog
 from client.home import Home, SiteConfig
 from client.leave import known_number
 from client.node_home import NodeConfig, NodeHome
@@ -603,6 +603,6 @@ FILE_TARGETS = (
         1,
         ("server/nodes.py", "server/web/hospitals.py", "server/web/password.py"),
     ),
-    Target("catalog", _catalog, 0.2, ("client/dicom/catalog.py",)),
+    Target("catalog", _catalog, 0.2, ("client/dicom/scanning/catalog.py",)),
     Target("words", _words, 1, ("shared/text.py",)),
 )

@@ -28,15 +28,15 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from client.dicom.catalog import Catalog
-from client.dicom.header import read_header
-from client.dicom.labels import read_labels
+from client.dicom.labels.table import read_labels
 from client.dicom.pictures import open_pictures
-from client.dicom.pixels import read_image
+from client.dicom.pixels.image import read_image
+from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.rules import fault
-from client.dicom.scan import scan
-from client.dicom.syntaxes import DECODERS
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.header import read_header
+from client.dicom.scanning.rules import fault
+from client.dicom.scanning.scan import scan
 from client.dicom.writing import derived_uid
 from shared.errors import InputError, KonsilError
 from shared.study import Input
@@ -300,12 +300,25 @@ _NPY_WORDS = (
 )
 
 IMAGE_TARGETS = (
-    Target("DICOM header", _header, 4, ("client/dicom/elements.py", "client/dicom/header.py", "client/dicom/rules.py")),
     Target(
-        "DICOM image", _image, 1, ("client/dicom/pixels.py", "client/dicom/intensity.py", "client/dicom/decoding.py")
+        "DICOM header",
+        _header,
+        4,
+        ("client/dicom/scanning/elements.py", "client/dicom/scanning/header.py", "client/dicom/scanning/rules.py"),
     ),
-    Target("DICOM archive", _scan, 0.2, ("client/dicom/scan.py", "client/dicom/catalog.py", "client/dicom/archive.py")),
-    Target("labels", _labels, 3, ("client/dicom/labels.py",)),
+    Target(
+        "DICOM image",
+        _image,
+        1,
+        ("client/dicom/pixels/image.py", "client/dicom/pixels/intensity.py", "client/dicom/decoding.py"),
+    ),
+    Target(
+        "DICOM archive",
+        _scan,
+        0.2,
+        ("client/dicom/scanning/scan.py", "client/dicom/scanning/catalog.py", "client/dicom/archive.py"),
+    ),
+    Target("labels", _labels, 3, ("client/dicom/labels/table.py",)),
     Target("picture table", _table, 0.5, ("client/dicom/pictures.py", "client/dicom/dicomize.py")),
     Target("picture", _picture, 0.5, ("client/dicom/pictures.py",)),
     Target(

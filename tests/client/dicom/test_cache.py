@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from client.dicom import decoding
 from client.dicom.cache import INDEX_LABEL, Cache, Index, Source
-from client.dicom.pixels import read_image
+from client.dicom.pixels.image import read_image
 from client.dicom.reasons import Reason
 from shared.errors import SiteError
 from shared.study import Input

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from client.dicom.catalog import Catalog, Entry
-from client.dicom.header import Header, read_header
 from client.dicom.keys import file_key, orphan_key, patient_key, short_key
-from client.dicom.labels import Labels
+from client.dicom.labels.table import Labels
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.rules import fault
-from client.dicom.walk import File, walk
+from client.dicom.scanning.catalog import Catalog, Entry
+from client.dicom.scanning.header import Header, read_header
+from client.dicom.scanning.rules import fault
+from client.dicom.scanning.walk import File, walk
 from shared.errors import InputError
 
 #: Files between two commits.

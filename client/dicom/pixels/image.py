@@ -17,11 +17,11 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
-from client.dicom.header import MALFORMED
-from client.dicom.intensity import Stored, brightness, padding_mask
+from client.dicom.pixels.intensity import Stored, brightness, padding_mask
+from client.dicom.pixels.resample import resample
+from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.resample import resample
-from client.dicom.syntaxes import DECODERS
+from client.dicom.scanning.header import MALFORMED
 from shared.study import Input
 
 #: Red, green and blue in luma (ITU-R BT.601, as JPEG and DICOM's YBR, PS3.3 C.7.6.3.1.2).

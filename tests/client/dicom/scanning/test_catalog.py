@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from client.dicom.catalog import Catalog, Entry
 from client.dicom.reasons import Reason
-from client.dicom.scan import scan
+from client.dicom.scanning.catalog import Catalog, Entry
+from client.dicom.scanning.scan import scan
 from shared.errors import SiteError
 
 Write = Callable[..., Path]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-import client.dicom.scan as scanning
-from client.dicom.catalog import Catalog
-from client.dicom.header import Header, read_header
-from client.dicom.labels import read_labels
+import client.dicom.scanning.scan as scanning
+from client.dicom.labels.table import read_labels
 from client.dicom.reasons import Reason
-from client.dicom.scan import examine, scan
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.header import Header, read_header
+from client.dicom.scanning.scan import examine, scan
 from client.dicom.writing import derived_uid
 from shared.errors import InputError
 

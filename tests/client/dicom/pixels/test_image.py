@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import MPEG4HP41, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from client.dicom.header import read_header
-from client.dicom.pixels import LUMA, canonical_image, read_image, stored_values
+from client.dicom.pixels.image import LUMA, canonical_image, read_image, stored_values
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.rules import fault
+from client.dicom.scanning.header import read_header
+from client.dicom.scanning.rules import fault
 from shared.study import Input
 
 Write = Callable[..., Path]

@@ -20,7 +20,8 @@ from pydicom import dcmread
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
-from client.dicom.elements import (
+from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning.elements import (
     DEFLATED,
     DOUBLE_PIXELS,
     FLOAT_PIXELS,
@@ -32,7 +33,6 @@ from client.dicom.elements import (
     UnusualError,
     read_elements,
 )
-from client.dicom.reasons import LeftOutError, Reason
 
 #: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end; MemoryError: a
 #: length of gigabytes that the file does not have.

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from client.dicom.walk import walk
+from client.dicom.scanning.walk import walk
 from shared.errors import InputError
 
 

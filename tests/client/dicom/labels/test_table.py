@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from client.dicom.catalog import Entry
 from client.dicom.keys import short_key
-from client.dicom.labels import read_labels
+from client.dicom.labels.table import read_labels
 from client.dicom.reasons import Reason
+from client.dicom.scanning.catalog import Entry
 from shared.errors import InputError
 
 KEY = b"k" * 32

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom.catalog import Entry
 from client.dicom.keys import short_key
 from client.dicom.reasons import Reason
+from client.dicom.scanning.catalog import Entry
 from shared.errors import InputError
 
 #: Identifier columns, most specific first, and the names under which they are known.

@@ -15,10 +15,10 @@ from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from client.dicom import elements
-from client.dicom.header import Header, read_header
-from client.dicom.pixels import read_image
+from client.dicom.pixels.image import read_image
 from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning import elements
+from client.dicom.scanning.header import Header, read_header
 from shared.study import Input
 
 Write = Callable[..., Path]

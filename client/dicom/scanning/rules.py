@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from client.dicom.elements import PIXELS
-from client.dicom.header import Header
+from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.reasons import Reason
-from client.dicom.syntaxes import DECODERS
+from client.dicom.scanning.elements import PIXELS
+from client.dicom.scanning.header import Header
 
 #: Larger than any detector: 16 k × 16 k.
 PIXELS_LIMIT = 1 << 28

@@ -1,0 +1,1 @@
+"""Where frames lie in the patient, and which of them make a volume."""

@@ -1,0 +1,41 @@
+"""Where one frame lies in the patient, and what tells it from others at the same place: all that geometry needs.
+
+Coordinates are DICOM's (LPS, PS3.3 C.7.6.2.1.1): mm, x towards the patient's left, y to the back, z to the head.
+"""
+
+from shared.wire import Record, pack, unpack
+
+Point = tuple[float, float, float]
+
+
+class Frame(Record, frozen=True):
+    """One frame of an object. None: the object does not say, or not in a way that can be used.
+
+    `position`: centre of the first pixel. `orientation`: unit vectors, the direction of growing column index, then of
+    growing row index. `spacing`: mm between rows, between columns. `number`: Instance Number, or the place in its
+    object, for order where nothing better is known. `phase`: what separates volumes of one series (geometry/frames.py).
+    """
+
+    rows: int
+    columns: int
+    position: Point | None = None
+    orientation: tuple[float, float, float, float, float, float] | None = None
+    spacing: tuple[float, float] | None = None
+    number: int = 0
+    phase: tuple[str, ...] = ()
+
+
+class Frames(Record, frozen=True):
+    """The frames of one object, in its order, as the catalog keeps them."""
+
+    frames: tuple[Frame, ...]
+
+
+def pack_frames(frames: tuple[Frame, ...]) -> bytes:
+    """`frames` for the catalog."""
+    return pack(Frames(frames=frames))
+
+
+def unpack_frames(data: bytes) -> tuple[Frame, ...]:
+    """What `pack_frames` packed. Raises PeerError for anything else."""
+    return unpack(Frames, data).frames

@@ -1,0 +1,1 @@
+"""What is known of the images: tables, structured reports, masks."""

@@ -1,0 +1,1 @@
+"""From the bytes of an object to the canonical tensor's values."""

@@ -1,0 +1,1 @@
+"""What a hospital should know of its archive before anybody trains on it."""

@@ -1,0 +1,1 @@
+"""Other ways in than a folder: a PACS over DIMSE, DICOMweb."""
