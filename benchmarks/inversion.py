@@ -238,7 +238,7 @@ class Gradients:
         return distance
 
 
-def search(distance: Distance, count: int, shape: tuple[int, int, int], effort: Effort, seed: int = 0) -> Tensor:
+def search(distance: Distance, count: int, shape: tuple[int, ...], effort: Effort, seed: int = 0) -> Tensor:
     """For each of `count` observations the b images [count, b, H, W] of least distance and total variation found.
 
     `shape` is b, H, W; `distance` sees copies × count candidates.

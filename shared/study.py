@@ -100,6 +100,8 @@ class Model(Record, frozen=True):
 
     name: Word
     options: dict[Word, int | float | OptionText] = field(default_factory=dict)
+    #: (x − first) / second before the first layer; a survey's mean and standard deviation, or these
+    scale: tuple[Annotated[float, Meta(ge=-10, le=10)], Annotated[float, Meta(ge=1e-3, le=10)]] = (0.5, 0.25)
 
 
 class Training(Record, frozen=True):
@@ -211,6 +213,11 @@ class Study(Record, frozen=True):
     def __post_init__(self) -> None:
         if self.aggregation.colluders >= self.federation.min_sites:
             raise ValueError("aggregation.colluders below federation.min_sites: somebody must be honest")
+        if self.input.kind == "volume":
+            if not set(self.training.augmentation) <= {"flip", "contrast", "noise"}:
+                raise ValueError('training.augmentation of flip, contrast and noise with input.kind = "volume"')
+            if self.evaluation.views > 2:
+                raise ValueError('evaluation.views of 1 or 2 with input.kind = "volume"')
         if self.privacy.mode == "off":
             return
         if self.training.local_steps is None:

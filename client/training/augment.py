@@ -1,6 +1,7 @@
 """Random changes to images that leave their label true, by the names a study may ask for.
 
-Images are float32 [n, C, H, W] in [0, 1] and stay so. The generator decides everything: same seed, same images.
+Images are float32 [n, C, H, W] in [0, 1] and stay so; volumes, [n, C, D, H, W], know flip, contrast and noise only.
+The generator decides everything: same seed, same images.
 Which changes are made depends on the set of names, not on their order.
 """
 
@@ -23,19 +24,19 @@ NOISE = 0.03  # largest standard deviation, of the full range
 def augment(images: Tensor, names: Collection[str], generator: Generator) -> Tensor:
     """One random version of each image, same shape. `generator` lives on the CPU, `images` anywhere."""
     if "flip" in names:
-        images = _where(_coin(len(images), generator), images.flip(3), images)
+        images = _where(_coin(len(images), generator), images.flip(-1), images)
     if "quarter" in names:
         images = _quarter(images, generator)
     if {"rotate", "shift", "scale"} & set(names):
         images = _affine(images, names, generator)
     if "contrast" in names:
         factor = CONTRAST ** _uniform(len(images), generator, images)
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = mean + (images - mean) * factor[:, None, None, None]
+        mean = images.mean(dim=tuple(range(1, images.dim())), keepdim=True)
+        images = mean + (images - mean) * _each(factor, images)
     if "noise" in names:
         strength = NOISE * _uniform(len(images), generator, images).abs()
         grain = torch.randn(images.shape, generator=generator).to(images)
-        images = images + grain * strength[:, None, None, None]
+        images = images + grain * _each(strength, images)
     return images.clamp(0, 1) if names else images
 
 
@@ -48,8 +49,13 @@ def _uniform(count: int, generator: Generator, like: Tensor) -> Tensor:
     return (2 * torch.rand(count, generator=generator) - 1).to(like)
 
 
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    """[n] → [n, 1, …], to meet every value of an image."""
+    return values.reshape(-1, *(1 for _ in images.shape[1:]))
+
+
 def _where(chosen: Tensor, changed: Tensor, images: Tensor) -> Tensor:
-    return torch.where(chosen.to(images.device)[:, None, None, None], changed, images)
+    return torch.where(_each(chosen.to(images.device), images), changed, images)
 
 
 def _quarter(images: Tensor, generator: Generator) -> Tensor:

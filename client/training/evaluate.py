@@ -27,9 +27,10 @@ def scores(module: nn.Module, images: Images, rows: NDArray[np.int64], views: in
 
 
 def _views(pixels: Tensor, views: int) -> tuple[Tensor, ...]:
-    """[batch, C, H, W] as it is; mirrored too; in all symmetries of its frame: eight of a square, four of others."""
+    """[batch, C, (D,) H, W] as it is; mirrored too; of images, in all symmetries of the frame: eight of a square, four
+    of others."""
     if views <= 2:
-        return (pixels, pixels.flip(3))[:views]
+        return (pixels, pixels.flip(-1))[:views]
     turned = (pixels, pixels.flip(3), pixels.flip(2), pixels.flip(2, 3))
     if pixels.shape[2] != pixels.shape[3]:
         return turned

@@ -24,13 +24,15 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Dense(nn.Module):
-    """[n, channels, H, W] in [0, 1] → logits [n, classes]."""
+    """[n, channels, H, W] or, of volumes, [n, channels, D, H, W] in [0, 1] → logits [n, classes]."""
 
-    def __init__(self, options: Options, *, channels: int, classes: int) -> None:
+    def __init__(
+        self, options: Options, *, channels: int, classes: int, sides: int, scale: tuple[float, float]
+    ) -> None:
         super().__init__()
-        self.scale = Scale()
+        self.scale = Scale(*scale)
         self.net = DenseNet121(
-            spatial_dims=2,
+            spatial_dims=sides,
             in_channels=channels,
             out_channels=classes,
             norm=("group", {"num_groups": options.groups}),
@@ -41,15 +43,17 @@ class Dense(nn.Module):
                 part.inplace = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """[n, channels, H, W] → [n, classes]."""
+        """[n, channels, (D,) H, W] → [n, classes]."""
         logits: Tensor = self.net(self.scale(images))
         return logits
 
 
-def create(options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def create(
+    options: Options, *, channels: int, classes: int, size: tuple[int, ...], scale: tuple[float, float]
+) -> nn.Module:
     """The net of `options`; weights from the current random state. Raises InputError for small images."""
     if min(size) < LEAST_SIDE:
         raise InputError(
-            "input.size", expected=f"sides of at least {LEAST_SIDE} for densenet121", got=f"{size[0]} × {size[1]}"
+            "input.size", expected=f"sides of at least {LEAST_SIDE} for densenet121", got=" × ".join(map(str, size))
         )
-    return Dense(options, channels=channels, classes=classes)
+    return Dense(options, channels=channels, classes=classes, sides=len(size), scale=scale)

@@ -13,7 +13,7 @@ Activation = Literal["relu", "tanh", "silu"]
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
-#: Public constants, not statistics of any hospital's data: [0, 1] becomes [-2, 2].
+#: Public constants, not statistics of any hospital's data: with them [0, 1] becomes [-2, 2].
 CENTRE, SPREAD = 0.5, 0.25
 
 
@@ -26,11 +26,15 @@ class Output(NamedTuple):
 
 
 class Scale(nn.Module):
-    """[0, 1] → (x − 0.5) / 0.25, any shape."""
+    """[0, 1] → (x − `centre`) / `spread`, any shape; no weights."""
+
+    def __init__(self, centre: float = CENTRE, spread: float = SPREAD) -> None:
+        super().__init__()
+        self.centre, self.spread = centre, spread
 
     def forward(self, images: Tensor) -> Tensor:
         """Same shape as `images`."""
-        return (images - CENTRE) / SPREAD
+        return (images - self.centre) / self.spread
 
 
 class StandardisedConv2d(nn.Conv2d):
@@ -39,10 +43,24 @@ class StandardisedConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """[n, in, H, W] → [n, out, H, W]."""
-        fan_in = self.weight[0].numel()
-        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
-        weight = (self.weight - mean) * torch.rsqrt(variance * fan_in + 1e-4)
+        weight = standardised(self.weight)
         return F.conv2d(images, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class StandardisedConv3d(nn.Conv3d):
+    """As StandardisedConv2d, of volumes."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, in, D, H, W] → [n, out, D, H, W]."""
+        weight = standardised(self.weight)
+        return F.conv3d(images, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def standardised(weight: Tensor) -> Tensor:
+    """Filters [out, in, …], each with mean 0 and variance 1 / fan-in."""
+    fan_in = weight[0].numel()
+    variance, mean = torch.var_mean(weight, dim=tuple(range(1, weight.dim())), keepdim=True, correction=0)
+    return (weight - mean) * torch.rsqrt(variance * fan_in + 1e-4)
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:

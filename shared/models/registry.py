@@ -1,9 +1,9 @@
 """The closed registry of models: a study names one, and nothing that a study says is ever imported or called.
 
 Guarantees: the same name, options, shape and seed give the same weights on every machine, and building a model
-leaves the caller's random state untouched. Every registered model takes float32 [n, channels, H, W] in [0, 1],
-returns logits float32 [n, classes], treats each image on its own (no batch statistics, so private training may
-use it), and holds only floating-point parameters.
+leaves the caller's random state untouched. Every registered model takes float32 [n, channels, H, W] in [0, 1] (of
+volumes [n, channels, D, H, W], or says that it cannot), returns logits float32 [n, classes], treats each image on
+its own (no batch statistics, so private training may use it), and holds only floating-point parameters.
 
     >>> from shared.study import Model
     >>> net = build(Model(name="cnn"), channels=1, classes=2, size=(32, 32), seed=0)
@@ -50,12 +50,16 @@ class Chosen(Protocol):
     def options(self) -> Mapping[str, int | float | str]:
         """Overrides of the model's `Options`."""
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Subtracted from every value of an image, and divided by, before the first layer."""
 
-def build(model: Chosen, *, channels: int, classes: int, size: tuple[int, int], seed: int) -> nn.Module:
+
+def build(model: Chosen, *, channels: int, classes: int, size: tuple[int, ...], seed: int) -> nn.Module:
     """The model that `model` names, in training mode, on the CPU, with weights drawn from `seed`.
 
-    `size` is rows × columns in pixels. Raises InputError for a name or an option that is not registered or out
-    of range.
+    `size` is (rows, columns) in pixels, or (slices, rows, columns). Raises InputError for a name or an option that is
+    not registered or out of range.
     """
     if channels < 1 or classes < 2 or min(size) < 8:
         given = f"{channels}, {classes}, {size}"
@@ -69,7 +73,7 @@ def build(model: Chosen, *, channels: int, classes: int, size: tuple[int, int], 
     create: Callable[..., nn.Module] = module.create
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return create(options, channels=channels, classes=classes, size=size)
+        return create(options, channels=channels, classes=classes, size=size, scale=model.scale)
 
 
 def _options(cls: type[OptionsT], model: Chosen) -> OptionsT:

@@ -15,7 +15,8 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from shared.models.layers import ACTIVATIONS, Activation, Output
+from shared.errors import InputError
+from shared.models.layers import ACTIVATIONS, CENTRE, SPREAD, Activation, Output
 from shared.models.reference import reference_images
 from shared.models.wavelets import Wavelets
 
@@ -76,9 +77,16 @@ class Scattering(nn.Module):
         return Output(logits, penalty=0.5 * self.pull * away.square().sum(dim=1))
 
 
-def create(options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-    """The net of `options`; weights from the current random state."""
-    return Scattering(options, channels=channels, classes=classes, size=size)
+def create(
+    options: Options, *, channels: int, classes: int, size: tuple[int, ...], scale: tuple[float, float]
+) -> nn.Module:
+    """The net of `options`; weights from the current random state. Raises InputError for volumes, and for a scale: its
+    statistics are scaled by those of drawn pictures."""
+    if len(size) != 2:
+        raise InputError("model.name", expected="cnn or densenet121 for volumes", got="scattering")
+    if scale != (CENTRE, SPREAD):
+        raise InputError("model.scale", expected=f"[{CENTRE}, {SPREAD}] with scattering", got=str(list(scale)))
+    return Scattering(options, channels=channels, classes=classes, size=(size[0], size[1]))
 
 
 @lru_cache(maxsize=8)

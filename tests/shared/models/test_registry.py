@@ -93,3 +93,29 @@ def test_a_head_larger_than_any_plan_is_refused_before_it_is_made() -> None:
     options: dict[str, int | float | str] = {"pooling": "flatten", "width": 256, "blocks": 1, "hidden": 4096}
     with pytest.raises(InputError, match="weights in the head"):
         build(Model(name="cnn", options=options), channels=1, classes=2, size=(4096, 4096), seed=0)
+
+
+@pytest.mark.parametrize("name", ["cnn", "densenet121"])
+@pytest.mark.parametrize("pooling", ["average", "flatten"])
+def test_volumes_become_logits_too(name: str, pooling: str) -> None:
+    options: dict[str, int | float | str] = {"pooling": pooling, "standardise": 1, "width": 2} if name == "cnn" else {}
+    net = build(Model(name=name, options=options), channels=1, classes=2, size=(32, 40, 33), seed=0)
+    assert net(torch.rand(2, 1, 32, 40, 33)).shape == (2, 2)
+    assert ModuleValidator.validate(net, strict=False) == []
+
+
+def test_what_a_model_cannot_do_it_refuses() -> None:
+    with pytest.raises(InputError, match="cnn or densenet121 for volumes"):
+        build(Model(name="scattering"), channels=1, classes=2, size=(32, 32, 32), seed=0)
+    with pytest.raises(InputError, match=r"model\.scale"):
+        build(Model(name="scattering", scale=(0.4, 0.2)), channels=1, classes=2, size=(32, 32), seed=0)
+
+
+def test_the_scale_of_a_study_is_the_networks() -> None:
+    plain, scaled = (
+        build(Model(name="cnn", scale=scale), channels=1, classes=2, size=(16, 16), seed=0)
+        for scale in ((0.5, 0.25), (0.25, 0.5))
+    )
+    images = torch.rand(2, 1, 16, 16)
+    # both see the same values: (y − 0.25) / 0.5 = (x − 0.5) / 0.25 for y = 2 x − 0.75
+    torch.testing.assert_close(scaled(2 * images - 0.75), plain(images))
