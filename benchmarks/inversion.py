@@ -112,7 +112,7 @@ def images_of(folder: Path, name: str, study: Study) -> Images:
         test=study.evaluation.test,
         validation=study.evaluation.validation,
     )
-    return replace_pixels(found, np.array(found.pixels))
+    return replace_pixels(found, found.tensors(np.arange(len(found.label))))
 
 
 def replace_pixels(images: Images, pixels: NDArray[np.float32]) -> Images:

@@ -21,14 +21,20 @@ class Split(IntEnum):
 
 @dataclass(frozen=True)
 class Images:
-    """`pixels` float32 [N, C, H, W] in [0, 1], possibly memory-mapped; `label` int64 [N], index into
-    study.task.labels; `patient` int64 [N], index into `keys`; `split` int64 [P], a Split per patient."""
+    """`pixels` float32 [M, C, H, W], of volumes [M, C, D, H, W], in [0, 1], possibly memory-mapped and shared with
+    other studies; `label` int64 [N], index into study.task.labels; `patient` int64 [N], index into `keys`; `split` int64
+    [P], a Split per patient; `place` int64 [N]: where in `pixels` image i lies, by default at i."""
 
     pixels: NDArray[np.float32]
     label: NDArray[np.int64]
     patient: NDArray[np.int64]
     keys: tuple[bytes, ...]
     split: NDArray[np.int64]
+    place: NDArray[np.int64] | None = None
+
+    def tensors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """A copy of the images `rows`, float32 [len(rows), C, …], in that order."""
+        return self.pixels[rows if self.place is None else self.place[rows]]
 
     def rows(self, split: Split) -> NDArray[np.int64]:
         """Indices of the images of `split`, in order."""

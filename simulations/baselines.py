@@ -55,7 +55,7 @@ def together(sites: Sequence[Images]) -> Images:
         return sites[0]
     offsets = np.cumsum([0, *(len(images.keys) for images in sites)])
     return Images(
-        pixels=np.concatenate([images.pixels for images in sites]),
+        pixels=np.concatenate([images.tensors(np.arange(len(images.label))) for images in sites]),
         label=np.concatenate([images.label for images in sites]),
         patient=np.concatenate([images.patient + first for images, first in zip(sites, offsets, strict=False)]),
         keys=tuple(key for images in sites for key in images.keys),

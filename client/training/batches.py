@@ -55,7 +55,7 @@ def gather(
     chosen = [_choose(rows, generator) for rows in groups]
     rows = np.repeat(np.concatenate(chosen), copies)
     owner = np.repeat(np.arange(len(chosen)), [copies * len(c) for c in chosen])
-    pixels = torch.from_numpy(images.pixels[rows]).to(device)
+    pixels = torch.from_numpy(images.tensors(rows)).to(device)
     return Batch(
         images=augment(pixels, augmentation, generator),
         label=torch.from_numpy(images.label[rows]).to(device),

@@ -19,7 +19,7 @@ def scores(module: nn.Module, images: Images, rows: NDArray[np.int64], views: in
     pieces = [np.empty(0, np.float32)]
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
-            pixels = torch.from_numpy(images.pixels[rows[start : start + BATCH]]).to(device)
+            pixels = torch.from_numpy(images.tensors(rows[start : start + BATCH])).to(device)
             versions = [module(version).softmax(dim=1)[:, -1] for version in _views(pixels, views)]  # each [batch]
             pieces.append(torch.stack(versions).mean(dim=0).float().cpu().numpy())
     module.train(training)
