@@ -50,10 +50,16 @@ def find(g, least=4):
     top,bottom,left,right,fill,value,_=g.T
     h=bottom-top
     tol=np.maximum(1,0.1*np.minimum(h[:,None],h[None]))
-    same=(abs(top[:,None]-top)<=tol)&(abs(bottom[:,None]-bottom)<=tol)&(abs(value[:,None]-value)<=.15)
+    alike=abs(value[:,None]-value)<=.15
+    base=(abs(bottom[:,None]-bottom)<=tol)&alike
+    same=(abs(top[:,None]-top)<=tol)&base
     gap=np.maximum(left[:,None],left)-np.minimum(right[:,None],right)
-    near=(gap>=-1)&(gap<=1.5*np.minimum(h[:,None],h[None]))
-    adj=same&near
+    small,large=np.minimum(h[:,None],h[None]),np.maximum(h[:,None],h[None])
+    return _chain(same&(gap>=-1)&(gap<=1.5*small),g,least) or _chain(base&(gap>=-1)&(gap<=.7*large)&(large<=1.7*small),g,BASE)
+BASE=4
+def _chain(adj,g,least):
+    top,bottom,left,right,fill,value,_=g.T
+    h=bottom-top
     n,which=connected_components(coo_matrix(adj),directed=False)
     for k in np.flatnonzero(np.bincount(which)>=least):
         m=which==k

@@ -1,0 +1,134 @@
+"""From the files of one series to what becomes tensors: images, slices with neighbours, or volumes. Pure.
+
+Guarantees: every file ends in at least one item, or under one reason; a volume is regular (geometry/stacks.py), holds
+files of one patient only, and has one label: that of the files a table speaks of, if they agree.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from client.dicom.geometry.frame import Frame, unpack_frames
+from client.dicom.geometry.stacks import stacks
+from client.dicom.item import Item, Location, Part
+from client.dicom.labels.table import Labels, choose
+from client.dicom.reasons import Reason
+from client.dicom.scanning.catalog import Entry
+from shared.study import Input
+from shared.wire import digest
+
+#: Where an entry's bytes lie.
+Locate = Callable[[Entry], Location]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One tensor to be, whose it is, what is known of it, and the files (Entry.file) that it is made of."""
+
+    item: Item
+    patient: bytes
+    label: str
+    files: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The candidates of some files, and of every file that is in none of them the reason."""
+
+    candidates: tuple[Candidate, ...]
+    left_out: Mapping[bytes, Reason]
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Frame `index` of the object of `entry`."""
+
+    entry: Entry
+    index: int
+    frame: Frame
+
+
+def choose_items(
+    entries: Sequence[Entry], spec: Input, known: Labels | None, labels: tuple[str, str], locate: Locate
+) -> Chosen:
+    """What a study with `spec` and `labels` makes of `entries`: one series, without a fault of their own."""
+    found: list[Candidate] = []
+    reasons: dict[bytes, Reason] = {}
+    for group in _by_patient(entries):
+        slots = [slot for entry in group for slot in _slots(entry, spec)]
+        for entries_of, slots_of, affine, fault in _groups(group, slots, spec):
+            label = fault or _label(entries_of, known, labels)
+            if isinstance(label, Reason):
+                reasons |= {entry.file: label for entry in entries_of}
+                continue
+            found += (_candidate(chosen, affine, label, locate) for chosen in _windows(slots_of, spec))
+    used = {file for candidate in found for file in candidate.files}
+    return Chosen(tuple(found), {file: reason for file, reason in reasons.items() if file not in used})
+
+
+def _by_patient(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """A series that names several patients, or lies in several studies, is several series."""
+    groups: dict[tuple[bytes, bytes], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.patient, entry.study), []).append(entry)
+    yield from groups.values()
+
+
+def _slots(entry: Entry, spec: Input) -> list[_Slot]:
+    frames = unpack_frames(entry.frames)
+    slots = [_Slot(entry, index, frame) for index, frame in enumerate(frames)]
+    return slots[len(slots) // 2 :][:1] if spec.kind == "image" and spec.frames == "middle" else slots
+
+
+_Group = tuple[Sequence[Entry], Sequence[_Slot], tuple[float, ...] | None, Reason | None]
+
+
+def _groups(entries: Sequence[Entry], slots: Sequence[_Slot], spec: Input) -> Iterator[_Group]:
+    """Files that share a label, their frames in order, the affine of a volume, and what is against using them."""
+    if spec.kind == "image":
+        for entry in entries:
+            own = [slot for slot in slots if slot.entry is entry]
+            measured = spec.spacing is None or all(slot.frame.spacing for slot in own)
+            yield [entry], own, None, None if measured else Reason.NO_GEOMETRY
+        return
+    for stack in stacks([slot.frame for slot in slots]):
+        own = [slots[index] for index in stack.frames]
+        affine = tuple(map(float, stack.affine.ravel())) if spec.kind == "volume" and stack.affine is not None else None
+        yield list({slot.entry.file: slot.entry for slot in own}.values()), own, affine, stack.reason
+
+
+def _label(entries: Sequence[Entry], known: Labels | None, labels: tuple[str, str]) -> str | Reason:
+    """The one label of the study that the table gives to all of `entries` that it speaks of."""
+    if known is None:
+        return ""
+    found = {known.of(entry) for entry in entries} - {Reason.NO_LABEL}
+    if not found:
+        return Reason.NO_LABEL
+    if len(found) > 1:
+        return Reason.LABEL_CONFLICT
+    (only,) = found
+    return only if isinstance(only, Reason) else choose(only, labels)
+
+
+def _windows(slots: Sequence[_Slot], spec: Input) -> Iterator[Sequence[_Slot]]:
+    """The frames of each tensor: one; one and its neighbours, the outermost repeated at the ends; all."""
+    if spec.kind == "volume":
+        yield slots
+        return
+    for middle in range(len(slots)):
+        around = range(middle - spec.neighbours, middle + spec.neighbours + 1)
+        yield [slots[min(max(place, 0), len(slots) - 1)] for place in around]
+
+
+def _candidate(slots: Sequence[_Slot], affine: tuple[float, ...] | None, label: str, locate: Locate) -> Candidate:
+    parts = tuple(Part(locate(slot.entry), slot.entry.stamp, slot.index) for slot in slots)
+    files = tuple(dict.fromkeys(slot.entry.file for slot in slots))
+    return Candidate(Item(_name(slots, affine), parts, affine), slots[0].entry.patient, label, files)
+
+
+def _name(slots: Sequence[_Slot], affine: tuple[float, ...] | None) -> bytes:
+    """16 bytes that name the content wherever it lies: identity, size and time of change of every object, its frame."""
+    said = (f"{slot.entry.size} {slot.entry.mtime_ns} {slot.index}".encode() for slot in slots)
+    own = (part for slot, text in zip(slots, said, strict=True) for part in (slot.entry.sop, text))
+    return digest("konsil/item/v1", repr(affine).encode(), *own)[:16]
+
+

@@ -1,0 +1,117 @@
+"""What `konsil-client scan` says of each series: usable, or not and why; as which volumes; where they lie. Pure.
+
+Guarantees: every series of the catalog is one line; its status is "usable" (every use Konsil has for it), "images" (its
+images can be used, but make no volume: `reason` says why) or "left_out" (`reason` says why). Affines are 4 × 4, row by row, and
+lead from (slice, row, column, 1) to mm towards left, back and head (LPS); slices are in the order of the affine.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from client.dicom.geometry.frame import unpack_frames
+from client.dicom.geometry.stacks import Stack, stacks
+from client.dicom.labels.table import Labels
+from client.dicom.reasons import Reason
+from client.dicom.scanning.catalog import Entry
+
+#: Modalities that scan through the patient; of others nobody expects a volume.
+THROUGH = frozenset(("CT", "MR", "PT", "NM"))
+AXES = "slice,row,column"
+SPACE = "LPS"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Slices that lie together: `shape` (slices, rows, columns), `spacing` in mm in the same order, `tilt` of the
+    gantry in degrees; `reason`: why they make no volume, or empty."""
+
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...] | None
+    spacing: tuple[float, float, float] | None
+    tilt: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series. `shape`, `affine` and `spacing` are those of its largest volume; `faults`: files left out, by reason;
+    `label`: the finding its files agree on, several joined by "|", or None."""
+
+    series: str
+    series_uid: str
+    status: str
+    reason: str
+    modality: str
+    manufacturer: str
+    shape: tuple[int, int, int] | None
+    affine: tuple[tuple[float, ...], ...] | None
+    spacing: tuple[float, float, float] | None
+    axes: str
+    space: str
+    label: str | None
+    files: int
+    usable: int
+    frames: int
+    faults: Mapping[str, int]
+    volumes: tuple[Volume, ...]
+
+
+def describe(entries: Sequence[Entry], uid: str, labels: Labels | None, duplicates: frozenset[bytes]) -> Series:
+    """The line of one series. `duplicates`: files (Entry.file) whose object another file holds already."""
+    faults = {entry.file: entry.fault for entry in entries if entry.fault}
+    faults |= {entry.file: Reason.DUPLICATE.value for entry in entries if entry.file in duplicates}
+    usable = [entry for entry in entries if entry.file not in faults]
+    placed = [entry for entry in entries if entry.frames and entry.file not in duplicates]
+    shown = usable or placed
+    frames = [frame for entry in shown for frame in unpack_frames(entry.frames)]
+    found = sorted(stacks(frames), key=_size, reverse=True)
+    first = found[0] if found else None
+    status, reason = _status(entries[0].modality, found, faults, bool(usable))
+    volumes = tuple(map(_volume, found))
+    return Series(
+        series=entries[0].series.hex(),
+        series_uid=uid,
+        status=status,
+        reason=reason,
+        modality=entries[0].modality,
+        manufacturer=entries[0].manufacturer,
+        shape=first.shape if first else None,
+        affine=volumes[0].affine if volumes else None,
+        spacing=volumes[0].spacing if volumes else None,
+        axes=AXES,
+        space=SPACE,
+        label=_label(usable, labels),
+        files=len(entries),
+        usable=len(usable),
+        frames=len(frames),
+        faults=dict(sorted(Counter(faults.values()).items())),
+        volumes=volumes,
+    )
+
+
+def _status(modality: str, found: Sequence[Stack], faults: Mapping[bytes, str], usable: bool) -> tuple[str, str]:
+    """The most frequent reason speaks for the series."""
+    if not usable:
+        return "left_out", Counter(faults.values()).most_common(1)[0][0]
+    if modality not in THROUGH or any(stack.reason is None for stack in found):
+        return "usable", ""
+    reasons = Counter(stack.reason.value for stack in found if stack.reason for _ in stack.frames)
+    return "images", reasons.most_common(1)[0][0] if reasons else Reason.NO_GEOMETRY.value
+
+
+def _size(stack: Stack) -> tuple[bool, int]:
+    """Regular volumes first, the largest first."""
+    return stack.reason is None, stack.shape[0] * stack.shape[1] * stack.shape[2]
+
+
+def _volume(stack: Stack) -> Volume:
+    affine = None if stack.affine is None else tuple(tuple(map(float, row)) for row in stack.affine)
+    return Volume(stack.shape, affine, stack.spacing, stack.tilt, stack.reason.value if stack.reason else "")
+
+
+def _label(entries: Sequence[Entry], labels: Labels | None) -> str | None:
+    if labels is None:
+        return None
+    found = {given for entry in entries if not isinstance(given := labels.of(entry), Reason)}
+    return "|".join(found.pop()) if len(found) == 1 else None
