@@ -76,6 +76,8 @@ class Input(Record, frozen=True):
     intent: Literal["presentation", "processing"] = "presentation"
 
     def __post_init__(self) -> None:
+        if isinstance(self.window, tuple) and not (abs(self.window[0]) < 1e9 and 0 < self.window[1] < 1e9):
+            raise ValueError("window as [centre, width], the width above 0")
         sides = 3 if self.kind == "volume" else 2
         if len(self.size) != sides or len(self.spacing or self.size) != sides:
             raise ValueError(f'size and spacing of {sides} numbers with kind = "{self.kind}"')

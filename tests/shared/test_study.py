@@ -23,6 +23,16 @@ from shared.wire import pack, unpack
         ('mode = "off"', 'mode = "local"', "privacy", "epsilon, delta, clip and sampling_rate"),
         ('mode = "off"', 'mode = "off"\nepsilon = 1', "privacy", 'mode = "off"'),
         ("min_sites = 2", "min_sites = 1", "federation.min_sites", ">= 2"),
+        ("size = [32, 32]", "size = [32]", "input.size", "length >= 2"),
+        ("size = [32, 32]", "size = [8, 32, 32]", "input", 'size and spacing of 2 numbers with kind = "image"'),
+        ("size = [32, 32]", 'size = [32, 32]\nkind = "volume"', "input", "of 3 numbers"),
+        ("size = [32, 32]", "size = [32, 32]\nspacing = [1, 1, 1]", "input", "of 2 numbers"),
+        ("size = [32, 32]", 'size = [32, 32]\nkind = "stack"', "input", "neighbours above 0"),
+        ("size = [32, 32]", "size = [32, 32]\nneighbours = 1", "input", 'kind = "stack"'),
+        ("size = [32, 32]", 'size = [8, 32, 32]\nkind = "volume"\ncolor = true', "input", "color only"),
+        ("size = [32, 32]", "size = [32, 32]\nwindow = [40, 0]", "input", "the width above 0"),
+        ("size = [32, 32]", "size = [32, 32]\nwindow = [nan, 1]", "input", "window as [centre, width]"),
+        ('name = "cnn"', 'name = "cnn"\nscale = [0.5, 0]', "model.scale", ">= 0.001"),
         ("[task]", "[task", "study.toml", "valid TOML"),
     ],
 )
@@ -72,6 +82,27 @@ def test_private_studies_do_not_tell_patient_counts() -> None:
         parse_study(private.replace("batch = 8", 'batch = 8\nclass_weights = "balanced"'))
 
 
+def test_volumes_and_stacks_say_their_shape() -> None:
+    volume = parse_study(MINIMAL.replace("size = [32, 32]", 'size = [8, 16, 32]\nkind = "volume"\nspacing = [5, 1, 1]'))
+    assert volume.input.shape == (1, 8, 16, 32)
+    stack = parse_study(MINIMAL.replace("size = [32, 32]", 'size = [16, 32]\nkind = "stack"\nneighbours = 2'))
+    assert stack.input.shape == (5, 16, 32)
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        (lambda text: text.replace("batch = 8", 'batch = 8\naugmentation = ["rotate"]'), r"training\.augmentation"),
+        (lambda text: text + "[evaluation]\nviews = 8\n", r"evaluation\.views"),
+    ],
+)
+def test_what_only_images_can_do_volumes_refuse(changed: Callable[[str], str], key: str) -> None:
+    volumes = MINIMAL.replace("size = [32, 32]", 'size = [8, 16, 32]\nkind = "volume"')
+    parse_study(volumes)
+    with pytest.raises(InputError, match=key):
+        parse_study(changed(volumes))
+
+
 def test_hash_ignores_comments_and_order_but_no_value() -> None:
     study = parse_study(MINIMAL)
     same = parse_study("# a comment\n" + MINIMAL.replace("rounds = 2\nbatch = 8", "batch = 8\nrounds = 2"))
@@ -92,5 +123,10 @@ def test_spec_hash_names_every_parameter_of_the_tensor() -> None:
         Input(modalities=("DX",), size=(32, 32), color=True),
         Input(modalities=("DX",), size=(32, 32), window="percentile"),
         Input(modalities=("DX",), size=(32, 32), window=(40.0, 400.0)),
+        Input(modalities=("DX",), size=(32, 32), spacing=(1.0, 1.0)),
+        Input(modalities=("DX",), size=(32, 32), frames="middle"),
+        Input(modalities=("DX",), size=(32, 32), intent="processing"),
+        Input(modalities=("DX",), size=(32, 32), kind="stack", neighbours=1),
+        Input(modalities=("DX",), size=(32, 32, 32), kind="volume"),
     ]
-    assert len({spec_hash(s) for s in [spec, *others]}) == 6
+    assert len({spec_hash(s) for s in [spec, *others]}) == 11

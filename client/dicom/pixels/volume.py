@@ -6,6 +6,7 @@ does; without one, the scanner's own grid is kept, sheared or not, and fitted wh
 own modality transform; window and polarity are the same for all. What lies outside the scan is 0.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,9 @@ def canonical_volume(planes: Sequence[Grey], affine: Affine, spec: Input) -> Vox
     """float32 `spec.shape` in [0, 1] of `planes`, whose voxel (slice, row, column) lies where the 4 × 4 `affine` says,
     in mm (LPS)."""
     shape = (len(planes), *planes[0].stored.shape)
-    if any(plane.stored.shape != shape[1:] for plane in planes) or np.prod(shape, dtype=np.int64) > VOXELS_LIMIT:
+    if any(plane.stored.shape != shape[1:] for plane in planes):  # the pixels are not what the header said
+        raise LeftOutError(Reason.DECODE_FAILED)
+    if math.prod(shape) > VOXELS_LIMIT:
         raise LeftOutError(Reason.TOO_LARGE)
     shown = np.empty(shape, np.float32)
     for number, plane in enumerate(shown_alike(planes, spec)):

@@ -153,7 +153,7 @@ class TestVolume:
         planes = [plane(np.zeros((8, 8), np.uint16)), plane(np.zeros((8, 9), np.uint16))]
         with pytest.raises(LeftOutError) as caught:
             canonical_volume(planes, AXIAL, spec_of())
-        assert caught.value.reason is Reason.TOO_LARGE
+        assert caught.value.reason is Reason.DECODE_FAILED
 
 
 def test_a_stacks_channels_are_its_slices_in_order() -> None:
