@@ -42,6 +42,11 @@ class Reason(StrEnum):
         """The reason as a person would say it."""
         return _WORDS[self]
 
+    @property
+    def advice(self) -> str:
+        """What the people of the archive can do about it."""
+        return _ADVICE[self]
+
 
 _WORDS = {
     Reason.NOT_DICOM: "not a DICOM file",
@@ -70,4 +75,33 @@ _WORDS = {
     Reason.SAME_POSITION: "one of several different images at one position, which nothing tells apart",
     Reason.UNEVEN_SLICES: "of slices at uneven distances, which make no regular volume",
     Reason.SUSPECTED_TEXT: "held back: text seems to be burned into the image",
+}
+
+_ADVICE = {
+    Reason.NOT_DICOM: "Nothing to do, unless images were expected here: then export them again from the PACS.",
+    Reason.UNREADABLE: "Check that Konsil's user may read the file; if it may, export it again from the PACS.",
+    Reason.TRUNCATED: "A copy was interrupted: export or send the object again.",
+    Reason.NO_PIXELS: "Nothing to do: reports, plans and presentation states hold no image.",
+    Reason.LOCALIZER: "Nothing to do: localizers only show where the scan was planned.",
+    Reason.DUPLICATE: "Nothing to do: one of the copies is used. If the objects differ, ask who rewrote them.",
+    Reason.MULTI_FRAME: 'Nothing to do; the study asks for single frames (input.frames = "none").',
+    Reason.WRONG_MODALITY: "Nothing to do; the study names its modalities.",
+    Reason.UNSUPPORTED_SYNTAX: "Export in another transfer syntax, JPEG 2000 Lossless or Explicit VR Little Endian.",
+    Reason.UNSUPPORTED_PIXELS: "Tell us the make of the device: its pixel format is not one that DICOM names.",
+    Reason.DECODE_FAILED: "Open the image in a viewer; if it opens there, tell us, else export it again.",
+    Reason.BURNED_IN: "Export without annotations, if the device can; names in pixels cannot be taken out safely.",
+    Reason.NO_LABEL: "Add a row to the label file; konsil-client scan says which level it would match.",
+    Reason.LABEL_CONFLICT: "Correct the rows of the label file that say different things of it.",
+    Reason.LABEL_NOT_IN_STUDY: "Nothing to do, unless a label is spelled otherwise than in the study.",
+    Reason.SPECIAL_FILE: "Repair the link or remove the file; Konsil reads regular files only.",
+    Reason.CHANGED: "Scan again when nobody writes to the archive.",
+    Reason.TOO_LARGE: "Check the file: no detector makes images of this size. A bomb is unpacked no further.",
+    Reason.UNSAFE_CONTAINER: "Unpack the zip yourself into the archive's folder.",
+    Reason.WRONG_INTENT: "Send images for presentation to the archive as well, or ask the consortium.",
+    Reason.NO_GEOMETRY: "Ask the vendor, or who runs the gateway, why Image Position and Orientation are missing.",
+    Reason.TOO_FEW_SLICES: "Check that the whole series was sent.",
+    Reason.MISSING_SLICES: "Send the series again: some of its slices never arrived.",
+    Reason.SAME_POSITION: "Ask the vendor which attribute tells its volumes apart (time, echo, b-value).",
+    Reason.UNEVEN_SLICES: "Nothing to do: the scan was made so; its slices can be used as images.",
+    Reason.SUSPECTED_TEXT: "Look at the image; release it by hand if no one can be recognised by the text.",
 }

@@ -26,9 +26,10 @@ Pairs = NDArray[np.bool_]
 
 #: Values above which a sign may stand: most writing has the brightest value there is, some a grey one.
 LEVELS = (0.9, 0.55)
-#: Least a stroke stands off a neighbourhood of STROKE pixels, and a sign off the ring around it.
-LEAST_CONTRAST = 0.25
-STROKE = 11
+#: The widest stroke in pixels, the least that it stands off its neighbourhood, and a sign off the ring around it.
+STROKE = 10
+STROKE_CONTRAST = 0.25
+SIGN_CONTRAST = 0.3
 #: Signs of a line.
 SIGNS = 4
 #: Height of a sign in pixels, at each of up to SCALES halvings of the image.
@@ -64,7 +65,7 @@ def _halved(plane: Plane) -> Plane:
 
 def _writing(plane: Plane) -> bool:
     """Whether a line of light signs stands in `plane`."""
-    thin = plane - ndimage.grey_opening(plane, size=(STROKE, STROKE)) > LEAST_CONTRAST
+    thin = plane - ndimage.grey_opening(plane, size=(STROKE + 1, STROKE + 1)) > STROKE_CONTRAST
     return any(_lined(_signs(plane, thin & (plane > level))) for level in LEVELS)
 
 
@@ -116,7 +117,7 @@ def _stands_out(plane: Plane, pieces: NDArray[np.int32], number: int, box: tuple
         return None
     low, middle, high = np.percentile(ring, (16, 50, 84))
     contrast = float(np.median(local[own]) - middle)
-    return float(local[own].max()) if contrast > LEAST_CONTRAST and high - low <= contrast else None
+    return float(local[own].max()) if contrast > SIGN_CONTRAST and high - low <= contrast else None
 
 
 def _lined(signs: Signs) -> bool:
