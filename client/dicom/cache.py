@@ -1,17 +1,20 @@
-"""Decoded images on disk, mapped into memory: float32 [N, C, H, W], one folder per canonical tensor.
+"""Decoded images on disk, mapped into memory: float32 rows, one file per canonical tensor, shared by all studies of it.
 
-Guarantees: room for the whole file is taken before any work, so a full disk is found at once; a killed build leaves
-nothing that a later one would take for whole (temporary file, fsync, rename; the index is written last, carries
-its own digest and a checksum of every row, and both are verified on opening); whatever is torn or foreign is
-built again; images that are there already are copied, not decoded again.
+Guarantees: an image is decoded once for a tensor, whichever study asks (rows are named by content); room for what is
+missing is taken before any work, so a full disk, or a limit too small, is found at once; every row that is handed out
+was verified in this build, by its checksum or by being decoded; what is torn, foreign or flipped is decoded again,
+nothing else is. A build that was killed leaves nothing that a later one takes for whole, and what it had finished
+stays. What was not wanted for longest is evicted, never what anybody has mapped. Nothing waits for the disk: what a
+power cut takes fails its checksum.
+
+    cached = Cache(home / "cache", study.input, limit_bytes=50 << 30).build(items)
+    cached.pixels[cached.rows[:16]]  # float32 [16, *study.input.shape]
 """
 
 import contextlib
 import errno
-import fcntl
-import os
 import shutil
-import zlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,174 +22,133 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.dicom.decoding import Task, decode_all
+from client.dicom.caching.directory import State
+from client.dicom.caching.room import Room, locked
+from client.dicom.caching.rows import Rows
+from client.dicom.canonical import canonical
+from client.dicom.crew import Limits
+from client.dicom.decoding import Decode, Task, await_writers, decode_all
+from client.dicom.item import Item
 from client.dicom.reasons import Reason
-from shared.errors import PeerError, SiteError
+from shared.errors import SiteError
+from shared.files import folder_as_owner
 from shared.study import Input, spec_hash
-from shared.wire import Record, digest, pack, unpack
 
-INDEX_LABEL = "konsil/cache-index/v1"
-#: Bytes copied at once.
-CHUNK = 1 << 24
+Source = Item  # until archive.py speaks of items
+
+Progress = Callable[[int, int], None]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Index(Record, frozen=True):
-    """What a file of pixels holds: `objects[i]` is the image in row i, `checks[i]` the CRC-32 of the row's bytes."""
-
-    spec: bytes
-    shape: tuple[int, int, int]
-    objects: tuple[bytes, ...]
-    checks: tuple[int, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one image."""
-        return 4 * self.shape[0] * self.shape[1] * self.shape[2]
-
-    @property
-    def file_name(self) -> str:
-        """Another set of images gets another file: one that is still mapped is never written to."""
-        return f"pixels-{digest('konsil/cache-objects/v1', *self.objects).hex()[:32]}.f32"
-
-
-@dataclass(frozen=True)
-class Source:
-    """An image to cache: `object` names its content (identity, size, time of change), `stamp` the file's state."""
-
-    object: bytes
-    path: Path
-    stamp: tuple[int, int, int]
-
-
 @dataclass(frozen=True)
 class Cached:
-    """`pixels` float32 [N, C, H, W], read-only and mapped; row i is `objects[i]`; `failures`: object → reason."""
+    """`pixels` float32 [R, *spec.shape], read-only and mapped, with rows of other studies among them; `rows` int64 [N]:
+    row `rows[i]` is the item `names[i]`; `failures`: name → why it has none."""
 
     pixels: NDArray[np.float32]
-    objects: tuple[bytes, ...]
+    rows: NDArray[np.int64]
+    names: tuple[bytes, ...]
     failures: Mapping[bytes, Reason]
 
 
 class Cache:
-    """The cache of tensor `spec` in `folder`, which is made if it is not there."""
+    """The cache of a site in the folder `root`, for tensors of `spec`; both are made if they are not there.
 
-    def __init__(self, folder: Path, spec: Input) -> None:
-        self.folder = folder
-        self.spec = spec
-        self._shape = spec.shape
+    `limit_bytes` holds for all tensors together; without it the disk is the limit. `limits` are of the processes that
+    decode, `decode` is what they call, `clock` tells seconds since 1970.
+    """
 
-    def build(self, sources: Sequence[Source], progress: Callable[[int, int], None] | None = None) -> Cached:
-        """Every image of `sources`, in that order, without those that cannot be decoded.
-
-        `progress(done, total)` counts decoded images. Raises SiteError if the disk is full or cannot be used.
-        """
-        wanted = self._index(source.object for source in sources)
-        with self._telling(len(sources) * wanted.row_bytes), self._lock():
-            present = self._verified()
-            if present is None or present.objects != wanted.objects:
-                failures, present = self._rebuild(sources, wanted, present, progress)
-            else:
-                failures = {}
-            return Cached(self._map(present), present.objects, failures)
-
-    def _index(self, objects: Iterator[bytes], checks: Sequence[int] = ()) -> Index:
-        return Index(spec=spec_hash(self.spec), shape=self._shape, objects=tuple(objects), checks=tuple(checks))
-
-    def _map(self, index: Index) -> NDArray[np.float32]:
-        shape = (len(index.objects), *index.shape)
-        if not index.objects:
-            return np.zeros(shape, dtype=np.float32)
-        return np.memmap(self.folder / index.file_name, dtype=np.float32, mode="r", shape=shape)
-
-    def _verified(self) -> Index | None:
-        """The index, if it and every row it names are whole and of this tensor."""
-        try:
-            stored = (self.folder / "index").read_bytes()
-            index = unpack(Index, stored[32:])
-            whole = stored[:32] == digest(INDEX_LABEL, index)
-            if not whole or index.spec != spec_hash(self.spec) or index.shape != self._shape:
-                return None
-            with (self.folder / index.file_name).open("rb") as file:
-                checks = tuple(zlib.crc32(file.read(index.row_bytes)) for _ in index.objects)
-                rest = file.read(1)
-        except (OSError, PeerError):
-            return None
-        return index if checks == index.checks and not rest else None
-
-    def _rebuild(
+    def __init__(
         self,
-        sources: Sequence[Source],
-        wanted: Index,
-        present: Index | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> tuple[dict[bytes, Reason], Index]:
-        """Write the pixels, then the index; remove what was there before."""
-        self._clean(keep=present)
-        draft = self.folder / "pixels.partial"
-        checks: dict[int, int] = {}
-        try:
-            with draft.open("wb") as file:
-                if sources:
-                    os.posix_fallocate(file.fileno(), 0, len(sources) * wanted.row_bytes)
-            if present:
-                checks |= self._copy(draft, wanted, present)
-            tasks = [Task(row, source.path, source.stamp) for row, source in enumerate(sources) if row not in checks]
-            outcome = decode_all(draft, self.spec, tasks, progress)
-            checks |= outcome.checks
-            kept = sorted(checks)
-            index = self._index((wanted.objects[row] for row in kept), [checks[row] for row in kept])
-            _compact(draft, kept, wanted.row_bytes)
-            draft.replace(self.folder / index.file_name)
-            self._write_index(index)
-        finally:
-            draft.unlink(missing_ok=True)
-        self._clean(keep=index)
-        return {wanted.objects[row]: reason for row, reason in outcome.failures.items()}, index
+        root: Path,
+        spec: Input,
+        *,
+        limit_bytes: int | None = None,
+        limits: Limits | None = None,
+        decode: Decode = canonical,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.root = root
+        self.folder = root / spec_hash(spec).hex()[:32]
+        self.row_bytes = 4 * int(np.prod(spec.shape))
+        self._spec, self._room = spec, Room(root, limit_bytes)
+        self._limits, self._decode, self._clock = limits, decode, clock
 
-    def _copy(self, draft: Path, wanted: Index, present: Index) -> dict[int, int]:
-        """Copy the rows that are there already. Returns row → CRC-32."""
-        rows = {name: row for row, name in enumerate(present.objects)}
-        checks: dict[int, int] = {}
-        size = wanted.row_bytes
-        with draft.open("r+b") as new, (self.folder / present.file_name).open("rb") as old:
-            for row, name in enumerate(wanted.objects):
-                if name in rows:
-                    os.pwrite(new.fileno(), os.pread(old.fileno(), size, rows[name] * size), row * size)
-                    checks[row] = present.checks[rows[name]]
-        return checks
+    def build(self, items: Sequence[Item], progress: Progress | None = None) -> Cached:
+        """Every item of `items`, in that order, without those that cannot be decoded.
 
-    def _write_index(self, index: Index) -> None:
-        draft = self.folder / "index.partial"
-        try:
-            with draft.open("wb") as file:
-                file.write(digest(INDEX_LABEL, index) + pack(index))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.folder / "index")
-        finally:
-            draft.unlink(missing_ok=True)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # both renames are on disk before anybody relies on them
-        finally:
-            os.close(folder)
+        `progress(done, total)` counts decoded items. A second process waits, then finds the work done. Raises SiteError
+        if there is no room or the disk cannot be used.
+        """
+        wanted = {item.name: item for item in items}
+        needed = len(wanted) * self.row_bytes
+        self._room.check(needed)
+        with self._telling(needed):
+            folder_as_owner(self.root)
+            with locked(self.folder), Rows(self.folder, self.row_bytes) as rows:
+                await_writers(rows.path)
+                tasks = self._plan(rows, wanted)
+                try:
+                    failures = self._fill(rows, tasks, progress)
+                finally:
+                    self._trim(rows)
+                return self._cached(rows, items, failures)
 
-    def _clean(self, keep: Index | None) -> None:
-        """Remove pixels that no index names: leftovers of a killed build, or of an older set of images."""
-        for path in self.folder.glob("*"):
-            stale = path.suffix == ".partial" or (path.suffix == ".f32" and (not keep or path.name != keep.file_name))
-            if stale:
-                path.unlink()
+    def _plan(self, rows: Rows, wanted: Mapping[bytes, Item]) -> list[Task]:
+        """Verify what is there, make room for what is missing, and say where it goes."""
+        directory = rows.directory()
+        present = directory.places(wanted)
+        damaged = set(rows.damaged(directory, present.values()))
+        whole = {name: row for name, row in present.items() if row not in damaged}
+        missing = [item for name, item in wanted.items() if name not in whole]
+        with locked(self.root), rows.alone() as alone:
+            rows.give_up(damaged, alone=alone)
+            if alone:
+                rows.give_up(directory.rows(State.LOST).tolist(), alone=True)
+            rows.touch(directory, whole.values(), int(self._clock()))
+            self._room.make(rows, set(whole.values()), len(missing), alone=alone)
+            places = rows.vacant(len(missing), alone=alone)
+            rows.reserve(places)
+        return [Task(row, item) for row, item in zip(places, missing, strict=True)]
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One build at a time: a second process waits and then finds the work done."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / "lock").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _fill(self, rows: Rows, tasks: Sequence[Task], progress: Progress | None) -> dict[bytes, Reason]:
+        """Decode `tasks`, entering each as soon as it is whole. Returns those that failed."""
+        names = {task.row: task.item.name for task in tasks}
+        failures: dict[bytes, Reason] = {}
+        done = 0
+
+        def told(results: Mapping[int, int | Reason]) -> None:
+            nonlocal done
+            for row, result in results.items():
+                if isinstance(result, Reason):
+                    failures[names[row]] = result
+                else:
+                    rows.enter(row, names[row], int(self._clock()), result)
+            done += len(results)
+            if progress:
+                progress(done, len(tasks))
+
+        decode_all(rows.path, self._spec, tasks, told, decode=self._decode, limits=self._limits)
+        return failures
+
+    def _trim(self, rows: Rows) -> None:
+        """Give back the room of what could not be decoded, if nobody looks."""
+        directory = rows.directory()
+        if len(directory.rows(State.HELD)) * self.row_bytes < rows.file_bytes:
+            with locked(self.root), rows.alone() as alone:
+                if alone:
+                    rows.close_gaps(directory)
+
+    def _cached(self, rows: Rows, items: Sequence[Item], failures: Mapping[bytes, Reason]) -> Cached:
+        kept = tuple(item.name for item in items if item.name not in failures)
+        places = rows.directory().places(kept)
+        return Cached(
+            pixels=rows.map(self._spec.shape),
+            rows=np.array([places[name] for name in kept], dtype=np.int64),
+            names=kept,
+            failures=failures,
+        )
 
     @contextlib.contextmanager
     def _telling(self, needed: int) -> Iterator[None]:
@@ -196,21 +158,11 @@ class Cache:
         except OSError as error:
             if error.errno not in _FULL:
                 do = "Check the disk and its permissions, then run again."
-                raise SiteError(f"image cache {self.folder}", got=error.strerror or str(error), do=do) from None
-            free = shutil.disk_usage(self.folder).free
+                raise SiteError(f"image cache {self.root}", got=error.strerror or str(error), do=do) from None
+            free = shutil.disk_usage(self.root).free
             raise SiteError(
-                f"image cache {self.folder}",
+                f"image cache {self.root}",
                 expected=f"room for {needed:,} bytes",
                 got=f"{error.strerror} ({free:,} bytes free on this disk)",
-                do="Free space, raise the quota, or move the home folder to a larger disk; nothing was left behind.",
+                do="Free space, raise the quota, or move the home folder to a larger disk; what is decoded stays.",
             ) from None
-
-
-def _compact(path: Path, rows: Sequence[int], size: int) -> None:
-    """Close the gaps that images without pixels left, cut the file to its length, and sync it."""
-    with path.open("r+b") as file:
-        for place, row in enumerate(rows):
-            if place != row:
-                os.pwrite(file.fileno(), os.pread(file.fileno(), size, row * size), place * size)
-        file.truncate(len(rows) * size)
-        os.fsync(file.fileno())

@@ -1,17 +1,19 @@
-"""Many images decoded by two processes into one file of rows.
+"""Many items decoded by a crew of processes into one file of rows.
 
-Guarantees: an image that cannot be decoded costs itself only, even if its decoder crashes the process (what was in
-that worker's hands is then decoded again, one image per process; decoders that can crash never run in ours); rows are
-written in place, never passed between processes. Works under any start method: workers are spawned and import nothing
-but this room.
+Guarantees: an item that cannot be decoded costs itself only, even if its decoder crashes, hangs or eats memory
+(client/dicom/crew.py); decoders that can crash never run in our process. Rows are written in place, never passed
+between processes. A process that outlives us, killed as we were, holds a shared lock on `writers` beside the file for
+as long as it may still write: whoever comes next waits for it (`await_writers`).
+
+    >>> decode_all(file, spec, [Task(0, item)])
+    {0: 3421780262}
 """
 
+import fcntl
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,121 +21,138 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import RLELossless
 
-from client.dicom.pixels.image import read_image
+from client.dicom.canonical import canonical
+from client.dicom.crew import Limits, spread
+from client.dicom.item import Item
 from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.header import read_header
+from shared.errors import MisuseError
 from shared.study import Input
-from shared.workers import pool
+from shared.wire import Record, pack, unpack
 
-PROCESSES = 2
-#: Images handed to a worker at once, and the number below which starting workers takes longer than decoding.
-CHUNK = 16
+#: Files below which starting processes takes longer than decoding.
 ALONE = 96
+#: Time for one item, and for each of its files: the slowest decoder takes a second for the largest mammogram.
+ITEM_S, PART_S = 120.0, 2.0
+
+Decode = Callable[[Item, Input], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Decode the file at `path`, if its size, time of change and inode are still `stamp`, into row `row`."""
+    """Decode `item` into row `row`."""
 
     row: int
-    path: Path
-    stamp: tuple[int, int, int]
+    item: Item
 
 
-@dataclass
-class Outcome:
-    """`checks`: row → CRC-32 of its bytes; `failures`: row → why it was not written."""
+class Answer(Record, frozen=True):
+    """What a process says of a task: the CRC-32 of the row it wrote, or why it wrote none, or the disk's error."""
 
-    checks: dict[int, int] = field(default_factory=dict)
-    failures: dict[int, Reason] = field(default_factory=dict)
-
-    def add(self, results: Mapping[int, int | Reason]) -> None:
-        """Take in what `decode_some` returned."""
-        for row, result in results.items():
-            if isinstance(result, Reason):
-                self.failures[row] = result
-            else:
-                self.checks[row] = result
-
-    def __len__(self) -> int:
-        return len(self.checks) + len(self.failures)
+    check: int = 0
+    reason: Reason | None = None
+    errno: int = 0
 
 
 def decode_all(
-    file: Path, spec: Input, tasks: Sequence[Task], progress: Callable[[int, int], None] | None = None
-) -> Outcome:
-    """Decode `tasks` into the rows of `file`. Raises OSError if `file` cannot be written."""
-    outcome = Outcome()
-    chunks = [tasks[first : first + CHUNK] for first in range(0, len(tasks), CHUNK)]
-    work = partial(decode_some, file, spec)
-    if len(tasks) < ALONE and not any(map(_may_crash, tasks)):
-        results: Iterable[Mapping[int, int | Reason]] = map(work, chunks)
-    else:
-        results = _in_processes(work, chunks)
-    for result in results:
-        outcome.add(result)
-        if progress:
-            progress(len(outcome), len(tasks))
-    return outcome
+    file: Path,
+    spec: Input,
+    tasks: Sequence[Task],
+    told: Callable[[Mapping[int, int | Reason]], None] | None = None,
+    *,
+    decode: Decode = canonical,
+    limits: Limits | None = None,
+) -> dict[int, int | Reason]:
+    """Decode `tasks` into the rows of `file`: row → CRC-32 of its bytes, or why it was not written.
+
+    `told` gets each result as it comes. `decode` is a function of a module. Raises OSError if `file` cannot be written.
+    """
+    results: dict[int, int | Reason] = {}
+    for task, answer in _answers(file, spec, tasks, decode, limits):
+        if answer.errno:
+            raise OSError(answer.errno, os.strerror(answer.errno))
+        results[task.row] = answer.check if answer.reason is None else answer.reason
+        if told:
+            told({task.row: results[task.row]})
+    return results
 
 
-def _may_crash(task: Task) -> bool:
-    """Whether the file's decoder is a C or C++ library: on hostile bytes they abort (GDCM) or worse."""
+def _answers(
+    file: Path, spec: Input, tasks: Sequence[Task], decode: Decode, limits: Limits | None
+) -> Iterator[tuple[Task, Answer]]:
+    row_bytes = 4 * int(np.prod(spec.shape))
+    if _here(tasks):
+        with file.open("r+b", buffering=0) as rows:
+            for task in tasks:
+                yield task, _decode(rows.fileno(), spec, decode, task)
+        return
+    start = partial(_start, file, spec, decode)
+    limits = limits or Limits(memory_bytes=(4 << 30) + 8 * row_bytes)
+    for task, packed in spread(start, tasks, limits, _seconds):
+        yield task, Answer(reason=Reason.DECODE_FAILED) if packed is None else unpack(Answer, packed)
+
+
+def _seconds(task: Task) -> float:
+    return ITEM_S + PART_S * len(task.item.parts)
+
+
+def _here(tasks: Sequence[Task]) -> bool:
+    """Whether they are few, and none can end this process."""
+    return sum(len(task.item.parts) for task in tasks) < ALONE and not any(_may_crash(task.item) for task in tasks)
+
+
+def _may_crash(item: Item) -> bool:
+    """Whether a decoder is a C or C++ library: on hostile bytes they abort (GDCM) or worse."""
+    if any(part.location.member for part in item.parts):
+        return True
+    return any(map(_syntax_may_crash, {part.location.path for part in item.parts}))
+
+
+def _syntax_may_crash(path: Path) -> bool:
     try:
-        syntax = read_header(task.path).transfer_syntax
+        syntax = read_header(path).transfer_syntax
     except LeftOutError:
         return True
     return bool(DECODERS.get(syntax, "")) and syntax != RLELossless
 
 
-Work = Callable[[Sequence[Task]], Mapping[int, int | Reason]]
+def _start(file: Path, spec: Input, decode: Decode) -> Callable[[Task], bytes]:
+    """In a process of the crew: what decodes a task there. The lock is there before the first task is."""
+    lock = os.open(_writers(file), os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    rows = os.open(file, os.O_WRONLY)
+    return lambda task: pack(_decode(rows, spec, decode, task))
 
 
-def _in_processes(work: Work, chunks: Sequence[Sequence[Task]]) -> Iterable[Mapping[int, int | Reason]]:
-    """Results as they come. Chunks that a crashing worker took with it are done again, image by image."""
-    lost = list[Sequence[Task]]()
-    with pool(min(PROCESSES, len(chunks))) as executor:
-        futures = {executor.submit(work, chunk): chunk for chunk in chunks}
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                lost.append(futures[future])
-    for chunk in lost:
-        for task in chunk:
-            with pool(1) as executor:
-                try:
-                    yield executor.submit(work, (task,)).result()
-                except BrokenProcessPool:
-                    yield {task.row: Reason.DECODE_FAILED}
+def await_writers(file: Path) -> None:
+    """Wait until no process of an earlier crew can write to `file`: at most the time of one item."""
+    with _writers(file).open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def decode_some(file: Path, spec: Input, tasks: Sequence[Task]) -> dict[int, int | Reason]:
-    """Decode `tasks` in this process into the rows of `file`: row → CRC-32 or reason."""
-    results: dict[int, int | Reason] = {}
-    descriptor = os.open(file, os.O_WRONLY)
+def _writers(file: Path) -> Path:
+    return file.with_name("writers")
+
+
+def _decode(rows: int, spec: Input, decode: Decode, task: Task) -> Answer:
+    """Decode `task` in this process into its row of the open file `rows`."""
     try:
-        for task in tasks:
-            try:
-                pixels = _decode(task, spec)
-            except LeftOutError as left_out:
-                results[task.row] = left_out.reason
-                continue
-            data = pixels.tobytes()
-            os.pwrite(descriptor, data, task.row * len(data))
-            results[task.row] = zlib.crc32(data)
-    finally:
-        os.close(descriptor)
-    return results
-
-
-def _decode(task: Task, spec: Input) -> NDArray[np.float32]:
-    """float32 [C, H, W], contiguous. Raises LeftOutError."""
+        pixels = decode(task.item, spec)
+    except LeftOutError as left_out:
+        return Answer(reason=left_out.reason)
+    if pixels.shape != spec.shape or pixels.dtype != np.float32:  # it would be written over its neighbours
+        raise MisuseError("decoder", expected=f"float32 {spec.shape}", got=f"{pixels.dtype} {pixels.shape}")
+    data = np.ascontiguousarray(pixels).data.cast("B")
     try:
-        status = task.path.stat()
-    except OSError:
-        raise LeftOutError(Reason.UNREADABLE) from None
-    if (status.st_size, status.st_mtime_ns, status.st_ino) != task.stamp:
-        raise LeftOutError(Reason.CHANGED)
-    return read_image(task.path, spec)
+        write_all(rows, data, task.row * len(data))
+    except OSError as error:
+        return Answer(errno=error.errno or 5)
+    return Answer(check=zlib.crc32(data))
+
+
+def write_all(file: int, data: bytes | memoryview, start: int) -> None:
+    """All of `data` at byte `start` of the open `file`: one call of the system writes 2 GB at most."""
+    view, done = memoryview(data), 0
+    while done < len(view):
+        done += os.pwrite(file, view[done:], start + done)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from client.dicom.geometry.frame import Frame, unpack_frames
 from client.dicom.geometry.stacks import stacks
 from client.dicom.item import Item, Location, Part
-from client.dicom.labels.table import Labels, choose
+from client.dicom.labels.findings import choose
+from client.dicom.labels.labels import Labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Entry
 from shared.study import Input
@@ -98,15 +99,7 @@ def _groups(entries: Sequence[Entry], slots: Sequence[_Slot], spec: Input) -> It
 
 def _label(entries: Sequence[Entry], known: Labels | None, labels: tuple[str, str]) -> str | Reason:
     """The one label of the study that the table gives to all of `entries` that it speaks of."""
-    if known is None:
-        return ""
-    found = {known.of(entry) for entry in entries} - {Reason.NO_LABEL}
-    if not found:
-        return Reason.NO_LABEL
-    if len(found) > 1:
-        return Reason.LABEL_CONFLICT
-    (only,) = found
-    return only if isinstance(only, Reason) else choose(only, labels)
+    return "" if known is None else choose(known.label_of(entries, labels), labels)
 
 
 def _windows(slots: Sequence[_Slot], spec: Input) -> Iterator[Sequence[_Slot]]:

@@ -2,10 +2,20 @@
 
 HMAC-SHA256 (RFC 2104) under the site key, which never leaves the hospital: without it nobody can test a guess.
 Each kind of value has its own domain, so that equal texts of different kinds never have equal hashes.
+
+What the hospital's own people must be told again, a path and a series, is sealed instead: AES-SIV (RFC 5297) under a
+key derived from the site key. Deterministic, so that equal archives have equal catalogs: it tells that two sealed
+values are equal, and how long they are, and nothing else.
 """
 
 import hmac
 import os
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from shared.errors import SiteError
 
 #: Bytes of every keyed hash but the patient's: collisions need 2^64 objects.
 SHORT = 16
@@ -26,6 +36,27 @@ def short_key(key: bytes, kind: str, value: bytes) -> bytes:
     return hmac.digest(key, b"konsil/%b/v1\0%b" % (kind.encode(), value), "sha256")[:SHORT] if value else b""
 
 
-def file_key(key: bytes, path: str) -> bytes:
-    """16 bytes naming a file by its `path` within the archive (paths often hold names of patients)."""
-    return short_key(key, "file", os.fsencode(path))
+def file_key(key: bytes, path: str, member: str = "") -> bytes:
+    """16 bytes naming a file by its `path` within the archive, or the file `member` in the zip at `path` (paths often
+    hold names of patients)."""
+    name = os.fsencode(path)
+    return short_key(key, "file", name + b"\0" + member.encode("utf-8", "surrogatepass") if member else name)
+
+
+def seal(key: bytes, value: bytes) -> bytes:
+    """`value`, readable under `key` only, and 16 bytes longer. `key`: any length, 32 bytes of secret at least."""
+    return _cipher(key).encrypt(value, None)
+
+
+def unseal(key: bytes, sealed: bytes) -> bytes:
+    """What `seal` sealed. Raises SiteError if it was sealed under another key, or changed since."""
+    try:
+        return _cipher(key).decrypt(sealed, None)
+    except (InvalidTag, ValueError):
+        do = "Was keys/archive.key replaced? Delete the catalog; the next scan makes a new one."
+        raise SiteError("a sealed value", expected="one of this site's key", got="another", do=do) from None
+
+
+@lru_cache(maxsize=4)
+def _cipher(key: bytes) -> AESSIV:
+    return AESSIV(hmac.digest(key, b"konsil/seal/v1", "sha512"))

@@ -1,8 +1,8 @@
 """What `konsil-client scan` says of each series: usable, or not and why; as which volumes; where they lie. Pure.
 
 Guarantees: every series of the catalog is one line; its status is "usable" (every use Konsil has for it), "images" (its
-images can be used, but make no volume: `reason` says why) or "left_out" (`reason` says why). Affines are 4 × 4, row by row, and
-lead from (slice, row, column, 1) to mm towards left, back and head (LPS); slices are in the order of the affine.
+images can be used, but make no volume: `reason` says why) or "left_out" (`reason` says why). Affines are 4 × 4, row by
+row, and lead from (slice, row, column, 1) to mm towards left, back and head (LPS).
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from client.dicom.geometry.frame import unpack_frames
 from client.dicom.geometry.stacks import Stack, stacks
-from client.dicom.labels.table import Labels
+from client.dicom.labels.labels import Labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Entry
 
@@ -111,7 +111,5 @@ def _volume(stack: Stack) -> Volume:
 
 
 def _label(entries: Sequence[Entry], labels: Labels | None) -> str | None:
-    if labels is None:
-        return None
-    found = {given for entry in entries if not isinstance(given := labels.of(entry), Reason)}
-    return "|".join(found.pop()) if len(found) == 1 else None
+    found = Reason.NO_LABEL if labels is None else labels.label_of(entries)
+    return None if isinstance(found, Reason) else "|".join(found)

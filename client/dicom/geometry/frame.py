@@ -6,6 +6,21 @@ Coordinates are DICOM's (LPS, PS3.3 C.7.6.2.1.1): mm, x towards the patient's le
 from shared.wire import Record, pack, unpack
 
 Point = tuple[float, float, float]
+Directions = tuple[float, float, float, float, float, float]
+
+#: What each value of `Frame.phase` is, the most telling first; stored frames depend on it, so it only grows at its end.
+PHASE = (
+    "stack",  # Stack ID, and Segment Number
+    "dimensions",  # Dimension Index Values, or an NM object's vectors, other than those of place
+    "image_type",  # magnitude, phase, water, fat, derived maps
+    "echo_time",
+    "echo_number",
+    "b_value",
+    "gradient",  # Diffusion Gradient Orientation
+    "temporal",  # Temporal Position
+    "trigger",  # delay in the cardiac cycle, in ms
+    "acquisition",  # Acquisition Number
+)
 
 
 class Frame(Record, frozen=True):
@@ -13,13 +28,14 @@ class Frame(Record, frozen=True):
 
     `position`: centre of the first pixel. `orientation`: unit vectors, the direction of growing column index, then of
     growing row index. `spacing`: mm between rows, between columns. `number`: Instance Number, or the place in its
-    object, for order where nothing better is known. `phase`: what separates volumes of one series (geometry/frames.py).
+    object, for order where nothing better is known. `phase`: what separates volumes of one series, as texts in the
+    order of PHASE, empty where unknown; nothing at all stands for all of them empty.
     """
 
     rows: int
     columns: int
     position: Point | None = None
-    orientation: tuple[float, float, float, float, float, float] | None = None
+    orientation: Directions | None = None
     spacing: tuple[float, float] | None = None
     number: int = 0
     phase: tuple[str, ...] = ()

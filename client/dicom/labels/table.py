@@ -1,130 +1,114 @@
-"""The label file: a CSV whose rows name images, series, studies or patients, and what is known of them.
+"""The label file: a CSV whose rows name images, files, series, studies or patients, and what is known of them.
 
-Guarantees: identifiers are hashed as they are read and never kept; a row speaks for the most specific
-identifier it gives, and the most specific row that matches an image wins; two rows that say different things of
-the same identifier make a conflict, never a choice.
+Guarantees: identifiers are hashed as they are read and never kept; a row speaks for the most specific identifier it
+gives, and the most specific row that matches an image wins; two rows that say different things of the same identifier
+make a conflict, never a choice.
+
+Findings stand in one column, several of them with | between (no table is delimited by it):
 
     sop_instance_uid,label
-    1.2.826.0.1.3680043.8.498.1,clear
+    1.2.826.0.1.3680043.8.498.1,edema|pneumonia
+
+or each in a column of its own, 1 there, 0 not there, -1 uncertain, empty not spoken of:
+
+    patient_id,edema,pneumonia
+    4711,1,-1
 """
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from client.dicom.keys import short_key
-from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Entry
+from client.dicom.labels.findings import Said
+from client.dicom.labels.labels import Labels, Remark, Statement, gather
+from client.dicom.labels.levels import identifier_key
+from client.dicom.labels.rows import Row, Table, open_table
 from shared.errors import InputError
 
-#: Identifier columns, most specific first, and the names under which they are known.
-LEVELS: Mapping[str, tuple[str, ...]] = {
-    "sop_instance_uid": ("sop_uid", "sopinstanceuid", "instance_uid", "image_uid"),
-    "series_instance_uid": ("series_uid", "seriesinstanceuid"),
-    "study_instance_uid": ("study_uid", "studyinstanceuid"),
-    "accession_number": ("accession", "accessionnumber"),
-    "patient_id": ("patientid", "patient"),
-}
+__all__ = ["Labels", "Layout", "read_labels"]
 
-#: How each level's identifier is hashed; the catalog hashes the same way.
-KINDS: Mapping[str, str] = {
-    "sop_instance_uid": "sop",
-    "series_instance_uid": "series",
-    "study_instance_uid": "study",
-    "accession_number": "accession",
-    "patient_id": "bare-patient",
-}
+#: Between findings of one cell.
+SEPARATOR = "|"
+
+_UNCERTAIN = ("-1", "-1.0")
+_VALUES = {"1": "present", "1.0": "present", "0": "absent", "0.0": "absent", "": ""} | dict.fromkeys(_UNCERTAIN, "")
 
 
 @dataclass(frozen=True)
-class Labels:
-    """What a label file says. `levels`: level → keyed hash → label, None where rows contradict each other."""
+class Layout:
+    """How a table says what is known. `column` if the table has it, else the columns named in `findings`."""
 
-    source: Path
-    column: str
-    levels: Mapping[str, Mapping[bytes, str | None]]
-    rows: int
-
-    def match(self, entry: Entry) -> tuple[str, bytes] | None:
-        """The level and hash of the row that speaks for `entry`, most specific first; None if none does."""
-        hashes = (entry.sop, entry.series, entry.study, entry.accession, entry.bare_patient)
-        for level, value in zip(LEVELS, hashes, strict=True):
-            if value and value in self.levels.get(level, {}):
-                return level, value
-        return None
-
-    def of(self, entry: Entry) -> str | Reason:
-        """The label of `entry`, or why it has none."""
-        matched = self.match(entry)
-        if matched is None:
-            return Reason.NO_LABEL
-        label = self.levels[matched[0]][matched[1]]
-        return Reason.LABEL_CONFLICT if label is None else label
-
-    def require_match(self, matched: int) -> None:
-        """Raises InputError if the file matched no image at all."""
-        if matched:
-            return
-        tried = ", ".join(self.levels)
-        raise InputError(
-            f"label file {self.source}",
-            expected=f"rows that match images of the archive by {tried}",
-            got=f"{self.rows} rows, of which none matches",
-            do="Check that this file belongs to this archive and that its identifiers are those inside the DICOM files "
-            f"(known columns: {', '.join(LEVELS)}).",
-        )
+    column: str = "label"
+    #: columns of one finding each, as the study spells them; those the table lacks are not spoken of
+    findings: tuple[str, ...] = ()
+    #: what -1 says: nothing that could be used, or as 1, or as 0
+    uncertain: Literal["unknown", "present", "absent"] = "unknown"
+    #: what 0 says: "no " makes it the finding "no edema"; "" only that the finding is not there
+    absent: str = ""
+    #: rows of one identifier add up: the table has a row for each finding
+    several: bool = False
 
 
-def read_labels(path: Path, key: bytes, column: str = "label") -> Labels:
-    """The label file at `path`, its labels in `column`. Raises InputError saying what it lacks."""
-    levels: dict[str, dict[bytes, str | None]] = {}
-    count = 0
-    for level, identifier, label in _rows(path, column):
-        count += 1
-        known = levels.setdefault(level, {})
-        value = short_key(key, KINDS[level], identifier.encode())
-        known[value] = label if known.get(value, label) == label else None
-    if not count:
+#: Row → what it says, and whether a value in it was wrong.
+Reader = Callable[[Row], tuple[Said, bool]]
+
+
+def read_labels(path: Path, key: bytes, layout: Layout | None = None) -> Labels:
+    """The label file at `path`, hashed under the site's `key`. Raises InputError saying what it lacks."""
+    layout = layout or Layout()
+    silent, wrong = list[int](), list[int]()
+    with open_table(path) as table:
+        statements = _statements(table, key, _reader(table, layout), silent, wrong)
+        labels = gather(path, statements, several=layout.several)
+    if not labels.rows:
         raise InputError(f"label file {path}", expected="rows with an identifier and a label", got="none")
-    order = {level: levels[level] for level in LEVELS if level in levels}
-    return Labels(path, column, order, count)
+    remarks = {Remark.SILENT: tuple(silent), Remark.WRONG_VALUE: tuple(wrong)}
+    return Labels(path, labels.levels, labels.rows, {remark: rows for remark, rows in remarks.items() if rows})
 
 
-def _rows(path: Path, column: str) -> Iterator[tuple[str, str, str]]:
-    """Level, identifier and label of every row that gives both."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            delimiter = max(",;\t", key=head.count)
-            table = csv.DictReader(file, delimiter=delimiter, strict=True)
-            names = {name.strip().lower(): name for name in table.fieldnames or ()}
-            places = _columns(names, path)
-            if column.lower() not in names:
-                found = ", ".join(names) or "nothing"
-                raise InputError(f"label file {path}", expected=f"a column '{column}'", got=found, do="Add or name it.")
-            for row in table:
-                label = (row[names[column.lower()]] or "").strip()
-                given = ((level, (row[name] or "").strip()) for level, name in places.items())
-                first = next(((level, value) for level, value in given if value), None)
-                if first and label:
-                    yield *first, label
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        got = getattr(error, "strerror", None) or type(error).__name__
-        raise InputError(f"label file {path}", expected="a readable CSV file in UTF-8", got=got) from None
+def _statements(table: Table, key: bytes, read: Reader, silent: list[int], wrong: list[int]) -> Iterator[Statement]:
+    """One for each row that says something; the numbers of the others go to `silent`, of wrong values to `wrong`."""
+    for row in table.rows:
+        said, mistaken = read(row)
+        if mistaken:
+            wrong.append(row.number)
+        if row.level and said:
+            yield Statement(row.number, row.level, identifier_key(key, row.level, row.identifier), said)
+        elif any(row.cells):
+            silent.append(row.number)
 
 
-def _columns(names: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Level → name of its column in this file, most specific level first."""
-    found: dict[str, str] = {}
-    for level, aliases in LEVELS.items():
-        name = next((names[alias] for alias in (level, *aliases) if alias in names), None)
-        if name is not None:
-            found[level] = name
-    if not found:
-        got = f"columns {', '.join(names)}" if names else "no header line"
-        raise InputError(
-            f"label file {path}", expected=f"a column {' or '.join(LEVELS)}", got=got, do="Add one of these columns."
-        )
-    return found
+def _reader(table: Table, layout: Layout) -> Reader:
+    """How the rows of `table` are read. Raises InputError if it has none of the columns."""
+    place = table.place(layout.column)
+    if place is not None:
+        return lambda row: (_listed(row.cells[place]), False)
+    columns = [(name, place) for name in layout.findings if (place := table.place(name)) is not None]
+    if columns:
+        return lambda row: _marked([(name, row.cells[place]) for name, place in columns], layout)
+    expected = f"a column '{layout.column}'"
+    if layout.findings:
+        expected += f" or a column for a finding ({', '.join(layout.findings)})"
+    found = ", ".join(table.columns)
+    raise InputError(f"label file {table.path}", expected=expected, got=found, do="Add or name it.")
+
+
+def _listed(cell: str) -> Said:
+    return Said(frozenset(part.strip() for part in cell.split(SEPARATOR)) - {""})
+
+
+def _marked(cells: list[tuple[str, str]], layout: Layout) -> tuple[Said, bool]:
+    """What the columns of findings say, and whether a value was wrong: then its finding is unsure."""
+    sets: dict[str, set[str]] = {"present": set(), "absent": set(), "unknown": set()}
+    mistaken = False
+    for name, cell in cells:
+        value = _VALUES.get(cell, "unknown")
+        mistaken |= cell not in _VALUES
+        if cell in _UNCERTAIN:
+            value = layout.uncertain
+        if value:
+            sets[value].add(name)
+    if layout.absent:
+        sets["present"] |= {layout.absent + name for name in sets["absent"]}
+    return Said(frozenset(sets["present"]), frozenset(sets["absent"]), frozenset(sets["unknown"])), mistaken

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 
 Plane = NDArray[np.floating]
 Numbers = NDArray[np.float64]
-Pairs = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 #: Values above which a sign may stand: most writing has the brightest value there is, some a grey one.
 LEVELS = (0.9, 0.55)
@@ -35,8 +35,10 @@ SIGNS = 4
 #: Height of a sign in pixels, at each of up to SCALES halvings of the image.
 HEIGHTS = (5, 40)
 SCALES = 3
-#: An image with a shorter side holds no line.
+#: An image with a shorter side holds no line; one with a shorter side than HALVED no letters of more than 40 pixels
+#: (whatever lies side by side looks like letters once it is small).
 SMALLEST = 32
+HALVED = 256
 #: Signs looked at in one plane: noise has tens of thousands.
 MOST_SIGNS = 1500
 
@@ -46,13 +48,25 @@ _AROUND = np.ones((3, 3), dtype=np.bool_)
 def suspected_text(grey: NDArray[np.uint8] | Plane) -> bool:
     """Whether writing seems to stand in `grey` [rows, columns]: float in [0, 1], or uint8."""
     plane: Plane = grey.astype(np.float32) / 255 if grey.dtype == np.uint8 else grey.astype(np.float32)
+    if min(plane.shape) < SMALLEST:
+        return False
     for _ in range(SCALES):
-        if min(plane.shape) < SMALLEST:
-            return False
         if _writing(plane) or _writing(1 - plane):
             return True
+        if min(plane.shape) < HALVED:
+            return False
         plane = _halved(plane)
     return False
+
+
+def markers(grey: Plane) -> int:
+    """How many signs stand out, light on dark, within a sixth of a side from the border of `grey` in [0, 1]."""
+    plane: Plane = grey.astype(np.float32)
+    if min(plane.shape) < SMALLEST:
+        return 0
+    signs = _signs(plane, _thin(plane) & (plane > LEVELS[0]))
+    down, right = (signs.top + signs.bottom) / 2 / plane.shape[0], (signs.left + signs.right) / 2 / plane.shape[1]
+    return int(np.count_nonzero((np.abs(down - 0.5) > 1 / 3) | (np.abs(right - 0.5) > 1 / 3)))
 
 
 def _halved(plane: Plane) -> Plane:
@@ -65,8 +79,14 @@ def _halved(plane: Plane) -> Plane:
 
 def _writing(plane: Plane) -> bool:
     """Whether a line of light signs stands in `plane`."""
-    thin = plane - ndimage.grey_opening(plane, size=(STROKE + 1, STROKE + 1)) > STROKE_CONTRAST
+    thin = _thin(plane)
     return any(_lined(_signs(plane, thin & (plane > level))) for level in LEVELS)
+
+
+def _thin(plane: Plane) -> Mask:
+    """Where `plane` is brighter than all around it that is wider than a stroke."""
+    thin: Mask = plane - ndimage.grey_opening(plane, size=(STROKE + 1, STROKE + 1)) > STROKE_CONTRAST
+    return thin
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,7 @@ class Signs:
         return self.right - self.left
 
 
-def _signs(plane: Plane, mask: NDArray[np.bool_]) -> Signs:
+def _signs(plane: Plane, mask: Mask) -> Signs:
     """The connected pieces of `mask` that could each be a letter or a few."""
     pieces, count = ndimage.label(mask, _AROUND)
     areas = np.bincount(pieces.ravel(), minlength=count + 1)
@@ -140,7 +160,7 @@ def _apart(values: Numbers) -> Numbers:
     return apart
 
 
-def _chained(beside: Pairs, signs: Signs) -> bool:
+def _chained(beside: Mask, signs: Signs) -> bool:
     """Whether a chain of neighbours is writing, and no ruler, grating or row of dots."""
     _, chain = connected_components(beside, directed=False)
     for number in np.flatnonzero(np.bincount(chain) >= SIGNS):

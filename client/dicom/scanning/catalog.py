@@ -1,9 +1,10 @@
 """The catalog: what was found in each file of an archive, so that only changed files are read again.
 
 An SQLite database. Guarantees: no name, patient id, accession number, UID or path in clear (client/dicom/keys.py);
-entries are committed in batches, so a scan that was killed goes on where it stopped. WAL with synchronous=NORMAL,
-not FULL as for the ledger: after a power cut the last batches may be missing, never half there, and
-the next scan reads those files again; nothing is promised on the strength of a catalog.
+what is committed is whole, so a scan that was killed goes on where it stopped; entries are streamed, never held all at
+once. WAL with synchronous=NORMAL, not FULL as for the ledger: after a power cut the last batches may be missing, never
+half there, and the next scan reads those files again; nothing is promised on the strength of a catalog. A catalog of
+an older version is emptied: the next scan fills it.
 """
 
 import contextlib
@@ -12,67 +13,49 @@ import itertools
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
+from client.dicom.item import Stamp
 from client.dicom.reasons import Reason
+from client.dicom.scanning.entry import COLUMNS, Entry, Row
 from shared.errors import SiteError
 
-VERSION = 1
+__all__ = ["VERSION", "Batch", "Catalog", "Entry", "Known", "Seen", "Series"]
 
+VERSION = 2
 
-@dataclass(frozen=True)
-class Entry:
-    """One file. Bytes are keyed hashes, empty where the object has no such value; `fault` is "" or the Reason why
-    the file itself can never be used; `orphan`: no patient id, the study stands for the patient."""
+#: Hashes asked for at once; SQLite admits 32,766 parameters.
+_ASKED = 1000
 
-    file: bytes
-    size: int
-    mtime_ns: int
-    inode: int
-    fault: str = ""
-    sop: bytes = b""
-    series: bytes = b""
-    study: bytes = b""
-    accession: bytes = b""
-    bare_patient: bytes = b""
-    patient: bytes = b""
-    orphan: bool = False
-    modality: str = ""
-    manufacturer: str = ""
-    sex: str = ""
-    age: str = ""
-    intent: str = ""
-    series_number: str = ""
-    transfer_syntax: str = ""
-    photometric: str = ""
-    rows: int = 0
-    columns: int = 0
-    bits_stored: int = 0
-
-    @property
-    def stamp(self) -> tuple[int, int, int]:
-        """Size, time of change, inode: while they stay, the file is not read again."""
-        return self.size, self.mtime_ns, self.inode
-
-
-#: The columns of `entry` are the fields of Entry, in order.
+#: The columns of `entry`, behind its page, are the fields of Entry, in order. Rows are appended and found by slim
+#: indexes: a table ordered by random hashes would be written all over with every batch.
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS page (
+  id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, digest BLOB NOT NULL, files INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS entry (
-  file BLOB NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+  page INTEGER NOT NULL,
+  file BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
   fault TEXT NOT NULL, sop BLOB NOT NULL, series BLOB NOT NULL, study BLOB NOT NULL, accession BLOB NOT NULL,
   bare_patient BLOB NOT NULL, patient BLOB NOT NULL, orphan INTEGER NOT NULL, modality TEXT NOT NULL,
   manufacturer TEXT NOT NULL, sex TEXT NOT NULL, age TEXT NOT NULL, intent TEXT NOT NULL,
   series_number TEXT NOT NULL, transfer_syntax TEXT NOT NULL, photometric TEXT NOT NULL,
-  rows INTEGER NOT NULL, columns INTEGER NOT NULL, bits_stored INTEGER NOT NULL
-) WITHOUT ROWID;
+  rows INTEGER NOT NULL, columns INTEGER NOT NULL, bits_stored INTEGER NOT NULL, sop_class TEXT NOT NULL,
+  year INTEGER NOT NULL, view_position TEXT NOT NULL, laterality TEXT NOT NULL, body_part TEXT NOT NULL,
+  number_of_frames INTEGER NOT NULL, frames BLOB NOT NULL, sealed BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entry_page ON entry (page);
+CREATE INDEX IF NOT EXISTS entry_series ON entry (series, file);
 CREATE TABLE IF NOT EXISTS failure (
   file BLOB NOT NULL, spec BLOB NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (file, spec)
 ) WITHOUT ROWID;
 """
-_PUT = "INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_DROP = "DROP TABLE IF EXISTS page; DROP TABLE IF EXISTS entry; DROP TABLE IF EXISTS failure;"
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM entry"  # noqa: S608  names of our own
+_PUT = f"INSERT OR REPLACE INTO entry VALUES (?{',?' * len(COLUMNS)})"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -86,6 +69,34 @@ class Series:
     files: int
     usable: int
     faults: Mapping[str, int]
+
+
+class Known(NamedTuple):
+    """What is remembered of a file: where it stood, its stamp and its fault."""
+
+    page: int
+    stamp: Stamp
+    fault: str
+
+
+class Seen(NamedTuple):
+    """What is remembered of a page (walk.Page): `digest` of its files, b"" while some are yet to be read."""
+
+    id: int
+    digest: bytes
+    files: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one transaction writes: new pages (id, name), rows with their page before them, files that are on another
+    page now (page, file), files that are gone, and pages that are done (digest, files, id)."""
+
+    opened: list[tuple[int, bytes]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    moved: list[tuple[int, bytes]] = field(default_factory=list)
+    gone: list[bytes] = field(default_factory=list)
+    settled: list[tuple[bytes, int, int]] = field(default_factory=list)
 
 
 class Catalog:
@@ -115,46 +126,105 @@ class Catalog:
     def _prepare(self) -> None:
         with self._telling():
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
-                do = "Delete it; the next scan makes a new one."
+            if version > VERSION:
+                do = "Upgrade Konsil here, or delete it; the next scan makes a new one."
                 raise SiteError(f"catalog {self.path}", expected=f"version {VERSION}", got=f"version {version}", do=do)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA cache_size = -65536")  # KiB: the indexes of a million files
+            if 0 < version < VERSION:
+                self._connection.executescript(_DROP)
             self._connection.executescript(_SCHEMA)
-            self._connection.execute("PRAGMA user_version = 1")
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
-    def entries(self) -> dict[bytes, Entry]:
-        """All entries by their file's keyed hash."""
+    def entries(self) -> Iterator[Entry]:
+        """All entries, series by series. As with every iterator here, write nothing before it has ended."""
         with self._telling():
-            found = (Entry(*row) for row in self._connection.execute("SELECT * FROM entry"))
-            return {entry.file: entry for entry in found}
+            for row in self._connection.execute(_SELECT + " ORDER BY series, file"):
+                yield Entry(*row)
+
+    def series_entries(self) -> Iterator[tuple[Entry, ...]]:
+        """The files of each series, in an order that only the site's key determines; files without a series alone."""
+        for series, files in itertools.groupby(self.entries(), key=lambda entry: entry.series):
+            if series:
+                yield tuple(files)
+            else:
+                yield from ((file,) for file in files)
 
     def series(self) -> Iterator[Series]:
-        """The series of the archive, in an order that only the site's key determines."""
-        for series, group in itertools.groupby(
-            sorted((entry for entry in self.entries().values() if entry.series), key=lambda entry: entry.series),
-            key=lambda entry: entry.series,
-        ):
-            files = list(group)
-            faults = Counter(entry.fault for entry in files if entry.fault)
-            usable = len(files) - faults.total()
-            yield Series(
-                series.hex(), files[0].modality, files[0].manufacturer, len(files), usable, dict(sorted(faults.items()))
-            )
+        """The series of the archive, in the order of `series_entries`."""
+        for series, files in itertools.groupby(self.entries(), key=lambda entry: entry.series):
+            if series:
+                yield _summary(files)
 
-    def put(self, entries: Iterable[Entry]) -> None:
-        """Write `entries` in one transaction; what was known of the same files, failures too, is replaced."""
-        rows = [_row(entry) for entry in entries]
-        with self._telling(), self._transaction():
-            self._connection.executemany("DELETE FROM failure WHERE file = ?", [row[:1] for row in rows])
-            self._connection.executemany(_PUT, rows)
+    def usable(self) -> int:
+        """How many files have no fault of their own."""
+        return int(self._first("SELECT COUNT(*) FROM entry WHERE fault = ''"))
 
-    def remove(self, files: Iterable[bytes]) -> None:
-        """Forget `files` in one transaction."""
-        rows = [(file,) for file in files]
+    def holds_dicom(self) -> bool:
+        """Whether any file is a DICOM object, however damaged."""
+        others = (Reason.NOT_DICOM.value, Reason.SPECIAL_FILE.value, Reason.UNSAFE_CONTAINER.value)
+        return bool(self._first("SELECT EXISTS (SELECT 1 FROM entry WHERE fault NOT IN (?, ?, ?))", *others))
+
+    def repeated(self) -> Iterator[tuple[Entry, ...]]:
+        """The whole files of each object that has several."""
+        with self._telling():
+            twice = "SELECT sop FROM entry WHERE fault = '' AND sop != x'' GROUP BY sop HAVING COUNT(*) > 1"
+            found = self._connection.execute(f"{_SELECT} WHERE fault = '' AND sop IN ({twice}) ORDER BY sop")
+            for _, files in itertools.groupby((Entry(*row) for row in found), key=lambda entry: entry.sop):
+                yield tuple(files)
+
+    def page(self, name: bytes) -> Seen | None:
+        """The page of this keyed name, if it is known."""
+        with self._telling():
+            row = self._connection.execute("SELECT id, digest, files FROM page WHERE name = ?", (name,)).fetchone()
+            return Seen(*row) if row else None
+
+    def last_page(self) -> int:
+        """The highest id of a page; 0 for none."""
+        return int(self._first("SELECT COALESCE(MAX(id), 0) FROM page"))
+
+    def known(self, files: list[bytes]) -> dict[bytes, Known]:
+        """Those of `files` that are remembered, on whatever page."""
+        found: dict[bytes, Known] = {}
+        for first in range(0, len(files), _ASKED):
+            asked = files[first : first + _ASKED]
+            marks = ",".join("?" * len(asked))
+            sql = f"SELECT file, page, size, mtime_ns, inode, fault FROM entry WHERE file IN ({marks})"  # noqa: S608
+            with self._telling():
+                for file, page, size, mtime_ns, inode, fault in self._connection.execute(sql, asked):
+                    found[file] = Known(page, (size, mtime_ns, inode), fault)
+        return found
+
+    def on_page(self, page: int) -> list[bytes]:
+        """The files of a page."""
+        with self._telling():
+            return [row[0] for row in self._connection.execute("SELECT file FROM entry WHERE page = ?", (page,))]
+
+    def write(self, batch: Batch) -> None:
+        """All of `batch` in one transaction; what was known of files that were read, failures too, is replaced."""
+        execute = self._connection.executemany
         with self._telling(), self._transaction():
-            self._connection.executemany("DELETE FROM failure WHERE file = ?", rows)
-            self._connection.executemany("DELETE FROM entry WHERE file = ?", rows)
+            execute("INSERT INTO page VALUES (?, ?, x'', 0)", batch.opened)
+            execute("DELETE FROM failure WHERE file = ?", [(row[1],) for row in batch.rows])
+            execute(_PUT, batch.rows)
+            execute("UPDATE entry SET page = ? WHERE file = ?", batch.moved)
+            execute("DELETE FROM failure WHERE file = ?", [(file,) for file in batch.gone])
+            execute("DELETE FROM entry WHERE file = ?", [(file,) for file in batch.gone])
+            execute("UPDATE page SET digest = ?, files = ? WHERE id = ?", batch.settled)
+
+    def keep_only(self, pages: Container[int]) -> int:
+        """Forget the pages that are not in `pages`, and their files. Returns how many files those were."""
+        with self._telling():
+            stale = [row for row in self._connection.execute("SELECT id FROM page") if row[0] not in pages]
+        if not stale:
+            return 0
+        on_page = "(SELECT file FROM entry WHERE page = ?)"
+        with self._telling(), self._transaction():
+            self._connection.executemany(f"DELETE FROM failure WHERE file IN {on_page}", stale)  # noqa: S608
+            removed = self._connection.executemany("DELETE FROM entry WHERE page = ?", stale).rowcount
+            self._connection.executemany("DELETE FROM page WHERE id = ?", stale)
+        return removed
 
     def failures(self, spec: bytes) -> dict[bytes, Reason]:
         """Files whose pixels could not become the tensor of `spec` (shared.study.spec_hash), and why."""
@@ -178,6 +248,10 @@ class Catalog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _first(self, sql: str, *values: object) -> int:
+        with self._telling():
+            return int(self._connection.execute(sql, values).fetchone()[0])
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -198,5 +272,15 @@ class Catalog:
             raise SiteError(f"catalog {self.path}", expected="a usable database", got=str(error), do=do) from None
 
 
-def _row(entry: Entry) -> tuple[object, ...]:
-    return tuple(getattr(entry, field.name) for field in fields(Entry))
+def _summary(files: Iterable[Entry]) -> Series:
+    number, faults, first = 0, Counter[str](), None
+    for number, entry in enumerate(files, 1):
+        first = first or entry
+        if entry.fault:
+            faults[entry.fault] += 1
+    if first is None:
+        raise ValueError("a series has at least one file")
+    usable = number - faults.total()
+    return Series(
+        first.series.hex(), first.modality, first.manufacturer, number, usable, dict(sorted(faults.items()))
+    )

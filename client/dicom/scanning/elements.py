@@ -2,15 +2,22 @@
 
 Guarantees: reads explicit and implicit little endian with a preamble, and deflated files up to `INFLATED_LIMIT`
 (more is refused, so a bomb cannot fill the memory). Anything unusual (big endian, no preamble, a VR it does not
-know) raises `UnusualError`: the caller then asks pydicom, which is slower and knows more.
+know) raises `UnusualError`: the caller then asks pydicom, which is slower and knows more. Values are not interpreted.
+
+    >>> scan_file(data, frozenset((0x00080060,))).values[0x00080060]
+    b'CT'
 """
 
-import os
 import struct
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from client.dicom.reasons import LeftOutError, Reason
+
+#: read(length, offset) → bytes, fewer at the end; of a file or of a member of a zip
+Read = Callable[[int, int], bytes]
 
 #: The first read: most headers end within it.
 FIRST_READ = 1 << 14
@@ -25,39 +32,15 @@ TRANSFER_SYNTAX = 0x00020010
 FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 UNDEFINED = 0xFFFFFFFF
 
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 #: VRs with two reserved bytes and a 32-bit length (PS3.5 table 7.1-1); the others have a 16-bit length
-_LONG = frozenset(vr.encode() for vr in ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
-_SHORT = frozenset(
-    vr.encode()
-    for vr in [
-        "AE",
-        "AS",
-        "AT",
-        "CS",
-        "DA",
-        "DS",
-        "DT",
-        "FD",
-        "FL",
-        "IS",
-        "LO",
-        "LT",
-        "PN",
-        "SH",
-        "SL",
-        "SS",
-        "ST",
-        "TM",
-        "UI",
-        "UL",
-        "US",
-    ]
-)
+_LONG = frozenset(vr.encode() for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT = frozenset(vr.encode() for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _DEPTH_LIMIT = 32
 
-_explicit = struct.Struct("<HH2sH").unpack_from
-_implicit = struct.Struct("<HHI").unpack_from
+# A tag is read as one little-endian number, so its halves stand the other way round: one step less per element.
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
+_explicit = struct.Struct("<I2sH").unpack_from
+_implicit = struct.Struct("<II").unpack_from
 _long = struct.Struct("<I").unpack_from
 
 
@@ -81,18 +64,23 @@ class Elements:
     little_endian: bool = True
 
 
-def read_elements(descriptor: int, size: int, wanted: frozenset[int]) -> Elements:
-    """The `wanted` elements of an open file of `size` bytes. Raises UnusualError, EndedError or OSError."""
-    data = os.pread(descriptor, min(size, FIRST_READ), 0)
+def read_elements(read: Read, size: int, wanted: frozenset[int]) -> Elements:
+    """The `wanted` elements of an object of `size` bytes.
+
+    Raises UnusualError, EndedError (truncated), OSError (of `read`), LeftOutError(too_large) for an endless header.
+    """
+    data = read(min(size, FIRST_READ), 0)
     if data[128:132] != b"DICM":
         raise UnusualError
     while True:
         try:
             return scan_file(data, wanted)
         except EndedError:
-            if len(data) >= min(size, HEADER_LIMIT):
+            if len(data) >= size:
                 raise
-        more = os.pread(descriptor, min(size, len(data) * 8, HEADER_LIMIT) - len(data), len(data))
+        if len(data) >= HEADER_LIMIT:
+            raise LeftOutError(Reason.TOO_LARGE)
+        more = read(min(size, len(data) * 8, HEADER_LIMIT) - len(data), len(data))
         if not more:
             raise EndedError
         data += more
@@ -106,17 +94,17 @@ def scan_file(data: bytes, wanted: frozenset[int]) -> Elements:
     start = 144 + _long(data, 140)[0]
     if start > len(data):
         raise EndedError
-    meta = _scan(data, 144, start, explicit=True, wanted=wanted | {TRANSFER_SYNTAX}).values
+    meta = _scan(data[:start], 144, explicit=True, wanted=wanted | {TRANSFER_SYNTAX}).values
     syntax = meta.get(TRANSFER_SYNTAX, b"").rstrip(b"\0 ")
     if syntax == BIG_ENDIAN or not syntax:
         raise UnusualError
     if syntax == DEFLATED:
-        found = _scan(inflate(data[start:]), 0, None, explicit=True, wanted=wanted)
+        found = _scan(inflate(data[start:]), 0, explicit=True, wanted=wanted)
         return Elements(meta | found.values, found.pixels, -1, found.length)
     explicit = syntax != IMPLICIT
     if (data[start + 4 : start + 6] in _LONG | _SHORT) != explicit and len(data) > start:
         raise UnusualError  # the meta header and the data disagree
-    found = _scan(data, start, None, explicit=explicit, wanted=wanted)
+    found = _scan(data, start, explicit=explicit, wanted=wanted)
     return Elements(meta | found.values, found.pixels, found.offset, found.length)
 
 
@@ -128,46 +116,67 @@ def inflate(data: bytes) -> bytes:
     except zlib.error:
         raise LeftOutError(Reason.UNREADABLE) from None
     if inflater.unconsumed_tail:
-        raise LeftOutError(Reason.UNREADABLE)
+        raise LeftOutError(Reason.TOO_LARGE)
     if not inflater.eof:
         raise EndedError
     return inflated
 
 
-def _scan(data: bytes, position: int, end: int | None, *, explicit: bool, wanted: frozenset[int]) -> Elements:
-    """Elements of one data set, until its pixels, `end`, or the end of `data` (which must fall between elements)."""
+@lru_cache(maxsize=8)
+def _swapped(wanted: frozenset[int]) -> Mapping[int, int]:
+    """Tag as it is read → tag, of `wanted` and the pixels."""
+    return {(tag & 0xFFFF) << 16 | tag >> 16: tag for tag in wanted | {PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS}}
+
+
+def _scan(data: bytes, position: int, *, explicit: bool, wanted: frozenset[int]) -> Elements:
+    """Elements of one data set, until its pixels or the end of `data`, which must fall between elements."""
     values: dict[int, bytes] = {}
-    last = len(data) if end is None else end
-    while position + 8 <= last:
-        if explicit:
-            group, element, vr, length = _explicit(data, position)
-            position += 8
-            if vr in _LONG:
-                if position + 4 > last:
-                    raise EndedError
-                length = _long(data, position)[0]
-                position += 4
-            elif vr not in _SHORT:
-                raise UnusualError
+    step = _explicit_elements if explicit else _implicit_elements
+    try:
+        return step(data, position, _swapped(wanted), values)
+    except struct.error:  # the next element would start at or beyond the end
+        raise EndedError from None
+
+
+def _explicit_elements(data: bytes, position: int, names: Mapping[int, int], values: dict[int, bytes]) -> Elements:
+    """The hot loop: every bound it does not check is checked by `struct` on the next element."""
+    end = len(data)
+    while position != end:
+        swapped, vr, length = _explicit(data, position)
+        if vr in _SHORT:
+            start = position + 8
+            position = start + length
+        elif vr in _LONG:
+            (length,) = _long(data, position + 8)
+            start = position + 12
+            position = start + length
+            if length == UNDEFINED and names.get(swapped, 0) < FLOAT_PIXELS:
+                if vr != b"SQ":
+                    raise UnusualError
+                position = _skip_sequence(data, start, True, 0)
         else:
-            group, element, length = _implicit(data, position)
-            vr = b"SQ"
-            position += 8
-        tag = group << 16 | element
-        if group == 0x7FE0 and tag in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS):
-            return Elements(values, tag, position, length)
+            raise UnusualError
+        if swapped in names:
+            tag = names[swapped]
+            if tag >= FLOAT_PIXELS:
+                return Elements(values, tag, start, length)
+            values[tag] = data[start:position]
+    return Elements(values, 0, -1, 0)
+
+
+def _implicit_elements(data: bytes, position: int, names: Mapping[int, int], values: dict[int, bytes]) -> Elements:
+    """As `_explicit_elements`; what is of undefined length can only be a sequence (PS3.5 7.1.3)."""
+    end = len(data)
+    while position != end:
+        swapped, length = _implicit(data, position)
+        start = position + 8
+        position = start + length
+        if swapped in names and names[swapped] >= FLOAT_PIXELS:
+            return Elements(values, names[swapped], start, length)
         if length == UNDEFINED:
-            if vr != b"SQ":
-                raise UnusualError
-            position = _skip_sequence(data, position, explicit, 0)
-            continue
-        if position + length > last:
-            raise EndedError
-        if tag in wanted:
-            values[tag] = data[position : position + length]
-        position += length
-    if position != last:
-        raise EndedError
+            position = _skip_sequence(data, start, False, 0)
+        if swapped in names:
+            values[names[swapped]] = data[start:position]
     return Elements(values, 0, -1, 0)
 
 
@@ -176,14 +185,11 @@ def _skip_sequence(data: bytes, position: int, explicit: bool, depth: int) -> in
     if depth > _DEPTH_LIMIT:
         raise UnusualError
     while True:
-        if position + 8 > len(data):
-            raise EndedError
-        group, element, length = _implicit(data, position)
+        swapped, length = _implicit(data, position)
         position += 8
-        tag = group << 16 | element
-        if tag == _SEQUENCE_END:
+        if swapped == _SEQUENCE_END:
             return position
-        if tag != _ITEM:
+        if swapped != _ITEM:
             raise UnusualError
         position = _skip_item(data, position, explicit, depth) if length == UNDEFINED else position + length
 
@@ -191,20 +197,15 @@ def _skip_sequence(data: bytes, position: int, explicit: bool, depth: int) -> in
 def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
     """The position after an item of undefined length whose first element starts at `position`."""
     while True:
-        if position + 8 > len(data):
-            raise EndedError
-        group, element, length = _implicit(data, position)
-        tag = group << 16 | element
-        if tag == _ITEM_END:
+        swapped, length = _implicit(data, position)
+        if swapped == _ITEM_END:
             return position + 8
         vr = b"SQ"
         position += 8
         if explicit:
             vr, short = data[position - 4 : position - 2], length >> 16
             if vr in _LONG:
-                if position + 4 > len(data):
-                    raise EndedError
-                length = _long(data, position)[0]
+                (length,) = _long(data, position)
                 position += 4
             elif vr in _SHORT:
                 length = short

@@ -1,45 +1,34 @@
 """What the catalog needs to know of one file, without decoding its pixels.
 
 Guarantees: `read_header` returns a Header or raises LeftOutError with the reason, whatever the bytes are; the values
-equal pydicom's. A file in the common encodings costs about a tenth of a millisecond; anything unusual is given
-to pydicom. Identifying values are bytes as they stand in the file (character sets are often wrong) and are
-kept out of `repr`.
+equal pydicom's; numbers that are none are absent. A file in the common encodings costs less than a tenth of a
+millisecond; anything unusual is given to pydicom, within limits. Identifying values are bytes as they stand in the
+file (character sets are often wrong) and are kept out of `repr`; of the study date only the year is kept.
 """
 
 import logging
 import os
 import re
+import stat
 import struct
-import warnings
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
 
-from pydicom import dcmread
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.errors import BytesLengthException, InvalidDicomError
-
+from client.dicom.item import Stamp
 from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning import values as parse
 from client.dicom.scanning.elements import (
-    DEFLATED,
-    DOUBLE_PIXELS,
-    FLOAT_PIXELS,
-    PIXELS,
     TRANSFER_SYNTAX,
     UNDEFINED,
     Elements,
     EndedError,
+    Read,
     UnusualError,
     read_elements,
 )
+from client.dicom.scanning.unusual import MALFORMED, ask_pydicom
 
-#: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end; MemoryError: a
-#: length of gigabytes that the file does not have.
-MALFORMED = (
-    InvalidDicomError, BytesLengthException, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError,
-    NotImplementedError, RecursionError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
-)  # fmt: skip
+__all__ = ["MALFORMED", "WANTED", "Header", "header_of", "open_regular", "read_header", "stamp_of"]
 
 # They log the values they stumble over, and those may name a patient; what was wrong is told by a Reason.
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
@@ -54,6 +43,9 @@ _TAGS = {
     "image_type": 0x00080008,
     "sop_class": 0x00080016,
     "sop_uid": 0x00080018,
+    "study_date": 0x00080020,
+    "acquisition_time": 0x00080032,
+    "content_time": 0x00080033,
     "accession": 0x00080050,
     "modality": 0x00080060,
     "intent": 0x00080068,
@@ -62,16 +54,36 @@ _TAGS = {
     "issuer": 0x00100021,
     "sex": 0x00100040,
     "age": 0x00101010,
+    "body_part": 0x00180015,
+    "echo_time": 0x00180081,
+    "echo_number": 0x00180086,
+    "trigger_time": 0x00181060,
+    "imager_spacing": 0x00181164,
+    "nominal_spacing": 0x00182010,
+    "view_position": 0x00185101,
+    "b_value": 0x00189087,
     "study_uid": 0x0020000D,
     "series_uid": 0x0020000E,
     "series_number": 0x00200011,
+    "acquisition_number": 0x00200012,
+    "instance_number": 0x00200013,
+    "position": 0x00200032,
+    "orientation": 0x00200037,
+    "laterality": 0x00200060,
+    "image_laterality": 0x00200062,
+    "temporal_position": 0x00200100,
+    "temporal_index": 0x00209128,
     "samples": 0x00280002,
     "photometric": 0x00280004,
     "frames": 0x00280008,
     "rows": 0x00280010,
     "columns": 0x00280011,
+    "pixel_spacing": 0x00280030,
+    "aspect": 0x00280034,
     "bits_allocated": 0x00280100,
     "bits_stored": 0x00280101,
+    "high_bit": 0x00280102,
+    "pixel_representation": 0x00280103,
     "burned_in": 0x00280301,
 }
 WANTED = frozenset(_TAGS.values())
@@ -79,9 +91,14 @@ WANTED = frozenset(_TAGS.values())
 
 @dataclass(frozen=True)
 class Header:
-    """The values of one file; texts stripped, absent texts empty, absent numbers 0 (frames: 1). `pixels` is the
-    tag of the pixel data, 0 if none; `length` is UNDEFINED for encapsulated pixels; `size` is the file's;
-    `complete`: all bytes of the pixel data are there."""
+    """The values of one file; texts stripped, absent texts empty, absent counts 0 (frames: 1), other absent numbers
+    None. Of several values the first is taken where one is meant.
+
+    `pixels` is the tag of the pixel data, 0 if none; `length` is UNDEFINED for encapsulated pixels;
+    `complete`: all bytes of the pixel data are there. `stamp`: of the file when it was read. `year`: the study date's.
+    Spacings: mm between rows, between columns; `aspect`: their ratio. Times of echo and trigger: ms; b: s/mm².
+    `position` and `orientation` as in PS3.3 C.7.6.2.1.1, unchecked.
+    """
 
     transfer_syntax: str
     image_type: tuple[str, ...]
@@ -103,7 +120,7 @@ class Header:
     pixels: int
     offset: int
     length: int
-    size: int
+    stamp: Stamp
     complete: bool
     sop_uid: bytes = field(repr=False)
     series_uid: bytes = field(repr=False)
@@ -111,32 +128,89 @@ class Header:
     accession: bytes = field(repr=False)
     patient_id: bytes = field(repr=False)
     issuer: bytes = field(repr=False)
+    high_bit: int = 0
+    pixel_representation: int = 0
+    year: int = 0
+    body_part: str = ""
+    view_position: str = ""
+    laterality: str = ""
+    image_laterality: str = ""
+    content_time: str = ""
+    acquisition_time: str = ""
+    instance_number: int | None = None
+    acquisition_number: int | None = None
+    temporal_position: int | None = None
+    temporal_index: int | None = None
+    echo_number: int | None = None
+    echo_time: float | None = None
+    trigger_time: float | None = None
+    b_value: float | None = None
+    position: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+    pixel_spacing: tuple[float, ...] | None = None
+    imager_spacing: tuple[float, ...] | None = None
+    nominal_spacing: tuple[float, ...] | None = None
+    aspect: tuple[float, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the object."""
+        return self.stamp[0]
+
+    @property
+    def side(self) -> str:
+        """L, R or B: of the image (0020,0062), else of the series (0020,0060)."""
+        return self.image_laterality or self.laterality
 
 
-def read_header(path: Path) -> Header:
-    """The header of the regular file at `path`. Raises LeftOutError (not_dicom, unreadable, truncated)."""
+def open_regular(path: Path) -> int:
+    """A descriptor of the regular file at `path`. Raises LeftOutError (unreadable, special_file)."""
     try:
         # O_NONBLOCK: a pipe that took the file's place must not hang the scan
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a zero in it
         raise LeftOutError(Reason.UNREADABLE) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise LeftOutError(Reason.SPECIAL_FILE)
+    return descriptor
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """While it stays, it is the same file with the same content."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def read_header(path: Path) -> Header:
+    """The header of the file at `path`. Raises LeftOutError (not_dicom, unreadable, truncated, too_large, changed)."""
+    descriptor = open_regular(path)
     try:
-        size = os.fstat(descriptor).st_size
+        before = stamp_of(os.fstat(descriptor))
         try:
-            found = read_elements(descriptor, size, WANTED)
-        except UnusualError:
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                found = _ask_pydicom(file)
-        return _header(found, size, _complete(descriptor, found, size))
-    except EndedError:
-        raise LeftOutError(Reason.TRUNCATED) from None
+            return header_of(lambda length, offset: os.pread(descriptor, length, offset), before)
+        finally:
+            if stamp_of(os.fstat(descriptor)) != before:
+                raise LeftOutError(Reason.CHANGED)
     except OSError:
         raise LeftOutError(Reason.UNREADABLE) from None
     finally:
         os.close(descriptor)
 
 
-def _complete(descriptor: int, found: Elements, size: int) -> bool:
+def header_of(read: Read, stamp: Stamp) -> Header:
+    """The header of the object that `read` reads. Raises LeftOutError as `read_header` does, and what `read` raises."""
+    size = stamp[0]
+    try:
+        try:
+            found = read_elements(read, size, WANTED)
+        except UnusualError:
+            found = ask_pydicom(read, size, WANTED)
+        return _header(found, stamp, _complete(read, found, size))
+    except EndedError:
+        raise LeftOutError(Reason.TRUNCATED) from None
+
+
+def _complete(read: Read, found: Elements, size: int) -> bool:
     """Whether the pixel data ends within the file; fragments (PS3.5 A.4) are stepped over, not read."""
     if not found.pixels or found.offset < 0:
         return True
@@ -144,7 +218,7 @@ def _complete(descriptor: int, found: Elements, size: int) -> bool:
         return found.offset + found.length <= size
     position = found.offset
     while position + 8 <= size:
-        group, element, length = struct.unpack("<HHI", os.pread(descriptor, 8, position))
+        group, element, length = struct.unpack("<HHI", read(8, position).ljust(8, b"\0"))
         if (group, element) == (0xFFFE, 0xE0DD):  # sequence delimitation item
             return True
         if (group, element) != (0xFFFE, 0xE000):
@@ -153,109 +227,49 @@ def _complete(descriptor: int, found: Elements, size: int) -> bool:
     return False
 
 
-def _header(found: Elements, size: int, complete: bool) -> Header:
+def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
     """Raw values → Header. Raises LeftOutError as `_check` does."""
-    order: Literal["little", "big"] = "little" if found.little_endian else "big"
+    order: parse.Order = "little" if found.little_endian else "big"
     raw = {name: found.values.get(tag, b"") for name, tag in _TAGS.items()}
-    clean = {name: value.strip(b"\0 ") for name, value in raw.items()}
-    _check(clean, found)
-    text = {name: _text(value) for name, value in clean.items()}
-    number = {name: int.from_bytes(value[:2], order) for name, value in raw.items()}  # US (PS3.5 6.2)
+    identity = {name: raw[name].strip(b"\0 ") for name in _IDENTITIES}
+    frames = raw["frames"].strip(b"\0 ")
+    _check(identity["sop_uid"], frames, bool(raw["transfer_syntax"] or raw["sop_class"]), found)
     return Header(
-        transfer_syntax=text["transfer_syntax"],
-        image_type=tuple(part.strip() for part in text["image_type"].split("\\")),
-        sop_class=text["sop_class"],
-        modality=text["modality"],
-        intent=text["intent"],
-        manufacturer=text["manufacturer"],
-        sex=text["sex"],
-        age=text["age"],
-        series_number=text["series_number"],
-        samples=number["samples"],
-        photometric=text["photometric"],
-        frames=int(clean["frames"] or 1),
-        rows=number["rows"],
-        columns=number["columns"],
-        bits_allocated=number["bits_allocated"],
-        bits_stored=number["bits_stored"],
-        burned_in=text["burned_in"],
+        **identity,
+        **{name: parse.text(raw[name]) for name in _TEXTS},
+        **{name: parse.unsigned(raw[name], order) for name in _SHORTS},
+        **{name: parse.integer(raw[name]) for name in _INTEGERS if raw[name]},
+        **{name: parse.decimal(raw[name]) for name in ("echo_time", "trigger_time") if raw[name]},
+        **{name: parse.decimals(raw[name], count) for name, count in _VECTORS.items() if raw[name]},
+        image_type=parse.texts(raw["image_type"]),
+        year=parse.year(raw["study_date"]),
+        b_value=parse.double(raw["b_value"], order),
+        temporal_index=int.from_bytes(raw["temporal_index"], order) if len(raw["temporal_index"]) == 4 else None,  # UL
+        frames=int(frames or 1),
         pixels=found.pixels,
         offset=found.offset,
         length=found.length,
-        size=size,
+        stamp=stamp,
         complete=complete,
-        sop_uid=clean["sop_uid"],
-        series_uid=clean["series_uid"],
-        study_uid=clean["study_uid"],
-        accession=clean["accession"],
-        patient_id=clean["patient_id"],
-        issuer=clean["issuer"],
     )
 
 
-def _text(value: bytes) -> str:
-    return value.decode("ascii") if value.isascii() else value.decode("utf-8", "replace")
+_IDENTITIES = ("sop_uid", "series_uid", "study_uid", "accession", "patient_id", "issuer")
+_TEXTS = (
+    "transfer_syntax", "sop_class", "modality", "intent", "manufacturer", "sex", "age", "series_number", "photometric",
+    "burned_in", "body_part", "view_position", "laterality", "image_laterality", "content_time", "acquisition_time",
+)  # fmt: skip
+_SHORTS = ("samples", "rows", "columns", "bits_allocated", "bits_stored", "high_bit", "pixel_representation")
+_INTEGERS = ("instance_number", "acquisition_number", "temporal_position", "echo_number")
+_VECTORS = {
+    "position": 3, "orientation": 6, "pixel_spacing": 2, "imager_spacing": 2, "nominal_spacing": 2, "aspect": 2,
+}  # fmt: skip
 
 
-def _check(clean: dict[str, bytes], found: Elements) -> None:
+def _check(sop_uid: bytes, frames: bytes, named: bool, found: Elements) -> None:
     """Raises LeftOutError: not_dicom where nothing is as DICOM has it, unreadable where a UID or a count is none."""
-    if not (clean["transfer_syntax"] or clean["sop_class"] or found.pixels):
+    if not (named or found.pixels):
         raise LeftOutError(Reason.NOT_DICOM)
-    counted = not clean["frames"] or (clean["frames"].isdigit() and len(clean["frames"]) <= _IS_DIGITS)
-    if not counted or (found.pixels and not _UID.fullmatch(clean["sop_uid"])):
+    counted = not frames or (frames.isdigit() and len(frames) <= _IS_DIGITS)
+    if not counted or (found.pixels and not _UID.fullmatch(sop_uid)):
         raise LeftOutError(Reason.UNREADABLE)
-
-
-def _ask_pydicom(file: BinaryIO) -> Elements:
-    """The same elements by pydicom, from the beginning of `file`. Raises LeftOutError(not_dicom, unreadable)."""
-    start = file.read(1024)
-    if DEFLATED in start:  # elements.py reads these within a limit; pydicom would inflate whatever comes
-        raise LeftOutError(Reason.UNREADABLE)
-    if start[128:132] != b"DICM" and not _plausible(start):
-        raise LeftOutError(Reason.NOT_DICOM)
-    file.seek(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = dcmread(file, stop_before_pixels=True, force=True)
-            implicit, little = dataset.original_encoding
-            values = {
-                tag: _raw(source.get_item(tag))
-                for tag in WANTED
-                for source in (dataset.file_meta, dataset)
-                if tag in source
-            }
-    except MALFORMED:
-        raise LeftOutError(Reason.UNREADABLE) from None
-    # pydicom stops in front of the pixel element (PS3.5 7.1)
-    return _pixel_element(values, file.read(12), file.tell(), bool(implicit), little is not False)
-
-
-def _raw(element: DataElement | RawDataElement | None) -> bytes:
-    if isinstance(element, RawDataElement):
-        return element.value or b""
-    return b"" if element is None else str(element.value).encode()
-
-
-def _pixel_element(values: dict[int, bytes], head: bytes, position: int, implicit: bool, little: bool) -> Elements:
-    """`head`: the up to 12 bytes before `position`, the start of the pixel element or nothing."""
-    if len(head) < 12:
-        return Elements(values, 0, -1, 0, little)
-    mark = "<" if little else ">"
-    group, element = struct.unpack_from(mark + "HH", head)
-    tag = group << 16 | element
-    if tag not in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS):
-        return Elements(values, 0, -1, 0, little)
-    at, offset = (4, position - 4) if implicit else (8, position)
-    return Elements(values, tag, offset, struct.unpack_from(mark + "I", head, at)[0], little)
-
-
-def _plausible(start: bytes) -> bool:
-    """No preamble, but the bytes begin like group 2 or 8, in either encoding, with a short first element."""
-    if start[:4] == b"\x02\x00\x00\x00" and start[4:6] == b"UL":
-        return True
-    if start[:2] != b"\x08\x00" or len(start) < 12:
-        return False
-    if start[4:6].isalpha() and start[4:6].isupper():
-        return int.from_bytes(start[6:8], "little") < 256
-    return int.from_bytes(start[4:8], "little") < 256

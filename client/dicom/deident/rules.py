@@ -1,0 +1,107 @@
+"""Which action an element gets: the table first, then what holds for elements that the table does not list.
+
+Guarantees: fails closed. Kept without a row in the table is only what the standard's dictionary knows, under a value
+representation of the kind that the dictionary gives, and that holds no name, address, date, instance UID or free
+text. Groups 0000 to 0007 (commands, file meta, directories), group lengths, curves, overlays and private attributes
+have no place in what leaves; the last are the engine's, which knows their creators.
+
+    >>> Rules(Profile()).action(0x00280010, "US")
+    <Action.KEEP: 'K'>
+"""
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+from client.dicom.deident.profile import Option, Profile
+from client.dicom.deident.table import Action, actions
+
+TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
+DATES = frozenset({"DA", "DT", "TM"})
+#: Free text: an operator may have typed anything.
+_FREE = frozenset({"LT", "ST", "UC", "UT"})
+_WHOLE = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})
+_BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
+#: VRs that stand in for each other in files as they are; a text is never taken for a number, nor the reverse.
+_KINDS = (TEXTS, frozenset({"DA", "DT"}), frozenset({"DS", "IS"}), frozenset({"FD", "FL"}), _WHOLE, _WHOLE | _BULK)
+#: Texts of type UC that are codes, not prose: Long Code Value.
+_CODES = frozenset({0x00080119})
+#: Acquisition Context, Specimen Preparation and Content Sequence: cleaned by treating their items one by one, which
+#: replaces the names, texts and dates in them (PS3.15 E.3.4).
+_CONTENT = frozenset({0x00400555, 0x00400610, 0x0040A730})
+#: Timezone Offset From UTC goes with the times of day, which no option moves.
+_TIME_ZONE = 0x00080201
+
+
+class Rules:
+    """The actions of one profile."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._table = actions(profile)
+        self._basic = actions(Profile())
+        self._known: dict[tuple[int, str], Action] = {}
+
+    def action(self, tag: int, vr: str) -> Action:
+        """What is done with the element `tag`, read under `vr`. CLEAN occurs for dates (shift them) and texts (keep
+        words of the vocabulary) only."""
+        action = self._known.get((tag, vr))
+        if action is None:
+            action = self._known[tag, vr] = self._decide(tag, vr)
+        return action
+
+    def without_cleaning(self, tag: int) -> Action:
+        """What is done with a value that CLEAN cannot clean: the basic action; a dummy where the table has no row."""
+        return self._basic.get(tag, Action.DUMMY)
+
+    def _decide(self, tag: int, vr: str) -> Action:
+        if tag in self._table:
+            return self._listed(tag, vr)
+        group = tag >> 16
+        if group < 8 or group & 1 or not tag & 0xFFFF or group >> 8 in (0x50, 0x60):
+            return Action.REMOVE
+        if not dictionary_has_tag(tag) or not _plausible(tag, vr):
+            return Action.REMOVE
+        return self._unlisted(tag, vr)
+
+    def _listed(self, tag: int, vr: str) -> Action:
+        action = self._table[tag]
+        if action is Action.CLEAN:
+            return self._clean(tag, vr)
+        if action is Action.KEEP and not _plausible(tag, vr):
+            return self._basic[tag]
+        return action
+
+    def _clean(self, tag: int, vr: str) -> Action:
+        """What cleaning comes to where the table asks for it: the basic action wherever it is beyond us."""
+        if tag in _CONTENT or tag == _TIME_ZONE:
+            return Action.KEEP
+        if vr in DATES:
+            return Action.KEEP if vr == "TM" else Action.CLEAN
+        if vr in TEXTS:
+            return Action.CLEAN
+        return self._basic[tag]
+
+    def _unlisted(self, tag: int, vr: str) -> Action:
+        if vr in ("PN", "AE", "UN") or (vr == "UR" and tag != 0x0008010E):  # Coding Scheme URL is nobody's
+            return Action.REMOVE
+        if vr in DATES:  # by value representation, as PS3.15 E.1.1 note 4 suggests
+            return self._date(vr)
+        if vr == "UI":
+            return Action.KEEP if Option.UIDS in self.profile.options else Action.UID
+        if vr in _FREE and tag not in _CODES:
+            return Action.CLEAN if Option.DESCRIPTORS in self.profile.options else Action.DUMMY
+        return Action.KEEP
+
+    def _date(self, vr: str) -> Action:
+        if Option.FULL_DATES in self.profile.options:
+            return Action.KEEP
+        if Option.MODIFIED_DATES in self.profile.options:
+            return Action.KEEP if vr == "TM" else Action.CLEAN
+        return Action.DUMMY
+
+
+def _plausible(tag: int, vr: str) -> bool:
+    """Whether `vr` is what the dictionary gives `tag`, or of the same kind."""
+    if not dictionary_has_tag(tag):
+        return False
+    expected = set(dictionary_VR(tag).split(" or "))
+    return vr in expected or any(vr in kind and expected & kind for kind in _KINDS)

@@ -1,0 +1,103 @@
+"""Raw values of a header → the values of a Frame, or None where they cannot be meant.
+
+Guarantees: a point is three finite numbers; directions are unit vectors at right angles, to what three decimals round;
+distances are positive. Nothing is repaired or guessed: a value that is wrong counts as absent, and rows and columns are
+never swapped.
+"""
+
+import math
+from collections.abc import Iterable
+
+from client.dicom.geometry.frame import PHASE, Directions, Point
+
+#: By which a vector's length may differ from 1 and a scalar product from 0: three decimals, as some PACSs keep.
+_ROUNDING = 2e-3
+#: mm; further away or larger is no patient.
+_FARTHEST_MM = 1e5
+
+
+def point(values: object) -> Point | None:
+    """Image Position (Patient) (0020,0032), LPS mm. None unless three finite numbers of this world."""
+    numbers = floats(values, 3)
+    if numbers is None or max(map(abs, numbers)) > _FARTHEST_MM:
+        return None
+    return (numbers[0], numbers[1], numbers[2])
+
+
+def directions(values: object) -> Directions | None:
+    """Image Orientation (Patient) (0020,0037) with lengths of exactly 1. None unless the two vectors have length 1 and
+    a right angle between them, rounding aside (PS3.3 C.7.6.2.1.1)."""
+    numbers = floats(values, 6)
+    if numbers is None:
+        return None
+    first, second = numbers[:3], numbers[3:]
+    lengths = math.hypot(*first), math.hypot(*second)
+    if max(abs(length - 1) for length in lengths) > _ROUNDING or abs(dot(first, second)) > _ROUNDING:
+        return None
+    x, y, z = (value / lengths[0] for value in first)
+    u, v, w = (value / lengths[1] for value in second)
+    return (x, y, z, u, v, w)
+
+
+def spacing(*candidates: object) -> tuple[float, float] | None:
+    """(distance of rows, distance of columns) in mm: the first candidate that is two positive numbers.
+
+    To be given in the order of PS3.3 10.7.1.3: Pixel Spacing (0028,0030), which is in the patient; Imager Pixel Spacing
+    (0018,1164), which is at the detector, larger than in the patient by the magnification; Nominal Scanned Pixel
+    Spacing (0018,2010). Never Slice Thickness, never Spacing Between Slices.
+    """
+    for candidate in candidates:
+        numbers = floats(candidate, 2)
+        if numbers is not None and min(numbers) > 0 and max(numbers) < _FARTHEST_MM:
+            return (numbers[0], numbers[1])
+    return None
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None."""
+    found = floats([value], 1)
+    return None if found is None else found[0]
+
+
+def floats(values: object, count: int) -> tuple[float, ...] | None:
+    """`count` finite numbers, or None."""
+    if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
+        return None
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+
+def phase(**values: object) -> tuple[str, ...]:
+    """`Frame.phase` of attributes given by their names in PHASE; several values are joined, None is unknown."""
+    texts = tuple(_text(values.get(name)) for name in PHASE)
+    return texts if any(texts) else ()
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return (value or "").strip()
+    if isinstance(value, Iterable):
+        return "\\".join(_text(part) for part in value)
+    return f"{float(value):.9g}" if isinstance(value, (int, float)) else str(value).strip()
+
+
+def dot(first: Iterable[float], second: Iterable[float]) -> float:
+    """The scalar product."""
+    return sum(a * b for a, b in zip(first, second, strict=True))
+
+
+def normal_of(orientation: Directions) -> Point:
+    """Row direction × column direction: with the slices' positions it orders them."""
+    x, y, z, u, v, w = orientation
+    return (y * w - z * v, z * u - x * w, x * v - y * u)
+
+
+def moved(start: Point, *moves: tuple[float, Iterable[float]]) -> Point:
+    """`start` + Σ length × direction."""
+    x, y, z = start
+    for length, (u, v, w) in moves:
+        x, y, z = x + length * u, y + length * v, z + length * w
+    return (x, y, z)

@@ -1,0 +1,99 @@
+"""What the byte scanner does not read, read by pydicom: big endian, no preamble, odd VRs, damaged headers.
+
+Guarantees: `ask_pydicom` gives the same raw values or raises LeftOutError. pydicom builds objects many times larger
+than their bytes, so it is given headers up to `UNUSUAL_LIMIT` only, with at most `ITEMS_LIMIT` items of sequences.
+"""
+
+import io
+import struct
+import warnings
+import zlib
+
+from pydicom import dcmread
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning.elements import DEFLATED, DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS, Elements, Read
+
+#: Header bytes that pydicom may be given, and items of sequences in them.
+UNUSUAL_LIMIT = 1 << 24
+ITEMS_LIMIT = 1 << 17
+
+#: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end; MemoryError: a
+#: length of gigabytes that the file does not have.
+MALFORMED = (
+    InvalidDicomError, BytesLengthException, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError,
+    NotImplementedError, RecursionError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+def ask_pydicom(read: Read, size: int, wanted: frozenset[int]) -> Elements:
+    """The `wanted` elements of an object of `size` bytes. Raises LeftOutError (not_dicom, unreadable, too_large)."""
+    start = read(min(size, 1024), 0)
+    if DEFLATED in start:  # elements.py reads these within a limit; pydicom would inflate whatever comes
+        raise LeftOutError(Reason.UNREADABLE)
+    if start[128:132] != b"DICM" and not _plausible(start):
+        raise LeftOutError(Reason.NOT_DICOM)
+    dataset, position = header_dataset(read, size)
+    try:
+        implicit, little = dataset.original_encoding
+        found = {
+            tag: _raw(source.get_item(tag)) for tag in wanted for source in (dataset.file_meta, dataset) if tag in source
+        }
+    except MALFORMED:
+        raise LeftOutError(Reason.UNREADABLE) from None
+    return _pixel_element(found, read(12, position), position, bool(implicit), little is not False)
+
+
+def header_dataset(read: Read, size: int, limit: int | None = None) -> tuple[Dataset, int]:
+    """The data set before the pixels, read from at most `limit` bytes, and where the pixel element starts.
+
+    Raises LeftOutError (unreadable, too_large).
+    """
+    limit = UNUSUAL_LIMIT if limit is None else limit
+    data = read(min(size, limit), 0)
+    # an item's tag (PS3.5 7.5) in either byte order
+    if data.count(b"\xfe\xff\x00\xe0") + data.count(b"\xff\xfe\xe0\x00") > ITEMS_LIMIT:
+        raise LeftOutError(Reason.TOO_LARGE)
+    file = io.BytesIO(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = dcmread(file, stop_before_pixels=True, force=True)
+    except MALFORMED:
+        raise LeftOutError(Reason.TOO_LARGE if size > limit else Reason.UNREADABLE) from None
+    if file.tell() >= limit < size:  # the end of what it was given, not of the header
+        raise LeftOutError(Reason.TOO_LARGE)
+    return dataset, file.tell()
+
+
+def _raw(element: DataElement | RawDataElement | None) -> bytes:
+    if isinstance(element, RawDataElement):
+        return element.value or b""
+    return b"" if element is None else str(element.value).encode()
+
+
+def _pixel_element(values: dict[int, bytes], head: bytes, position: int, implicit: bool, little: bool) -> Elements:
+    """`head`: the bytes from `position` on, where pydicom stopped: the start of the pixel element (PS3.5 7.1)."""
+    if len(head) < 12:
+        return Elements(values, 0, -1, 0, little)
+    mark = "<" if little else ">"
+    group, element = struct.unpack_from(mark + "HH", head)
+    tag = group << 16 | element
+    if tag not in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS):
+        return Elements(values, 0, -1, 0, little)
+    at, start = (4, 8) if implicit else (8, 12)
+    return Elements(values, tag, position + start, struct.unpack_from(mark + "I", head, at)[0], little)
+
+
+def _plausible(start: bytes) -> bool:
+    """No preamble, but the bytes begin like group 2 or 8, in either encoding, with a short first element."""
+    if start[:4] == b"\x02\x00\x00\x00" and start[4:6] == b"UL":
+        return True
+    if start[:2] != b"\x08\x00" or len(start) < 12:
+        return False
+    if start[4:6].isalpha() and start[4:6].isupper():
+        return int.from_bytes(start[6:8], "little") < 256
+    return int.from_bytes(start[4:8], "little") < 256

@@ -1,0 +1,66 @@
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client.dicom.labels.objects import files_of, read_object, storage_class
+from client.dicom.reasons import LeftOutError, Reason
+
+Write = Callable[..., Path]
+
+
+def deflated(write: Write, body: bytes) -> Path:
+    """A file whose dataset is `body`, deflated."""
+    path = write("a.dcm")
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    whole = path.read_bytes()
+    end = 132 + 12 + int.from_bytes(whole[140:144], "little")
+    # PS3.5 A.5: the syntax is two characters and a pad longer
+    meta = whole[132:end].replace(b"\x14\x001.2.840.10008.1.2.1\0", b"\x16\x001.2.840.10008.1.2.1.99")
+    path.write_bytes(whole[:132] + meta + packer.compress(body) + packer.flush())
+    return path
+
+
+def reason(path: Path, limit: int = 1 << 20) -> Reason:
+    with pytest.raises(LeftOutError) as caught:
+        read_object(path, limit)
+    return caught.value.reason
+
+
+def test_an_object_is_read_whole(write: Write) -> None:
+    path = write("a.dcm", Modality="CT")
+    assert read_object(path, 1 << 20).Modality == "CT"
+    assert storage_class(path) == "1.2.840.10008.5.1.4.1.1.7"
+
+
+def test_deflated_within_the_limit_and_beyond(write: Write) -> None:
+    element = b"\x08\x00\x60\x00CS\x02\x00CT"
+    found = read_object(deflated(write, element), 1000)
+    assert (found.Modality, found.file_meta.TransferSyntaxUID) == ("CT", "1.2.840.10008.1.2.1.99")
+    assert reason(deflated(write, element + b"\x10\x00\x10\x00LT" + bytes(60_000)), 1000) is Reason.TOO_LARGE
+
+
+def test_what_cannot_be_read_has_a_reason(tmp_path: Path, write: Write) -> None:
+    path = write("a.dcm")
+    assert reason(path, 100) is Reason.TOO_LARGE
+    assert reason(tmp_path / "none") is Reason.UNREADABLE
+    text = tmp_path / "text"
+    text.write_text("x" * 500)
+    assert (reason(text), storage_class(text)) == (Reason.NOT_DICOM, "")
+    os.mkfifo(tmp_path / "pipe")
+    assert reason(tmp_path / "pipe") is Reason.SPECIAL_FILE
+    damaged = deflated(write, b"")
+    damaged.write_bytes(damaged.read_bytes() + b"\xff\xff")
+    damaged.write_bytes(damaged.read_bytes()[:-4] + b"\xff\xff\xff\xff")
+    assert reason(damaged) is Reason.UNREADABLE
+
+
+def test_files_in_order_without_links(tmp_path: Path) -> None:
+    for name in ("b/2", "b/1", "a/3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in files_of(tmp_path)] == ["a/3", "b/1", "b/2"]
+    assert list(files_of(tmp_path / "a" / "3")) == [tmp_path / "a" / "3"]
