@@ -91,7 +91,8 @@ def _opened(attacker: Attacker, task: AnyTask, names: tuple[str, ...], *, attemp
 
 def _own_counts(ward: Ward, site: str) -> Counts:
     """What `site` masks in a survey."""
-    return survey(prepare_for(ward.local.home(site), ward.study)).plain.counts
+    home = ward.local.home(site)
+    return survey(prepare_for(home, ward.study), home.policy.evaluation.smallest_count).plain.counts
 
 
 def secrets_in_context(ward: Ward) -> Here:

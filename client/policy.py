@@ -2,7 +2,7 @@
 
 [privacy]      epsilon_total, epsilon_per_study, delta, min_noise_multiplier, allow_off
 [aggregation]  min_cohort, peers, peer_keys, adversary, colluders
-[evaluation]   per_site_figures, per_site_counts
+[evaluation]   per_site_figures, per_site_counts, smallest_count
 [studies]      ask, hashes, models, signers
 [hours]        quiet, days, zone
 
@@ -61,10 +61,12 @@ class AggregationPolicy(Record, frozen=True):
 
 
 class EvaluationPolicy(Record, frozen=True):
-    """Whether this hospital's own figures, and its own image counts, may be shown."""
+    """Whether this hospital's own figures, and its own image counts, may be shown; the fewest patients on whom a count
+    of a label or of a brightness rests that enters the survey's masked sum as it is and not as 0."""
 
     per_site_figures: bool = False
     per_site_counts: bool = False
+    smallest_count: Annotated[int, Meta(ge=1)] = 5
 
 
 class StudiesPolicy(Record, frozen=True):

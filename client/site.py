@@ -236,7 +236,7 @@ class Site:
         if isinstance(task, EvaluateTask):
             show = study.evaluation.per_site and self._home.policy.evaluation.per_site_figures
             return evaluate(study, task, prepared, show=show)
-        return survey(prepared)
+        return survey(prepared, self._home.policy.evaluation.smallest_count)
 
     def _confirm(self, body: Confirm) -> Leaving:
         """PROTOCOL.md step 2: one survivor set per plan."""

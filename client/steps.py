@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from client.dicom.archive import Counts, Progress, prepare
 from client.home import Home
 from client.images import Images, Split
+from client.survey import survey_of
 from client.training.evaluate import scores
 from client.training.loop import train
 from shared.accounting import noise_multiplier
@@ -22,7 +23,7 @@ from shared.network import network_of
 from shared.parameters import load_vector, to_vector
 from shared.secagg.member import Plain
 from shared.study import Study
-from shared.vectors import Codec, Survey, count_plain, survey_plain
+from shared.vectors import Codec, count_plain, survey_plain
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,10 @@ class Outcome:
     figures: OwnFigures | None = None
 
 
-def survey(prepared: Prepared) -> Outcome:
-    """Images by split, training images by label, files left out by reason."""
-    images = prepared.images
-    labels = np.bincount(images.label[images.rows(Split.TRAIN)], minlength=2)
-    found = Survey(
-        splits=tuple(len(images.rows(split)) for split in Split),
-        labels=tuple(map(int, labels)),
-        skipped=prepared.counts.skipped,
-    )
-    return Outcome(survey_plain(found))
+def survey(prepared: Prepared, smallest: int) -> Outcome:
+    """Images by split, training images by label and by brightness, files left out by reason; counts that rest on fewer
+    than `smallest` patients as 0."""
+    return Outcome(survey_plain(survey_of(prepared.images, prepared.counts.skipped, smallest)))
 
 
 def train_round(study: Study, task: TrainTask, round_: int, prepared: Prepared, *, codec: Codec, seed: int) -> Outcome:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from server.report.result import Images, LeftOut, RoundRow
+from server.report.result import Images, LeftOut, RoundRow, SurveyFigures
 from server.strategies.fedavg import State
 from shared.errors import InputError, OperatorError
 from shared.files import replacing
@@ -44,6 +44,7 @@ class Memory(Record, frozen=True):
     spent: dict[str, Spent] = msgspec.field(default_factory=dict)
     #: false while `round`, whose sum is in the weights, waits for its evaluation
     judged: bool = True
+    survey: SurveyFigures | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

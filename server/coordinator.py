@@ -27,6 +27,7 @@ from server.observer import (
 )
 from server.report.result import Images, LeftOut, figure
 from server.strategies import fedavg
+from server.survey import class_weights, surveyed
 from shared.accounting import noise_multiplier
 from shared.errors import OperatorError
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, SurveyTask, TrainTask
@@ -129,7 +130,8 @@ class Coordinator:
             return checkpoint
         total, survey = self._sum(SurveyTask(), 0, lambda total: read_survey(total.opened, len(total.survivors)))
         weights = class_weights(self._study, survey)
-        memory = replace(checkpoint.memory, images=_images(survey, total), class_weights=weights)
+        figures = surveyed(self._study, survey, weights)
+        memory = replace(checkpoint.memory, images=_images(survey, total), class_weights=weights, survey=figures)
         return replace(checkpoint, memory=memory)
 
     def _welcome(self, timeout_s: float) -> dict[str, str]:
@@ -243,17 +245,6 @@ def _read_counts(total: Sum) -> BinaryCounts:
             do="A hospital sent counts that no archive has; the sum is discarded.",
         )
     return BinaryCounts.from_integers(values)
-
-
-def class_weights(study: Study, survey: Survey) -> tuple[float, float]:
-    """One weight per label: the study's own numbers, or inverse to the surveyed counts with mean 1."""
-    asked = study.training.class_weights
-    if asked == "equal":
-        return (1.0, 1.0)
-    if asked != "balanced":
-        return asked
-    counts = [max(1, count) for count in survey.labels]
-    return (sum(counts) / (2 * counts[0]), sum(counts) / (2 * counts[1]))
 
 
 def _images(survey: Survey, total: Sum) -> Images:

@@ -9,6 +9,7 @@ have counts only. Sums are read with the same functions.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,29 +156,47 @@ def _check_sites(sites: int, survivors: int) -> None:
 #: Counts of one evaluation, and of the survey.
 EVALUATE_COUNTS = 1 + BinaryCounts.LENGTH
 SPLITS = ("train", "validation", "test")
-SURVEY_COUNTS = 1 + len(SPLITS) + 2 + len(Reason)
+#: Bins of the intensity histogram: bin k holds the tensor's values from k / 64 on, the last one 1 too.
+INTENSITY_BINS = 64
+#: What one image puts into the histogram in all, whatever its size: the same for every image of every hospital.
+IMAGE_UNITS = 1 << 16
+SURVEY_COUNTS = 1 + len(SPLITS) + 2 + 2 + INTENSITY_BINS + len(Reason)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What hospitals hold, of one site or summed: images by split, training images by label, files left out."""
+    """What hospitals hold, of one site or summed: images by split, training images by label, files left out.
+
+    `intensities`: how the values of the training images' tensors are spread, IMAGE_UNITS an image. Counts of labels and
+    of bins that come from few patients are 0 (client/survey.py); `hidden_labels` and `hidden_bins` say how many are.
+    """
 
     splits: tuple[int, ...]
     labels: tuple[int, ...]
     skipped: Mapping[Reason, int]
+    hidden_labels: int = 0
+    hidden_bins: int = 0
+    intensities: tuple[int, ...] = (0,) * INTENSITY_BINS
 
 
 def survey_plain(survey: Survey) -> Plain:
-    """One site's survey."""
+    """One site's survey. Reasons stand last: their list grows."""
+    hidden = survey.hidden_labels, survey.hidden_bins
     skipped = [survey.skipped.get(reason, 0) for reason in Reason]
-    return count_plain([*survey.splits, *survey.labels, *skipped])
+    return count_plain([*survey.splits, *survey.labels, *hidden, *survey.intensities, *skipped])
 
 
 def read_survey(total: Total, survivors: int) -> Survey:
     """The summed survey."""
-    values = read_counts(total, survivors)
-    skipped = dict(zip(Reason, values[len(SPLITS) + 2 :], strict=True))
-    return Survey(tuple(values[:3]), tuple(values[3:5]), skipped)
+    values = iter(read_counts(total, survivors))
+    return Survey(
+        splits=tuple(islice(values, len(SPLITS))),
+        labels=tuple(islice(values, 2)),
+        hidden_labels=next(values),
+        hidden_bins=next(values),
+        intensities=tuple(islice(values, INTENSITY_BINS)),
+        skipped=dict(zip(Reason, values, strict=True)),
+    )
 
 
 def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameters: int) -> Terms:

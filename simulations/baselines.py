@@ -17,7 +17,7 @@ from client.images import Images, Split
 from client.steps import own_figures, prepare_for
 from client.training.evaluate import scores
 from client.training.loop import train
-from server.coordinator import class_weights
+from server.survey import class_weights
 from server.report.build import site_auc
 from server.report.result import Baseline, Baselines, figure
 from server.strategies import fedavg

@@ -248,4 +248,5 @@ colluders = 1               # and though so many other hospitals work with it
 [evaluation]
 per_site_figures = false    # true: the report may show this hospital's own figures
 per_site_counts = false     # true: and its own image counts
+smallest_count = 5          # counts in the survey that rest on fewer patients are sent as 0
 """

@@ -7,22 +7,26 @@ stays there when images are added, removed or labelled anew (the part follows fr
 
 import hmac
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from client.dicom.cache import Cache, Source
-from client.dicom.labels.table import read_labels
+from client.dicom.cache import Cache, Cached
+from client.dicom.item import Location
+from client.dicom.items import Candidate, choose_items
+from client.dicom.labels.labels import Labels
+from client.dicom.labels.table import Layout, read_labels
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Catalog, Entry
-from client.dicom.scanning.scan import Found, examine
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.entry import Entry, place_of
+from client.dicom.scanning.judge import judge, repeated_files
+from client.dicom.scanning.refresh import refresh
+from client.dicom.scanning.walk import base_of
 from client.images import Images, Split
 from shared.errors import InputError
 from shared.study import Input, spec_hash
-from shared.wire import digest
 
 #: progress(stage, done, total); the stages are "scan" and "decode".
 Progress = Callable[[str, int, int], None]
@@ -32,15 +36,12 @@ Stage = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the files: images used, and files left out under every Reason (zeros too), in its order."""
+    """What became of the archive: images, stacks or volumes `usable`, made of so many of the `files`; the other files
+    under every Reason (zeros too), in its order."""
 
     usable: int
+    files: int
     skipped: Mapping[Reason, int]
-
-    @property
-    def files(self) -> int:
-        """All files of the archive."""
-        return self.usable + sum(self.skipped.values())
 
 
 def prepare(
@@ -53,48 +54,78 @@ def prepare(
     labels: tuple[str, str],
     test: float,
     validation: float,
+    cache_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Images, Counts]:
     """The images of `archive` that a study can use, as tensors `spec`, and what became of all files.
 
     `key` is the site's secret; `labels` are the study's, in its order; `test` and `validation` are shares of patients.
-    The catalog and the cache live under `home`. Raises InputError (nothing to use, wrong label file), SiteError (disk).
+    The catalog and the cache live under `home`; the cache of all studies takes `cache_bytes` at most. Raises InputError
+    (nothing to use, wrong label file), SiteError (disk).
     """
-    known = read_labels(labels_csv, key)
+    known = read_labels(labels_csv, key, Layout(findings=labels))
+    cache = Cache(home / "cache", spec, limit_bytes=cache_bytes)
     with Catalog.of(archive, home) as catalog:
-        found, _ = examine(
-            archive, catalog, key=key, labels=known, modalities=spec.modalities, progress=_stage(progress, "scan")
+        refresh(archive, catalog, key=key, ignore=labels_csv, progress=_stage(progress, "scan"))
+        candidates, left_out = _choose(catalog, base_of(archive), key, _Asked(spec, known, labels))
+        failed = catalog.failures(spec_hash(spec))
+        cached = cache.build(
+            [each.item for each in candidates if each.item.name not in failed], _stage(progress, "decode")
         )
-        decided = _decide(found, labels, catalog.failures(spec_hash(spec)))
-        usable = sorted((item for item, reason in decided if reason is None), key=lambda item: item.entry.sop)
-        sources = [Source(_object(item.entry), item.path, item.entry.stamp) for item in usable]
-        cache = Cache(catalog.path.parent / "cache" / spec_hash(spec).hex()[:16], spec)
-        cached = cache.build(sources, _stage(progress, "decode"))
-        failures = {
-            item.entry.file: cached.failures[source.object]
-            for item, source in zip(usable, sources, strict=True)
-            if source.object in cached.failures
-        }
-        catalog.record_failures(spec_hash(spec), failures)
-    kept = [item for item in usable if item.entry.file not in failures]
-    skipped = Counter([*(reason for _, reason in decided if reason), *failures.values()])
-    counts = Counts(len(kept), {reason: skipped[reason] for reason in Reason})
+        catalog.record_failures(spec_hash(spec), cached.failures)
+    failed |= cached.failures
+    kept = [each for each in candidates if each.item.name not in failed]
+    counts = _count(candidates, kept, failed, left_out)
     if not kept:
         _refuse(archive, counts)
-    return _images(cached.pixels, kept, labels, key, (test, validation)), counts
+    return _images(cached, kept, labels, key, (test, validation)), counts
 
 
-def _decide(
-    found: tuple[Found, ...], labels: tuple[str, str], failures: Mapping[bytes, Reason]
-) -> list[tuple[Found, Reason | None]]:
-    """Each file with its final reason: the scan's, or a label the study does not ask for, or pixels that failed."""
-    decided = []
-    for item in found:
-        reason = item.reason
-        if reason is None and item.label not in labels:
-            reason = Reason.LABEL_NOT_IN_STUDY
-        decided.append((item, reason or failures.get(item.entry.file)))
-    return decided
+@dataclass(frozen=True)
+class _Asked:
+    """What the study wants to be made of the files, and what is known of them."""
+
+    spec: Input
+    known: Labels
+    labels: tuple[str, str]
+
+
+def _choose(catalog: Catalog, base: Path, key: bytes, asked: _Asked) -> tuple[list[Candidate], dict[bytes, Reason]]:
+    """All tensors to be, in an order of their own, and the files that are in none."""
+    repeated = repeated_files(catalog, key)
+    candidates: list[Candidate] = []
+    left_out: dict[bytes, Reason] = {}
+    matched = 0
+
+    def locate(entry: Entry) -> Location:
+        return place_of(key, entry).location(base)
+
+    for series in catalog.series_entries():
+        judged = {entry.file: judge(entry, repeated=repeated, spec=asked.spec) for entry in series}
+        left_out |= {file: reason for file, reason in judged.items() if isinstance(reason, Reason)}
+        matched += any(asked.known.match(entry) is not None for entry in series)
+        usable = [entry for entry in series if entry.file not in left_out]
+        chosen = choose_items(usable, asked.spec, asked.known, asked.labels, locate)
+        candidates += chosen.candidates
+        left_out |= chosen.left_out
+    asked.known.require_match(matched)
+    return sorted(candidates, key=lambda each: each.item.name), left_out
+
+
+def _count(
+    candidates: Sequence[Candidate],
+    kept: Sequence[Candidate],
+    failed: Mapping[bytes, Reason],
+    left_out: Mapping[bytes, Reason],
+) -> Counts:
+    """Files by what became of them: one of an item that failed is left out for that, unless another item uses it."""
+    used = {file for each in kept for file in each.files}
+    reasons = dict(left_out)
+    for each in candidates:
+        if each.item.name in failed:
+            reasons |= {file: failed[each.item.name] for file in each.files if file not in used}
+    skipped = Counter(reasons.values())
+    return Counts(len(kept), len(used) + skipped.total(), {reason: skipped[reason] for reason in Reason})
 
 
 def split_of(key: bytes, patient: bytes, test: float, validation: float) -> Split:
@@ -105,27 +136,18 @@ def split_of(key: bytes, patient: bytes, test: float, validation: float) -> Spli
 
 
 def _images(
-    pixels: NDArray[np.float32],
-    kept: list[Found],
-    labels: tuple[str, str],
-    key: bytes,
-    shares: tuple[float, float],
+    cached: Cached, kept: Sequence[Candidate], labels: tuple[str, str], key: bytes, shares: tuple[float, float]
 ) -> Images:
-    keys = tuple(sorted({item.entry.patient for item in kept}))
+    keys = tuple(sorted({each.patient for each in kept}))
     number = {patient: index for index, patient in enumerate(keys)}
     return Images(
-        pixels=pixels,
-        label=np.array([labels.index(item.label) for item in kept], dtype=np.int64),
-        patient=np.array([number[item.entry.patient] for item in kept], dtype=np.int64),
+        pixels=cached.pixels,
+        label=np.array([labels.index(each.label) for each in kept], dtype=np.int64),
+        patient=np.array([number[each.patient] for each in kept], dtype=np.int64),
         keys=keys,
         split=np.array([split_of(key, patient, *shares) for patient in keys], dtype=np.int64),
+        place=cached.rows,
     )
-
-
-def _object(entry: Entry) -> bytes:
-    """Names the content of a file wherever it lies: identity, size and time of change."""
-    stamp = f"{entry.size} {entry.mtime_ns}".encode()
-    return digest("konsil/cached-object/v1", entry.sop, stamp)[:16]
 
 
 def _refuse(archive: Path, counts: Counts) -> None:

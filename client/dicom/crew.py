@@ -180,7 +180,9 @@ def place(error: Exception) -> str:
 
 
 def _limit_memory(more: int) -> None:
-    """At most `more` bytes of address space from here on; a lower limit that is there already stays."""
+    """At most `more` bytes of address space from here on, or what limit there is already; and no image of the memory,
+    which holds a patient's, on the disk of whoever crashes."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = pages * resource.getpagesize() + more

@@ -28,6 +28,7 @@ from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.header import read_header
 from shared.errors import MisuseError
+from shared.files import open_as_owner
 from shared.study import Input
 from shared.wire import Record, pack, unpack
 
@@ -119,20 +120,23 @@ def _syntax_may_crash(path: Path) -> bool:
 
 def _start(file: Path, spec: Input, decode: Decode) -> Callable[[Task], bytes]:
     """In a process of the crew: what decodes a task there. The lock is there before the first task is."""
-    lock = os.open(_writers(file), os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_SH)
+    fcntl.flock(_writers(file), fcntl.LOCK_SH)  # until this process ends
     rows = os.open(file, os.O_WRONLY)
     return lambda task: pack(_decode(rows, spec, decode, task))
 
 
 def await_writers(file: Path) -> None:
     """Wait until no process of an earlier crew can write to `file`: at most the time of one item."""
-    with _writers(file).open("ab") as lock:
+    lock = _writers(file)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+    finally:
+        os.close(lock)
 
 
-def _writers(file: Path) -> Path:
-    return file.with_name("writers")
+def _writers(file: Path) -> int:
+    """A handle of the file that those who may write to `file` hold locked."""
+    return open_as_owner(file.with_name("writers"), os.O_RDWR)
 
 
 def _decode(rows: int, spec: Input, decode: Decode, task: Task) -> Answer:

@@ -123,5 +123,3 @@ def _name(slots: Sequence[_Slot], affine: tuple[float, ...] | None) -> bytes:
     said = (f"{slot.entry.size} {slot.entry.mtime_ns} {slot.index}".encode() for slot in slots)
     own = (part for slot, text in zip(slots, said, strict=True) for part in (slot.entry.sop, text))
     return digest("konsil/item/v1", repr(affine).encode(), *own)[:16]
-
-

@@ -46,6 +46,7 @@ def result_of(outcome: Outcome, study: Study, aggregator: Aggregator) -> Result:
         privacy={name: _privacy(study, memory.spent.get(name)) for name in aggregator.expected},
         aggregation=_aggregation(study, rows, aggregator),
         versions=versions(),
+        survey=memory.survey,
     )
 
 

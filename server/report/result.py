@@ -60,6 +60,23 @@ class Images(Record, frozen=True):
     per_site: dict[str, dict[str, int]]
 
 
+class SurveyFigures(Record, frozen=True):
+    """What the masked survey said of the training images of all hospitals together, before any training.
+
+    `intensities`: share of the tensors' values in each of equal bins from 0 to 1, every image weighing the same, and
+    their mean and standard deviation (each off by less than half a bin); None where every bin was hidden. Hospitals send
+    counts that rest on few patients as 0: how many labels and bins, over all hospitals, stands in `hidden_`.
+    """
+
+    labels: dict[str, int]
+    hidden_labels: int
+    class_weights: dict[str, float]
+    intensities: tuple[float, ...]
+    hidden_bins: int
+    mean: float | None
+    deviation: float | None
+
+
 class Sites(Record, frozen=True):
     """Promise 4: no silent subset."""
 
@@ -189,6 +206,7 @@ class Result(Record, frozen=True):
     privacy: dict[str, SitePrivacy]
     aggregation: AggregationFacts | None
     versions: dict[str, str]
+    survey: SurveyFigures | None = None
 
 
 def figure(value: float) -> float | None:

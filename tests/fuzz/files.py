@@ -4,6 +4,7 @@ hospital's own people or a broken disk may have shaped it."""
 import hashlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +24,10 @@ from client.approvals import Approvals, Asked
 from client.audit import Audit
 from client.commands.audit import read_receipts
 from client.commands.join import default_policy_text
-from client.dicom.cache import INDEX_LABEL, Cache, Index
+from client.dicom.cache import Cache
+from client.dicom.caching.directory import RECORD_BYTES, record_of
+from client.dicom.caching.rows import Rows
+from client.dicom.item import Item
 from client.dicom.scanning.catalog import Catalog
 from client.home import Home, SiteConfig
 from client.leave import known_number
@@ -76,7 +80,7 @@ from shared.study import parse_study, study_hash
 from shared.text import GAP, is_plain, printable
 from shared.toml import read_toml
 from shared.weights import load_weights, save_weights
-from shared.wire import digest, pack, read_json, unpack
+from shared.wire import pack, read_json, unpack
 from tests.fuzz.engine import Decoder, Target
 from tests.fuzz.samples import STUDY, STUDY_TEXT, counted_randomness, sample
 
@@ -331,18 +335,31 @@ def _desk(folder: Path) -> Decoder:
 
 
 def _cache(chained: bool, folder: Path) -> Decoder:
-    """The index of the decoded images, damaged; and with a digest that fits what it says."""
-    cache, index = Cache(folder / "cache", STUDY.input), folder / "cache" / "index"
-    cache.build(())
-    seed = index.read_bytes()
+    """The directory of the decoded images, damaged; and with seals that fit what it says. The images stay the same."""
+    pixels = np.zeros(STUDY.input.shape, np.float32)
+    cache = Cache(folder / "cache", STUDY.input, decode=lambda *_: pixels)
+    items = [Item(bytes([name] * 16), ()) for name in range(3)]
+    cache.build(items)
+    (rows,) = Rows.all(cache.root)
+    directory = rows.path.with_suffix(".directory")
+    seed = directory.read_bytes()
 
     def read(data: bytes) -> None:
-        if chained:
-            data = digest(INDEX_LABEL, unpack(Index, data)) + data
-        index.write_bytes(data)
-        cache.build(())
+        directory.write_bytes(_sealed(rows, data) if chained else data)
+        cached = cache.build(items)
+        if cached.pixels[cached.rows].any() or len(cached.rows) != len(items):
+            raise AssertionError("an image that is none")
 
-    return Decoder(read, (seed[32:] if chained else seed,), "msgpack" if chained else "bytes")
+    return Decoder(read, (seed,), "bytes")
+
+
+def _sealed(rows: Rows, data: bytes) -> bytes:
+    """`data` as records whose seals are right."""
+    pieces = [data[start : start + RECORD_BYTES] for start in range(0, len(data), RECORD_BYTES)]
+    return b"".join(
+        record_of(rows.seed, row, piece[:16], int.from_bytes(piece[16:24], "little"), zlib.crc32(piece[24:28]))
+        for row, piece in enumerate(pieces)
+    )
 
 
 def _weights(_: Path) -> Decoder:
@@ -584,8 +601,10 @@ FILE_TARGETS = (
     Target("status", _status, 1, ("client/status_record.py",)),
     Target("approvals", _approvals, 1, ("client/approvals.py",)),
     Target("plan.bin", _desk, 1, ("server/open_plan.py",)),
-    Target("cache index", partial(_cache, False), 0.3, ("client/dicom/cache.py",)),
-    Target("cache index chained", partial(_cache, True), 0.3, ("client/dicom/cache.py",)),
+    Target(
+        "cache directory", partial(_cache, False), 0.3, ("client/dicom/cache.py", "client/dicom/caching/directory.py")
+    ),
+    Target("cache directory sealed", partial(_cache, True), 0.3, ("client/dicom/caching/directory.py",)),
     Target("weights", _weights, 3, ("shared/weights.py",)),
     Target("checkpoint", partial(_checkpoint, False), 1, ("server/checkpoints.py",)),
     Target("checkpoint chained", partial(_checkpoint, True), 1, ("server/checkpoints.py",)),

@@ -11,7 +11,8 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Self
 
@@ -44,7 +45,7 @@ class Rows:
     def __init__(self, folder: Path, row_bytes: int) -> None:
         self.row_bytes = row_bytes
         self.path = folder / f"{row_bytes}{SUFFIX}"
-        self._seed = zlib.crc32(f"konsil/cache/v1 {folder.name} {row_bytes}".encode())
+        self.seed = zlib.crc32(f"konsil/cache/v1 {folder.name} {row_bytes}".encode())
 
     @classmethod
     def all(cls, root: Path) -> list[Self]:
@@ -54,14 +55,15 @@ class Rows:
 
     def __enter__(self) -> Self:
         folder_as_owner(self.path.parent)
-        self._rows = os.fdopen(open_as_owner(self.path, os.O_RDWR), "r+b", buffering=0)
-        self._directory = os.fdopen(open_as_owner(self.path.with_suffix(".directory"), os.O_RDWR), "r+b", buffering=0)
-        fcntl.flock(self._rows, fcntl.LOCK_SH)
+        with ExitStack() as stack:
+            self._rows = stack.enter_context(_opened(self.path))
+            self._directory = stack.enter_context(_opened(self.path.with_suffix(".directory")))
+            fcntl.flock(self._rows, fcntl.LOCK_SH)
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._rows.close()
-        self._directory.close()
+        self._open.close()
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
@@ -87,11 +89,11 @@ class Rows:
     def directory(self) -> Directory:
         """What the rows hold by now."""
         self._directory.seek(0)
-        return read_directory(self._seed, self._directory.read())
+        return read_directory(self.seed, self._directory.read())
 
     def enter(self, row: int, name: bytes, used: int, check: int) -> None:
         """`row` holds `name`, whole."""
-        record = record_of(self._seed, row, name, used, check)
+        record = record_of(self.seed, row, name, used, check)
         write_all(self._directory.fileno(), record, row * RECORD_BYTES)
 
     def touch(self, directory: Directory, rows: Iterable[int], used: int) -> None:
@@ -183,6 +185,10 @@ class Rows:
         # mmap keeps a duplicate of this handle, and with it the shared lock, for as long as the map lives
         mapped = np.memmap(self._rows, dtype=np.float32, mode="r", shape=(count, *shape))
         return np.asarray(mapped)
+
+
+def _opened(path: Path) -> FileIO:
+    return FileIO(open_as_owner(path, os.O_RDWR), "r+b")
 
 
 def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from client.dicom.deident.dummies import VALUES
-from client.dicom.scanning.header import MALFORMED
+from client.dicom.scanning.unusual import MALFORMED
 
 #: Binary values: nothing in them is decoded.
 _BINARY = frozenset(
@@ -54,7 +54,9 @@ class Element:
 
 
 def read(dataset: Dataset, tag: BaseTag) -> Element | None:
-    """The element `tag` of `dataset`; None if its bytes are not what they say."""
+    """The element `tag` of `dataset`; None if there is none, or its bytes are not what they say."""
+    if tag not in dataset:
+        return None
     raw = dataset.get_item(tag)
     vr = _vr(tag, raw)
     if isinstance(raw, RawDataElement) and vr in (_BINARY | _NUMBERS):
@@ -66,6 +68,16 @@ def read(dataset: Dataset, tag: BaseTag) -> Element | None:
     except MALFORMED:
         return None
     return Element(tag, element.VR.partition(" ")[0], element)
+
+
+def uniform(dataset: Dataset) -> bool:
+    """Whether all elements are encoded as `dataset` says; some files change from explicit to implicit within."""
+    implicit = dataset.original_encoding[0]
+    for tag in dataset.keys():  # noqa: SIM118, a Dataset iterates over elements, not tags
+        element = dataset.get_item(tag)
+        if isinstance(element, RawDataElement) and element.is_implicit_VR != implicit:
+            return False
+    return True
 
 
 def _vr(tag: BaseTag, raw: DataElement | RawDataElement | None) -> str:

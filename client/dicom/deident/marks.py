@@ -72,13 +72,13 @@ def fresh_meta(source: Dataset, output: Dataset) -> FileMetaDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = output.SOPClassUID
     meta.MediaStorageSOPInstanceUID = output.SOPInstanceUID
-    meta.TransferSyntaxUID = _syntax(source)
+    meta.TransferSyntaxUID = syntax_of(source)
     meta.ImplementationClassUID = IMPLEMENTATION
     meta.ImplementationVersionName = "KONSIL_1"
     return meta
 
 
-def _syntax(source: Dataset) -> UID:
+def syntax_of(source: Dataset) -> UID:
     """The transfer syntax that `source` says it has, where it is one of the standard's; else the one it was read in."""
     said = getattr(source, "file_meta", Dataset()).get("TransferSyntaxUID")
     if said is not None and UID(said).is_transfer_syntax and not UID(said).is_private:

@@ -7,20 +7,19 @@ private.csv and its value is one or more numbers; every other private attribute 
     True
 """
 
-import csv
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+
+from pydicom.tag import BaseTag, Tag
+
+from client.dicom.deident.table import facts
 
 
 @cache
 def safe() -> Mapping[tuple[int, int, str], str]:
     """Group, element within the block, private creator → value representation."""
-    text = files(__package__).joinpath("private.csv").read_text(encoding="ascii")
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
     return {
-        (int(row["group"], 16), int(row["element"], 16), row["creator"]): row["vr"]
-        for row in csv.DictReader(lines, strict=True)
+        (int(line["group"], 16), int(line["element"], 16), line["creator"]): line["vr"] for line in facts("private.csv")
     }
 
 
@@ -29,6 +28,6 @@ def is_safe(tag: int, creator: str, vr: str) -> bool:
     return safe().get((tag >> 16, tag & 0xFF, creator)) == vr
 
 
-def creator_tag(tag: int) -> int:
+def creator_tag(tag: BaseTag) -> BaseTag:
     """The tag of the private creator of the block that `tag` lies in (PS3.5 7.8.1)."""
-    return tag & 0xFFFF0000 | (tag >> 8 & 0xFF)
+    return Tag(tag.group, tag.element >> 8)

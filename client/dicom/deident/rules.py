@@ -5,14 +5,15 @@ representation of the kind that the dictionary gives, and that holds no name, ad
 text. Groups 0000 to 0007 (commands, file meta, directories), group lengths, curves, overlays and private attributes
 have no place in what leaves; the last are the engine's, which knows their creators.
 
-    >>> Rules(Profile()).action(0x00280010, "US")
+    >>> Rules(Profile(), "1.2.840.10008.5.1.4.1.1.2").action(0x00280010, "US", root=True)
     <Action.KEEP: 'K'>
 """
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from client.dicom.deident.profile import Option, Profile
-from client.dicom.deident.table import Action, actions
+from client.dicom.deident.table import Action, by_tag
+from client.dicom.deident.types import required
 
 TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 DATES = frozenset({"DA", "DT", "TM"})
@@ -32,45 +33,43 @@ _TIME_ZONE = 0x00080201
 
 
 class Rules:
-    """The actions of one profile."""
+    """The actions of one profile for objects of one SOP class."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, sop_class: str) -> None:
         self.profile = profile
-        self._table = actions(profile)
-        self._basic = actions(Profile())
-        self._known: dict[tuple[int, str], Action] = {}
+        self._class = sop_class
+        self._known: dict[tuple[int, str, bool], Action] = {}
 
-    def action(self, tag: int, vr: str) -> Action:
-        """What is done with the element `tag`, read under `vr`. CLEAN occurs for dates (shift them) and texts (keep
-        words of the vocabulary) only."""
-        action = self._known.get((tag, vr))
+    def action(self, tag: int, vr: str, *, root: bool) -> Action:
+        """What is done with the element `tag`, read under `vr`, at the `root` or in an item of a sequence.
+
+        CLEAN occurs for dates (shift them) and texts (keep words of the vocabulary) only.
+        """
+        action = self._known.get((tag, vr, root))
         if action is None:
-            action = self._known[tag, vr] = self._decide(tag, vr)
+            action = self._known[tag, vr, root] = self._decide(tag, vr, root)
         return action
 
-    def without_cleaning(self, tag: int) -> Action:
+    def without_cleaning(self, tag: int, *, root: bool) -> Action:
         """What is done with a value that CLEAN cannot clean: the basic action; a dummy where the table has no row."""
-        return self._basic.get(tag, Action.DUMMY)
+        row = by_tag().get(tag)
+        return Action.DUMMY if row is None else row.basic_action(required(tag, self._class, root=root))
 
-    def _decide(self, tag: int, vr: str) -> Action:
-        if tag in self._table:
-            return self._listed(tag, vr)
+    def _decide(self, tag: int, vr: str, root: bool) -> Action:
+        row = by_tag().get(tag)
+        if row is not None:
+            action = row.action(self.profile, required(tag, self._class, root=root))
+            if action is Action.CLEAN:
+                return self._clean(tag, vr, root)
+            return (
+                self.without_cleaning(tag, root=root) if action is Action.KEEP and not _plausible(tag, vr) else action
+            )
         group = tag >> 16
         if group < 8 or group & 1 or not tag & 0xFFFF or group >> 8 in (0x50, 0x60):
             return Action.REMOVE
-        if not dictionary_has_tag(tag) or not _plausible(tag, vr):
-            return Action.REMOVE
-        return self._unlisted(tag, vr)
+        return self._unlisted(tag, vr) if _plausible(tag, vr) else Action.REMOVE
 
-    def _listed(self, tag: int, vr: str) -> Action:
-        action = self._table[tag]
-        if action is Action.CLEAN:
-            return self._clean(tag, vr)
-        if action is Action.KEEP and not _plausible(tag, vr):
-            return self._basic[tag]
-        return action
-
-    def _clean(self, tag: int, vr: str) -> Action:
+    def _clean(self, tag: int, vr: str, root: bool) -> Action:
         """What cleaning comes to where the table asks for it: the basic action wherever it is beyond us."""
         if tag in _CONTENT or tag == _TIME_ZONE:
             return Action.KEEP
@@ -78,7 +77,7 @@ class Rules:
             return Action.KEEP if vr == "TM" else Action.CLEAN
         if vr in TEXTS:
             return Action.CLEAN
-        return self._basic[tag]
+        return self.without_cleaning(tag, root=root)
 
     def _unlisted(self, tag: int, vr: str) -> Action:
         if vr in ("PN", "AE", "UN") or (vr == "UR" and tag != 0x0008010E):  # Coding Scheme URL is nobody's

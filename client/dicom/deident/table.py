@@ -1,11 +1,10 @@
 """Table E.1-1 of PS3.15 (edition 2026c): which action each attribute gets under a profile.
 
-Guarantees: every row of table.csv is read, or the import of a damaged table fails; a combined action ("X/Z/D": X unless
-Z or D is required to maintain IOD conformance) becomes its last alternative, which is valid in every IOD, whatever the
-type of the attribute there, and discloses no more than the first. Where a retaining and a cleaning option speak of
-one attribute, it is cleaned.
+Guarantees: every row of table.csv is read, and a row that is none raises; a combined action is resolved as the table
+asks, by whether the attribute is required where it stands: "X/Z/D" is X, unless Z (type 2) or D (type 1) is needed to
+keep the object valid. Where a retaining and a cleaning option speak of one attribute, it is cleaned.
 
-    >>> actions(Profile())[0x00100010]
+    >>> by_tag()[0x00080023].basic_action(required=2)
     <Action.EMPTY: 'Z'>
 """
 
@@ -46,35 +45,42 @@ class Row:
         """The tag as a number; None for a pattern."""
         return int(self.tag, 16) if set(self.tag) <= set("0123456789ABCDEF") else None
 
-    def basic_action(self) -> Action:
-        """The one action of the Basic Profile: the last alternative (for X/Z/U*: UIDs within it are mapped)."""
-        return Action(self.basic.rstrip("*").rpartition("/")[2])
+    def basic_action(self, required: int) -> Action:
+        """The action of the Basic Profile, for an attribute of type `required`, 1, 2 or 3 (PS3.5 7.4)."""
+        choices = [Action(choice) for choice in self.basic.rstrip("*").split("/")]
+        if required == 2 and Action.EMPTY in choices:
+            return Action.EMPTY
+        return choices[0] if required == 3 else choices[-1]
 
-    def action(self, profile: Profile) -> Action:
+    def action(self, profile: Profile, required: int) -> Action:
         """The action under `profile`."""
         chosen = {action for option, action in self.options.items() if option in profile.options}
         if Action.CLEAN in chosen:
             return Action.CLEAN
-        return Action.KEEP if chosen else self.basic_action()
+        return Action.KEEP if chosen else self.basic_action(required)
 
 
 @cache
 def rows() -> tuple[Row, ...]:
     """All rows, by tag, the patterns last."""
-    text = files(__package__).joinpath("table.csv").read_text(encoding="ascii")
-    return tuple(_rows(text))
-
-
-def _rows(text: str) -> Iterator[Row]:
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
-    for line in csv.DictReader(lines, strict=True):
-        pairs = (pair.split("=") for pair in line["options"].split())
-        yield Row(
-            line["tag"], line["keyword"], line["basic"], {Option(option): Action(action) for option, action in pairs}
-        )
+    return tuple(
+        Row(line["tag"], line["keyword"], line["basic"], dict(_options(line["options"]))) for line in facts("table.csv")
+    )
 
 
 @cache
-def actions(profile: Profile) -> Mapping[int, Action]:
-    """Tag → action under `profile`, for the rows that name one tag."""
-    return {row.number: row.action(profile) for row in rows() if row.number is not None}
+def by_tag() -> Mapping[int, Row]:
+    """The rows that name one tag."""
+    return {row.number: row for row in rows() if row.number is not None}
+
+
+def _options(text: str) -> Iterator[tuple[Option, Action]]:
+    for pair in text.split():
+        option, _, action = pair.partition("=")
+        yield Option(option), Action(action)
+
+
+def facts(name: str) -> Iterator[dict[str, str]]:
+    """The lines of a CSV file of this package, comments left out."""
+    text = files(__package__).joinpath(name).read_text(encoding="ascii")
+    yield from csv.DictReader((line for line in text.splitlines() if not line.startswith("#")), strict=True)

@@ -10,7 +10,7 @@ from typing import cast
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Frame
-from client.dicom.geometry.values import directions, phase, point, spacing
+from client.dicom.geometry.values import directions, phase, point, spacing, whole
 
 #: Dimension Index Pointers (0020,9165) to what says where a frame lies: In-Stack Position Number, Image Position, Image
 #: Orientation, Plane Position, Plane Orientation. Stack ID is a phase of its own.
@@ -44,7 +44,7 @@ class Groups:
 def enhanced_frames(dataset: Dataset, count: int) -> tuple[Frame, ...]:
     """The `count` frames of `dataset`. `number` orders them within their series: by Instance Number, then by their
     place in the object, or in the concatenation that it is a part of (0020,9228)."""
-    start = (int(dataset.get("InstanceNumber") or 0) << 20) + int(dataset.get("ConcatenationFrameOffsetNumber") or 0)
+    start = (whole(dataset.get("InstanceNumber")) << 20) + whole(dataset.get("ConcatenationFrameOffsetNumber"))
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     dimensions = [

@@ -32,7 +32,7 @@ from pydicom.uid import (
 from client.dicom.geometry.enhanced import enhanced_frames
 from client.dicom.geometry.frame import Frame
 from client.dicom.geometry.mosaic import mosaic_frames
-from client.dicom.geometry.values import directions, phase, point, spacing
+from client.dicom.geometry.values import directions, phase, phase_of, point, spacing, whole
 from client.dicom.geometry.vectors import vector_frames
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.header import MALFORMED, Header
@@ -110,7 +110,7 @@ def _frames(dataset: Dataset) -> tuple[Frame, ...]:
 def _plain_frame(dataset: Dataset, index: int, count: int) -> Frame:
     """A frame of an object without functional groups. Of several frames, a cine, none has a place of its own."""
     alone = count == 1
-    number = int(dataset.get("InstanceNumber") or 0)
+    number = whole(dataset.get("InstanceNumber"))
     return Frame(
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
@@ -119,14 +119,6 @@ def _plain_frame(dataset: Dataset, index: int, count: int) -> Frame:
         spacing=spacing(
             dataset.get("PixelSpacing"), dataset.get("ImagerPixelSpacing"), dataset.get("NominalScannedPixelSpacing")
         ),
-        number=number if alone else index,
-        phase=phase(
-            image_type=dataset.get("ImageType"),
-            echo_time=dataset.get("EchoTime"),
-            echo_number=dataset.get("EchoNumbers"),
-            b_value=dataset.get("DiffusionBValue"),
-            temporal=dataset.get("TemporalPositionIdentifier"),
-            trigger=dataset.get("TriggerTime"),
-            acquisition=dataset.get("AcquisitionNumber"),
-        ),
+        number=number if alone else (number << 20) + index,
+        phase=phase_of(dataset),
     )

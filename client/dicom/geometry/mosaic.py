@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 
 from client.dicom.geometry.csa import Csa, read_csa
 from client.dicom.geometry.frame import Directions, Frame, Point
-from client.dicom.geometry.values import directions, dot, moved, normal_of, number, phase, point, spacing
+from client.dicom.geometry.values import directions, dot, moved, normal_of, number, phase_of, point, spacing, whole
 from client.dicom.reasons import LeftOutError, Reason
 
 Tile = tuple[int, int, int, int]
@@ -36,6 +36,15 @@ class _Grid:
     side: int
     rows: int
     columns: int
+
+
+def is_mosaic(dataset: Dataset) -> bool:
+    """Whether the one picture of `dataset` is a mosaic whose tiles are known."""
+    return (
+        "MOSAIC" in (dataset.get("ImageType") or ())
+        and int(dataset.get("NumberOfFrames") or 1) == 1
+        and _grid(dataset, read_csa(dataset).images) is not None
+    )
 
 
 def tile_of(dataset: Dataset, index: int) -> Tile:
@@ -59,16 +68,8 @@ def mosaic_frames(dataset: Dataset) -> tuple[Frame, ...]:
     orientation = directions(dataset.get("ImageOrientationPatient"))
     distances = spacing(dataset.get("PixelSpacing"))
     places = _places(dataset, grid, csa, orientation, distances)
-    start = int(dataset.get("InstanceNumber") or 0) << 20
-    phases = phase(
-        image_type=dataset.get("ImageType"),
-        echo_time=dataset.get("EchoTime"),
-        echo_number=dataset.get("EchoNumbers"),
-        b_value=dataset.get("DiffusionBValue"),
-        temporal=dataset.get("TemporalPositionIdentifier"),
-        trigger=dataset.get("TriggerTime"),
-        acquisition=dataset.get("AcquisitionNumber"),
-    )
+    start = whole(dataset.get("InstanceNumber")) << 20
+    phases = phase_of(dataset)
     return tuple(
         Frame(
             rows=grid.rows,
@@ -104,8 +105,8 @@ def _places(
     middle = moved(first, (grid.rows / 2 * distances[0], down), (grid.columns / 2 * distances[1], right))
     step = _step(number(dataset.get("SpacingBetweenSlices")), csa, normal_of(orientation), middle)
     if step is None:
-        return [first, *[None] * (grid.count - 1)] if grid.count == 1 else [None] * grid.count
-    return [moved(first, (index, step)) for index in range(grid.count)]
+        return [point(first)] if grid.count == 1 else [None] * grid.count
+    return [point(moved(first, (index, step))) for index in range(grid.count)]
 
 
 def _step(between: float | None, csa: Csa, normal: Point, middle: Point) -> Point | None:

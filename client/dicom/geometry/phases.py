@@ -17,6 +17,7 @@ Rules, in this order:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,24 +75,31 @@ def _codes(slices: Slices, chosen: Indices) -> Iterator[Indices]:
 def _shared_places(slices: Slices, chosen: Indices, place: Indices) -> Indices | None:
     """The value of each frame in the attribute, or order, that tells apart those at one place; rules 1 to 5."""
     codes = list(_codes(slices, chosen))
-    counts = [_counts(code, place) for code in codes]
-    for once in (True, False):
-        for code, count in zip(codes, counts, strict=True):
-            if count.min() >= 1 and (count.max() == 1 or not once):
+    spread = [_spread(code, place) for code in codes]
+    for wanted in (_Spread(everywhere=True, once=True), _Spread(everywhere=True, once=False)):
+        for code, found in zip(codes, spread, strict=True):
+            if found == wanted:
                 return code
     for attribute in _IN_TIME:
         if (rank := _ranks(slices.phases[attribute, chosen], place)) is not None:
             return rank
-    for code, count in zip(codes, counts, strict=True):
-        if count.max() == 1 and _mostly_regular(slices, chosen, code):
+    for code, found in zip(codes, spread, strict=True):
+        if found.once and _mostly_regular(slices, _parts(chosen, code)):
             return code
     return _ranks(slices.numbers[chosen], place)
 
 
-def _counts(code: Indices, place: Indices) -> Indices:
-    """Frames of each value at each place: [values, places]."""
-    shape = (int(code.max()) + 1, int(place.max()) + 1)
-    return np.bincount(code * shape[1] + place, minlength=shape[0] * shape[1]).reshape(shape)
+class _Spread(NamedTuple):
+    """Whether each value has every place, and whether no value has a place twice."""
+
+    everywhere: bool
+    once: bool
+
+
+def _spread(code: Indices, place: Indices) -> _Spread:
+    count = int(place.max()) + 1
+    pairs = len(np.unique(code * count + place))
+    return _Spread(everywhere=pairs == (int(code.max()) + 1) * count, once=pairs == len(code))
 
 
 def _ranks(values: NDArray[np.int64] | Indices, place: Indices) -> Indices | None:
@@ -109,10 +117,12 @@ def _ranks(values: NDArray[np.int64] | Indices, place: Indices) -> Indices | Non
     return ranks
 
 
-def _mostly_regular(slices: Slices, chosen: Indices, code: Indices) -> bool:
+def _mostly_regular(slices: Slices, parts: list[Indices]) -> bool:
     """Whether more than half of the frames are in parts that are regular volumes."""
-    regular = sum(len(part) for part in _parts(chosen, code) if slices.fit(part).reason is None)
-    return 2 * regular > len(chosen)
+    total = sum(map(len, parts))
+    if 4 * len(parts) > 3 * total:  # too many of one frame
+        return False
+    return 2 * sum(len(part) for part in parts if slices.fit(part).reason is None) > total
 
 
 def _parts(chosen: Indices, code: Indices) -> list[Indices]:
@@ -125,17 +135,17 @@ def _uneven(slices: Slices, chosen: Indices) -> Indices | None:
     """Rule 6: the value of each frame in the attribute that explains why the slices are not even."""
     for code in _codes(slices, chosen):
         parts = _parts(chosen, code)
-        fits = [slices.fit(part) for part in parts]
-        irregular = any(found.reason is not None and len(part) > 1 for part, found in zip(parts, fits, strict=True))
-        if not irregular and _mostly_regular(slices, chosen, code) and not _cuts(slices, parts, fits):
+        if not _mostly_regular(slices, parts):
+            continue
+        long = [(part, slices.fit(part)) for part in parts if len(part) > 1]
+        if all(found.reason is None for _, found in long) and not _cuts(slices, parts, long):
             return code
     return None
 
 
-def _cuts(slices: Slices, parts: list[Indices], fits: list[Fit]) -> bool:
-    """Whether a part begins just where the next slice of another one would lie: the attribute cut an even run."""
-    start = np.array([slices.distances[part[0]] for part in parts])
-    following = np.array([slices.distances[part[-1]] for part in parts]) + [found.distance for found in fits]
-    near = np.abs(start[:, None] - following[None, :])  # [parts, parts]
-    long = np.array([len(part) > 1 for part in parts])
-    return bool((near <= EVEN * np.array([found.distance for found in fits]))[:, long].any())
+def _cuts(slices: Slices, parts: list[Indices], regular: list[tuple[Indices, Fit]]) -> bool:
+    """Whether a part begins just where the next slice of a regular one would lie: the attribute cut an even run."""
+    starts = np.sort(slices.distances[[part[0] for part in parts]])
+    following = slices.distances[[part[-1] for part, _ in regular]] + [found.distance for _, found in regular]
+    near = np.array([EVEN * found.distance for _, found in regular])
+    return bool(np.any(np.searchsorted(starts, following - near) < np.searchsorted(starts, following + near)))

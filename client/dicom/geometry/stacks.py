@@ -34,6 +34,8 @@ _PARALLEL = 1e-3
 _SPACING = 1e-3
 #: Degrees below which the step counts as parallel to the normal: less than half a pixel over a usual volume.
 _UPRIGHT = 0.1
+#: After so many geometries in one series, which no scanner makes, every further frame stands alone: time stays bounded.
+_MOST_GROUPS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +106,13 @@ def _groups(placed: Group) -> Iterator[Group]:
     """Frames of one matrix, orientation and spacing, within the tolerances."""
     table = np.array([_features(place) for _, place in placed])
     left = np.arange(len(placed))
-    while len(left):
+    for _ in range(_MOST_GROUPS):
+        if not len(left):
+            return
         alike = np.abs(table[left] - table[left[0]]).max(axis=1) <= 1
         yield [placed[at] for at in left[alike].tolist()]
         left = left[~alike]
+    yield from ([placed[at]] for at in left.tolist())
 
 
 def _features(place: _Place) -> list[float]:

@@ -8,12 +8,18 @@ never swapped.
 import math
 from collections.abc import Iterable
 
+from pydicom.dataset import Dataset
+
 from client.dicom.geometry.frame import PHASE, Directions, Point
 
 #: By which a vector's length may differ from 1 and a scalar product from 0: three decimals, as some PACSs keep.
 _ROUNDING = 2e-3
 #: mm; further away or larger is no patient.
 _FARTHEST_MM = 1e5
+#: of an Integer String
+_IS_DIGITS = 12
+#: Characters of a phase that are kept: an Image Type has hardly more, and a hostile one not a megabyte for each frame.
+_LONGEST = 128
 
 
 def point(values: object) -> Point | None:
@@ -59,6 +65,12 @@ def number(value: object) -> float | None:
     return None if found is None else found[0]
 
 
+def whole(value: object) -> int:
+    """An integer string's number; 0 for none, or one longer than the standard allows (PS3.5 section 6.2)."""
+    found = number(value)
+    return 0 if found is None or abs(found) >= 10**_IS_DIGITS else int(found)
+
+
 def floats(values: object, count: int) -> tuple[float, ...] | None:
     """`count` finite numbers, or None."""
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
@@ -72,8 +84,21 @@ def floats(values: object, count: int) -> tuple[float, ...] | None:
 
 def phase(**values: object) -> tuple[str, ...]:
     """`Frame.phase` of attributes given by their names in PHASE; several values are joined, None is unknown."""
-    texts = tuple(_text(values.get(name)) for name in PHASE)
+    texts = tuple(_text(values.get(name))[:_LONGEST] for name in PHASE)
     return texts if any(texts) else ()
+
+
+def phase_of(dataset: Dataset) -> tuple[str, ...]:
+    """`Frame.phase` of an object that says all of it at the top: of one frame, or of a mosaic."""
+    return phase(
+        image_type=dataset.get("ImageType"),
+        echo_time=dataset.get("EchoTime"),
+        echo_number=dataset.get("EchoNumbers"),
+        b_value=dataset.get("DiffusionBValue"),
+        temporal=dataset.get("TemporalPositionIdentifier"),
+        trigger=dataset.get("TriggerTime"),
+        acquisition=dataset.get("AcquisitionNumber"),
+    )
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,7 @@ distance of slices is Spacing Between Slices (0018,0088): the standard has no ot
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Directions, Frame, Point
-from client.dicom.geometry.values import directions, floats, moved, normal_of, number, phase, point, spacing
+from client.dicom.geometry.values import directions, floats, moved, normal_of, number, phase, point, spacing, whole
 
 #: Frame Increment Pointer's vectors (PS3.3 C.8.4.8.1) other than the one that counts slices.
 _VECTORS = (
@@ -40,7 +40,7 @@ def _geometry(dataset: Dataset) -> tuple[Point | None, Directions | None]:
 
 
 def _frames(dataset: Dataset, positions: list[Point | None], orientation: Directions | None) -> tuple[Frame, ...]:
-    start = int(dataset.get("InstanceNumber") or 0) << 20
+    start = whole(dataset.get("InstanceNumber")) << 20
     vectors = [list(vector) for name in _VECTORS if (vector := dataset.get(name)) and not isinstance(vector, int)]
     vectors = [vector for vector in vectors if len(vector) == len(positions)]
     return tuple(
@@ -66,7 +66,7 @@ def _slice_positions(dataset: Dataset, count: int) -> list[Point | None]:
     if first is None or orientation is None or not distance or counted is None:
         return [None] * count
     normal = normal_of(orientation)
-    return [moved(first, ((place - 1) * distance, normal)) for place in counted]
+    return [point(moved(first, ((place - 1) * distance, normal))) for place in counted]
 
 
 def _dose_positions(dataset: Dataset, count: int) -> list[Point | None]:
@@ -77,7 +77,7 @@ def _dose_positions(dataset: Dataset, count: int) -> list[Point | None]:
     if first is None or orientation is None or offsets is None:
         return [None] * count
     if offsets[0] == 0:
-        return [moved(first, (offset, normal_of(orientation))) for offset in offsets]
+        return [point(moved(first, (offset, normal_of(orientation)))) for offset in offsets]
     if abs(normal_of(orientation)[2]) < 1 or offsets[0] != first[2]:
         return [None] * count
-    return [(first[0], first[1], offset) for offset in offsets]
+    return [point((first[0], first[1], offset)) for offset in offsets]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from client.dicom.labels.labels import Labels, Remark, Rows
 from client.dicom.labels.levels import keys_of
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 
 #: Row numbers told in one sentence.
 MOST_TOLD = 10

@@ -15,7 +15,7 @@ from pathlib import Path
 from client.dicom.labels.findings import Said, add, agree
 from client.dicom.labels.levels import LEVELS, find
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 from shared.errors import InputError
 
 Rows = tuple[int, ...]

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from client.dicom.keys import file_key, short_key
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 
 T = TypeVar("T")
 
@@ -36,11 +36,14 @@ _KINDS: Mapping[str, str] = {
 def identifier_key(key: bytes, level: str, identifier: str) -> bytes:
     """16 bytes naming `identifier` at `level`, equal to the catalog's.
 
-    A file is named by its path within the archive, with / or \\ between folders.
+    A file is named by its path within the archive, with / or \\ between folders; one inside a zip by the zip's path and
+    its own in it, as if the zip were a folder.
     """
-    if level == "file":
-        return file_key(key, str(PurePosixPath(identifier.replace("\\", "/"))))
-    return short_key(key, _KINDS[level], identifier.encode())
+    if level != "file":
+        return short_key(key, _KINDS[level], identifier.encode())
+    parts = PurePosixPath(identifier.replace("\\", "/")).parts
+    inside = next((place for place, part in enumerate(parts[:-1], 1) if part.lower().endswith(".zip")), len(parts))
+    return file_key(key, "/".join(parts[:inside]), "/".join(parts[inside:]))
 
 
 def keys_of(entry: Entry) -> dict[str, bytes]:

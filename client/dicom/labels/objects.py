@@ -102,4 +102,6 @@ def _inflate(data: bytes, limit: int) -> bytes:
     inflated = inflater.decompress(data, limit)
     if inflater.unconsumed_tail:
         raise LeftOutError(Reason.TOO_LARGE)
+    if not inflater.eof:
+        raise LeftOutError(Reason.UNREADABLE)
     return inflated

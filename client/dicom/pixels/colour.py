@@ -15,7 +15,7 @@ from client.dicom.pixels.palette import rgb_by_palette
 from client.dicom.pixels.spacing import Spacing, spacing_of
 from client.dicom.pixels.stored import Stored
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.header import MALFORMED
+from client.dicom.scanning.unusual import MALFORMED
 
 #: Red, green and blue in luma (ITU-R BT.601, as JPEG and DICOM's YBR, PS3.3 C.7.6.3.1.2).
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -40,7 +40,9 @@ class Colour:
         return grey[None]
 
     def _channel(self, channel: int) -> NDArray[np.float32]:
-        return self.rgb[..., channel].astype(np.float32) / np.float32(self.top)
+        values: NDArray[np.float32] = self.rgb[..., channel].astype(np.float32)
+        values /= np.float32(self.top)
+        return values
 
 
 def colour_of(dataset: Dataset, frame: int, stored: Stored) -> Colour:
@@ -49,10 +51,9 @@ def colour_of(dataset: Dataset, frame: int, stored: Stored) -> Colour:
     try:
         if stored.photometric == PALETTE:
             rgb, top = rgb_by_palette(dataset, stored.values, signed=layout.signed)
-        elif stored.photometric == "RGB":
-            rgb, top = stored.values, (1 << layout.bits) - 1
-        else:
-            raise LeftOutError(Reason.UNSUPPORTED_PIXELS)
-        return Colour(rgb, top, spacing_of(dataset, frame))
+            return Colour(rgb, top, spacing_of(dataset, frame))
+        if stored.photometric == "RGB":
+            return Colour(stored.values, (1 << layout.bits) - 1, spacing_of(dataset, frame))
     except MALFORMED:
         raise LeftOutError(Reason.DECODE_FAILED) from None
+    raise LeftOutError(Reason.UNSUPPORTED_PIXELS)

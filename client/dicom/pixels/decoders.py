@@ -19,7 +19,7 @@ import gdcm
 import jpeg_ls
 import numpy as np
 import openjpeg.utils
-import rle
+import rle.utils
 from pydicom.uid import JPEGExtended12Bit
 
 from client.dicom.pixels.codestream import Codestream, described
@@ -69,7 +69,7 @@ def _rle(data: bytes, layout: Layout) -> Decoded:
     rows, columns, bits = layout.rows, layout.columns, layout.allocated
     if bits == 1:
         rows, columns, bits = 1, (layout.pixels * layout.samples + 7) // 8, 8
-    cells = rle.decode_pixel_data(data, version=2, rows=rows, columns=columns, bits_allocated=bits)
+    cells = rle.utils.decode_pixel_data(data, version=2, rows=rows, columns=columns, bits_allocated=bits)
     if layout.allocated == 1:
         return Decoded(native_frame(bytes(cells), replace(layout, frames=1), 0))
     return Decoded(shaped(np.frombuffer(cells, _container(bits, signed=layout.signed)), layout, planar=True))

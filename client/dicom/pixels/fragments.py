@@ -5,6 +5,7 @@ are then counted or, where a frame takes several, cut at the end markers of the 
 """
 
 import struct
+from itertools import pairwise
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _END_MARKER = b"\xff\xd9"
@@ -39,9 +40,7 @@ def _item(data: bytes, position: int) -> tuple[int, int]:
     return position + 8, length
 
 
-def _by_extended_table(
-    data: bytes, first: int, frames: int, index: int, extended: tuple[bytes, bytes]
-) -> bytes | None:
+def _by_extended_table(data: bytes, first: int, frames: int, index: int, extended: tuple[bytes, bytes]) -> bytes | None:
     """One fragment per frame, by 64-bit offset and length (PS3.3 C.7.6.3.1.8)."""
     offsets, lengths = extended
     if min(len(offsets), len(lengths)) < 8 * frames:
@@ -55,7 +54,7 @@ def _by_extended_table(
 
 def _plausible(data: bytes, first: int, starts: tuple[int, ...]) -> bool:
     """Whether every offset of a basic offset table points at an item, the first at the first, each behind the last."""
-    rising = all(one < other for one, other in zip(starts, starts[1:], strict=False))
+    rising = all(one < other for one, other in pairwise(starts))
     return starts[0] == 0 and rising and all(data[first + at : first + at + 4] == _ITEM for at in starts)
 
 

@@ -11,23 +11,30 @@ padding ends black whatever the polarity.
     >>> grey.shown(spec)  # float32 [rows, columns] in [0, 1]
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from client.dicom.pixels.intensity import Levels, Mask, modality_transform, padding_mask, window_speaks_of_stored
+from client.dicom.pixels.intensity import (
+    Levels,
+    Mask,
+    Rescale,
+    modality_transform,
+    padding_mask,
+    window_speaks_of_stored,
+)
 from client.dicom.pixels.layout import GREY
-from client.dicom.pixels.lut import Values
+from client.dicom.pixels.lut import Lut, Values
 from client.dicom.pixels.native import Cells
 from client.dicom.pixels.spacing import Spacing, spacing_of
 from client.dicom.pixels.stored import Stored, stored_frame
-from client.dicom.pixels.voi import Between, Voi, Window, file_voi, percentiles
+from client.dicom.pixels.voi import Between, Linear, Window, file_voi, percentiles
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.header import MALFORMED
+from client.dicom.scanning.unusual import MALFORMED
 from shared.study import Input
 
 #: Of what is not padding; the darkest and the brightest hundredth are often not the patient.
@@ -42,27 +49,33 @@ _SHAPE = 0x20500020
 @dataclass(frozen=True)
 class Grey:
     """`index` [rows, columns] → the K different `levels` (stored values), their `values` of the modality, whether they
-    are `padding`; `voi`: what the file says of brightness, None if nothing; it is for stored values where
-    `voi_on_stored`; `inverted`: low values are to be shown bright."""
+    are `padding`; `own`: what the file itself says of brightness, None if nothing; `inverted`: low values are to be
+    shown bright."""
 
     index: NDArray[np.unsignedinteger] = field(repr=False)
     levels: Levels = field(repr=False)
     values: Values = field(repr=False)
     padding: Mask = field(repr=False)
-    voi: Voi | None
-    voi_on_stored: bool
+    own: Window | None
     inverted: bool
     spacing: Spacing
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.index.shape
+        return rows, columns
+
+    @property
     def stored(self) -> Levels:
         """Stored values [rows, columns]."""
-        return self.levels[self.index]
+        levels: Levels = self.levels[self.index]
+        return levels
 
     @property
     def physical(self) -> Values:
         """Values of the modality [rows, columns]: Hounsfield units, activity, ..."""
-        return self.values[self.index]
+        return np.take(self.values, self.index)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -71,38 +84,45 @@ class Grey:
         counts[self.padding] = 0
         return counts
 
-    def shown(self, spec: Input) -> NDArray[np.float32]:
-        """float32 [rows, columns] in [0, 1], as the study's window asks; a file without one falls back to percentiles."""
-        return self.through(*self.voi_for(spec))
+    def cut(self, row: int, column: int, rows: int, columns: int) -> "Grey":
+        """The part from (`row`, `column`) on, such as a tile of a mosaic. Raises LeftOutError if it is not inside."""
+        part = self.index[row : row + rows, column : column + columns]
+        if min(row, column) < 0 or min(rows, columns) < 1 or part.shape != (rows, columns):
+            raise LeftOutError(Reason.DECODE_FAILED)
+        return replace(self, index=part)
 
-    def voi_for(self, spec: Input) -> tuple[Voi, bool]:
-        """What the study's window means for this frame alone, and whether it is for stored values."""
+    def window(self, spec: Input) -> Window | None:
+        """What the study's window means for this frame; None: percentiles, of this frame or of several together."""
         if isinstance(spec.window, tuple):
-            return Window(*spec.window), False
-        if spec.window == "file" and self.voi is not None:
-            return self.voi, self.voi_on_stored
-        return between_percentiles((self,)), False
+            return Window(Linear(*spec.window))
+        return self.own if spec.window == "file" else None
 
-    def through(self, voi: Voi, on_stored: bool = False) -> NDArray[np.float32]:
-        """float32 [rows, columns] in [0, 1], 0 where padding: `voi` on values of the modality or on stored ones."""
-        return self.table(voi, on_stored)[self.index]
+    def shown(self, spec: Input) -> NDArray[np.float32]:
+        """float32 [rows, columns] in [0, 1], as the study's window asks; a file without one: by percentiles."""
+        return self.through(self.window(spec) or joint_percentiles((self,)))
 
-    def table(self, voi: Voi, on_stored: bool = False) -> NDArray[np.float32]:
+    def through(self, window: Window) -> NDArray[np.float32]:
+        """float32 [rows, columns] in [0, 1] through `window`, of this frame or of another; 0 where padding."""
+        return np.take(self.table(window), self.index)
+
+    def table(self, window: Window) -> NDArray[np.float32]:
         """The brightness of each level [K]."""
-        shown = voi(self.levels.astype(np.float64) if on_stored else self.values)
+        if self.own is not None and window.rescale is not None and window.rescale == self.own.rescale:
+            shown = window.voi(self.levels.astype(np.float64))  # without the detour
+        else:
+            shown = window(self.values)
         if self.inverted:
             shown = 1 - shown
         shown[self.padding] = 0
         return shown.astype(np.float32)
 
 
-def between_percentiles(greys: Iterable[Grey]) -> Between:
+def joint_percentiles(greys: Sequence[Grey]) -> Window:
     """From the 1st to the 99th percentile of all values in `greys` that are not padding: one frame, or the slices of a
     volume together."""
-    several = tuple(greys)
-    values = np.concatenate([grey.values for grey in several])
-    counts = np.concatenate([grey.counts for grey in several])
-    return Between(*(percentiles(values, counts, (DARKEST, BRIGHTEST)) or (0.0, 0.0)))
+    values = np.concatenate([grey.values for grey in greys])
+    counts = np.concatenate([grey.counts for grey in greys])
+    return Window(Between(*(percentiles(values, counts, (DARKEST, BRIGHTEST)) or (0.0, 0.0))))
 
 
 def grey_plane(dataset: Dataset, frame: int) -> Grey:
@@ -123,19 +143,30 @@ def grey_of(dataset: Dataset, frame: int, stored: Stored) -> Grey:
 def _grey_of(dataset: Dataset, frame: int, stored: Stored) -> Grey:
     index, levels = indexed(stored.values)
     padding = padding_mask(dataset, levels, stored.layout)
-    values = modality_transform(dataset, frame, signed=stored.layout.signed)(np.where(padding, 0, levels))
-    on_stored = window_speaks_of_stored(dataset, frame)
-    lowest = levels[0] if on_stored else values.min()
+    transform = modality_transform(dataset, frame, signed=stored.layout.signed)
+    values = transform(np.where(padding, 0, levels))
     return Grey(
         index=index,
         levels=levels,
         values=values,
         padding=padding,
-        voi=file_voi(dataset, frame, signed=bool(lowest < 0)),
-        voi_on_stored=on_stored,
+        own=_own_window(dataset, frame, transform, levels, values),
         inverted=_inverted(dataset, stored.photometric),
         spacing=spacing_of(dataset, frame),
     )
+
+
+def _own_window(
+    dataset: Dataset, frame: int, transform: Rescale | Lut, levels: Levels, values: Values
+) -> Window | None:
+    """What the file says of the brightness of frame `frame`."""
+    of_stored = isinstance(transform, Rescale) and transform.slope and window_speaks_of_stored(dataset, frame)
+    lowest = levels[0] if of_stored else values.min()
+    voi = file_voi(dataset, frame, signed=bool(lowest < 0))
+    if voi is None:
+        return None
+    rescale = (transform.slope, transform.intercept) if of_stored and isinstance(transform, Rescale) else None
+    return Window(voi, rescale)
 
 
 def indexed(stored: Cells) -> tuple[NDArray[np.unsignedinteger], Levels]:
@@ -143,15 +174,17 @@ def indexed(stored: Cells) -> tuple[NDArray[np.unsignedinteger], Levels]:
     if stored.dtype.kind == "f":
         some, index = np.unique(stored, return_inverse=True)
         return index.reshape(stored.shape).astype(np.uint32), some.astype(np.float64)
-    low, high = int(stored.min()), int(stored.max())
+    whole: NDArray[np.integer] = stored.astype(stored.dtype, copy=False)
+    low, high = int(whole.min()), int(whole.max())
     if high - low < DENSE:
         levels = np.arange(low, high + 1, dtype=np.int64)
         if stored.dtype.itemsize > 2:
-            return (stored - stored.dtype.type(low)).astype(np.uint16), levels
+            return (whole - whole.dtype.type(low)).astype(np.uint16), levels
         unsigned = np.dtype(f"u{stored.dtype.itemsize}")
         # modulo 2 ** 8 or 2 ** 16, so the sign does not matter
         offset = unsigned.type(low % (1 << 8 * unsigned.itemsize))
-        return np.ascontiguousarray(stored).view(unsigned) - offset, levels
+        cells: NDArray[np.unsignedinteger] = np.ascontiguousarray(stored).view(unsigned)
+        return cells - offset, levels
     some, index = np.unique(stored, return_inverse=True)
     return index.reshape(stored.shape).astype(np.uint32), some.astype(np.int64)
 

@@ -15,8 +15,7 @@ The policy, because the standard leaves it to the IOD whether Rescale Slope and 
 Private scale factors (Philips (2005,100E)) and real world values (0040,9096) are not applied.
 """
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from pydicom.dataset import Dataset
 
 from client.dicom.pixels.functional import PIXEL_TRANSFORMATION, first_item, macro
 from client.dicom.pixels.layout import Layout
-from client.dicom.pixels.lut import Values, lut_of
+from client.dicom.pixels.lut import Lut, Values, lut_of
 from client.dicom.pixels.values import decimal, text, whole
 from client.dicom.scanning.elements import DOUBLE_PIXELS, FLOAT_PIXELS
 
@@ -66,29 +65,32 @@ def _as_stored(value: int, layout: Layout) -> int:
     return value - (1 << layout.allocated) if negative else value
 
 
-def modality_transform(dataset: Dataset, frame: int, *, signed: bool) -> Callable[[Levels], Values]:
+@dataclass(frozen=True)
+class Rescale:
+    """slope × stored value + intercept."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def __call__(self, levels: Levels) -> Values:
+        """Values of the modality."""
+        values = levels.astype(np.float64)
+        if (self.slope, self.intercept) == (1, 0):
+            return values
+        return values * self.slope + self.intercept
+
+
+def modality_transform(dataset: Dataset, frame: int, *, signed: bool) -> Rescale | Lut:
     """The transform of frame `frame`, from stored values to values of the modality. Raises ValueError."""
-    if _shown_as_stored(dataset):
-        return _as_it_is
+    if text(dataset, MODALITY) in ("XA", "RF") and text(dataset, RELATIONSHIP) in ("LOG", "DISP"):
+        return Rescale()
     item = macro(dataset, frame, PIXEL_TRANSFORMATION)
     source = dataset if item is None else item
     lut = first_item(source, MODALITY_LUT)
     if lut is not None:
-        table = lut_of(lut, signed=signed)
-        return lambda levels: table(levels.astype(np.float64))
+        return lut_of(lut, signed=signed)
     slope, intercept = decimal(source, SLOPE), decimal(source, INTERCEPT)
-    if slope is None or intercept is None:
-        return _as_it_is
-    return lambda levels: levels.astype(np.float64) * slope + intercept
-
-
-def _as_it_is(levels: NDArray[Any]) -> Values:
-    return levels.astype(np.float64)
-
-
-def _shown_as_stored(dataset: Dataset) -> bool:
-    """XA and RF, stored as what is to be shown."""
-    return text(dataset, MODALITY) in ("XA", "RF") and text(dataset, RELATIONSHIP) in ("LOG", "DISP")
+    return Rescale() if slope is None or intercept is None else Rescale(slope, intercept)
 
 
 def window_speaks_of_stored(dataset: Dataset, frame: int) -> bool:

@@ -13,7 +13,7 @@ Values = NDArray[np.float64]
 _DESCRIPTOR, _DATA = 0x00283002, 0x00283006
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lut:
     """`table[0]` is for the value `first` and everything below, the last entry for everything above. `top`: the largest
     value that an entry can have."""
@@ -22,10 +22,11 @@ class Lut:
     top: int
     table: Values = field(repr=False)
 
-    def __call__(self, values: Values) -> Values:
+    def __call__(self, values: Values | NDArray[np.int64]) -> Values:
         """The entries for `values`, which are rounded to whole numbers first."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.table) - 1).astype(np.int64)
-        return self.table[index]
+        entries: Values = self.table[index]
+        return entries
 
 
 def lut_of(item: Dataset, *, signed: bool) -> Lut:

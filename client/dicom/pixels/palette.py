@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from client.dicom.pixels.native import Cells
 from client.dicom.pixels.values import words
 
-Table = NDArray[np.uint8] | NDArray[np.uint16]
+Table = NDArray[np.unsignedinteger]
 
 #: Tags of the descriptor, the data and the segmented data, for red, green and blue
 _COLOURS = (
@@ -44,7 +44,7 @@ def _table(dataset: Dataset, descriptor_tag: int, data_tag: int, segmented_tag: 
     if not len(data):
         segments = words(dataset, segmented_tag)
         some = segments if bits == 16 else np.frombuffer(segments.astype("<u2").tobytes(), np.uint8)
-        table = np.array(expand(some.tolist(), entries), dtype=some.dtype)
+        table = np.array(expand(some.tolist(), entries, width=bits // 8), dtype=some.dtype)
     elif 2 * len(data) in (entries, entries + 1):  # 8-bit entries, two to a word
         table = np.frombuffer(data.astype("<u2").tobytes(), np.uint8)
         bits = 8
@@ -57,47 +57,43 @@ def _table(dataset: Dataset, descriptor_tag: int, data_tag: int, segmented_tag: 
     return table[:entries], 0xFFFF if wide else 0xFF
 
 
-def expand(segments: list[int], entries: int) -> list[int]:
-    """The entries that `segments`, the words or bytes of a segmented palette, stand for (PS3.3 C.7.9.2). Never more than
-    `entries`; raises ValueError if they are not reached."""
+def expand(segments: list[int], entries: int, *, width: int) -> list[int]:
+    """The entries that `segments`, words (`width` 2) or bytes (1) of a segmented palette, stand for (PS3.3 C.7.9.2).
+    Stops at `entries`. Raises ValueError if they are not reached."""
     table: list[int] = []
     position = 0
     while len(table) < entries and position + 1 < len(segments):
-        position = _segment(segments, position, table, entries)
+        if segments[position] == _INDIRECT:
+            position = _copied(segments, position, table, entries, width)
+        else:
+            position = _segment(segments, position, table)
     if len(table) < entries:
         raise ValueError("segments of all entries")
     return table[:entries]
 
 
-def _segment(segments: list[int], position: int, table: list[int], entries: int, *, nested: bool = False) -> int:
+def _segment(segments: list[int], position: int, table: list[int]) -> int:
     """Append what the segment at `position` stands for; the position behind it. Raises ValueError."""
     kind, length = segments[position], segments[position + 1]
     position += 2
     if kind == _DISCRETE:
         table += segments[position : position + length]
         return position + length
-    if kind == _LINEAR and table and position < len(segments):
+    if kind == _LINEAR and table and length and position < len(segments):
         start, end = table[-1], segments[position]
-        steps = np.arange(1, length + 1)
-        table += np.rint(start + (end - start) * steps / max(length, 1)).astype(int).tolist()
+        table += np.rint(start + (end - start) * np.arange(1, length + 1) / length).astype(int).tolist()
         return position + 1
-    if kind == _INDIRECT and table and not nested:
-        return _copies(segments, position, length, table, entries)
     raise ValueError("a segment of a palette")
 
 
-def _copies(segments: list[int], position: int, count: int, table: list[int], entries: int) -> int:
-    """`count` segments again, from a byte offset given in two words, or four bytes, low ones first. Those are no copies
-    themselves (C.7.9.2.3)."""
-    parts = 2 if max(segments, default=0) > 0xFF or len(segments) > position + 1 and _words(segments) else 4
-    offset = sum(value << (32 // parts * number) for number, value in enumerate(segments[position : position + parts]))
-    source = offset
+def _copied(segments: list[int], position: int, table: list[int], entries: int, width: int) -> int:
+    """As `_segment`, for one that repeats others from a 32-bit offset in bytes, the low word first. Those are no
+    repetitions themselves (C.7.9.2.3)."""
+    count, parts = segments[position + 1], 4 // width
+    offset = segments[position + 2 : position + 2 + parts]
+    source = sum(value << (8 * width * number) for number, value in enumerate(offset)) // width
     for _ in range(count):
         if len(table) >= entries or source + 1 >= len(segments):
             break
-        source = _segment(segments, source, table, entries, nested=True)
-    return position + parts
-
-
-def _words(segments: list[int]) -> bool:
-    return False
+        source = _segment(segments, source, table)
+    return position + 2 + parts

@@ -1,7 +1,7 @@
 """A frame's stored values: what the scanner wrote, whatever the encoding (PS3.5 8.1.1 and 8.2).
 
-Guarantees: the bits from High Bit down, sign extended; overlays that live in the other bits (60xx,0102) and rubbish fall
-away. Colours are RGB, or the values of a palette. Nothing but LeftOutError is raised for what cannot be decoded.
+Guarantees: the bits from High Bit down, sign extended; overlays that live in the other bits (60xx,0102) and rubbish
+fall away. Colours are RGB, or the values of a palette. Nothing but LeftOutError is raised for what cannot be decoded.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.pixels.ybr import rgb_of
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import PIXELS
-from client.dicom.scanning.header import MALFORMED
+from client.dicom.scanning.unusual import MALFORMED
 
 _OFFSETS, _LENGTHS = 0x7FE00001, 0x7FE00002
 _RGB_IDS = (tuple(b"RGB"), tuple(b"rgb"))
@@ -67,7 +67,7 @@ def _stored_frame(dataset: Dataset, frame: int) -> Stored:
     values = _values(decoded, layout)
     photometric = _photometric(decoded, layout)
     if photometric in COLOUR:
-        return Stored(values if photometric == "RGB" else rgb_of(values), "RGB", layout)
+        return Stored(values if photometric == "RGB" else rgb_of(values.astype(np.uint8)), "RGB", layout)
     return Stored(values, photometric, layout)
 
 
@@ -121,5 +121,3 @@ def _photometric(decoded: Decoded, layout: Layout) -> str:
     if code.ids in _RGB_IDS:
         return "RGB"
     return "YBR_FULL" if code.jfif and not name.startswith("YBR") else name
-
-

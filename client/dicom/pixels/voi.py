@@ -1,4 +1,8 @@
-"""Values of the modality → brightness in [0, 1]: the windows and tables of PS3.3 C.11.2, and percentiles."""
+"""Values → brightness in [0, 1]: the windows and tables of PS3.3 C.11.2, and percentiles.
+
+A `Window` says what brightness is to be made with, and of which values: of those of the modality, or of stored values,
+as the scanner's own windows of MR and PT are meant (intensity.py). It is for one frame, but can be laid on others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +23,11 @@ class Voi(Protocol):
     """What makes brightness of values."""
 
     def __call__(self, values: Values) -> Values:
-        """`values` in [0, 1]."""
+        """`values` in [0, 1], a new array."""
 
 
 @dataclass(frozen=True)
-class Window:
+class Linear:
     """LINEAR, PS3.3 C.11.2.1.2.1: c - 0.5 and w - 1, because a window of width w shows w whole numbers."""
 
     centre: float
@@ -36,7 +40,7 @@ class Window:
         return np.clip((values - (self.centre - 0.5)) / (self.width - 1) + 0.5, 0, 1)
 
 
-class ExactWindow(Window):
+class LinearExact(Linear):
     """LINEAR_EXACT, PS3.3 C.11.2.1.3.2."""
 
     def __call__(self, values: Values) -> Values:
@@ -44,7 +48,7 @@ class ExactWindow(Window):
         return np.clip((values - self.centre) / self.width + 0.5, 0, 1)
 
 
-class Sigmoid(Window):
+class Sigmoid(Linear):
     """SIGMOID, PS3.3 C.11.2.1.3.1."""
 
     def __call__(self, values: Values) -> Values:
@@ -78,7 +82,23 @@ class Between:
         return np.clip((values - self.low) / (self.high - self.low), 0, 1)
 
 
-_FUNCTIONS = {"LINEAR": Window, "LINEAR_EXACT": ExactWindow, "SIGMOID": Sigmoid}
+@dataclass(frozen=True)
+class Window:
+    """`voi`, of values of the modality; or of the stored values of a frame whose (slope, intercept) is `rescale`, which
+    are (value - intercept) / slope in any frame."""
+
+    voi: Voi
+    rescale: tuple[float, float] | None = None
+
+    def __call__(self, values: Values) -> Values:
+        """Values of the modality in [0, 1]."""
+        if self.rescale is None or self.rescale == (1, 0):
+            return self.voi(values)
+        slope, intercept = self.rescale
+        return self.voi((values - intercept) / slope)
+
+
+_FUNCTIONS = {"LINEAR": Linear, "LINEAR_EXACT": LinearExact, "SIGMOID": Sigmoid}
 
 
 def file_voi(dataset: Dataset, frame: int, *, signed: bool) -> Voi | None:
@@ -92,7 +112,7 @@ def file_voi(dataset: Dataset, frame: int, *, signed: bool) -> Voi | None:
             return VoiLut(lut_of(lut, signed=signed))
         centre, width = decimal(source, _CENTRE), decimal(source, _WIDTH)
         if centre is not None and width is not None and width > 0:
-            return _FUNCTIONS.get(text(source, _FUNCTION), Window)(centre, width)
+            return _FUNCTIONS.get(text(source, _FUNCTION), Linear)(centre, width)
     return None
 
 
@@ -113,8 +133,6 @@ def _at(values: Values, behind: NDArray[np.int64], place: float, last: int) -> f
     """The value at `place` of the sorted sample, of which `behind` counts those up to each value."""
     floor = min(int(place), last)
     part = place - floor
-    low, high = (
-        float(values[np.searchsorted(behind, rank, side="right")]) for rank in (floor, min(floor + 1, last))
-    )
+    low, high = (float(values[np.searchsorted(behind, rank, side="right")]) for rank in (floor, min(floor + 1, last)))
     # from the nearer end, as numpy does
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)

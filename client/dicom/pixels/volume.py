@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from client.dicom.pixels.grey import Grey, Window, joint_percentiles
-from client.dicom.pixels.resample import LEVELS, resample
+from client.dicom.pixels.grey import Grey, joint_percentiles
+from client.dicom.pixels.resample import resample, rounded
 from client.dicom.reasons import LeftOutError, Reason
 from shared.study import Input
 
@@ -30,8 +30,8 @@ AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 def canonical_volume(planes: Sequence[Grey], affine: Affine, spec: Input) -> Voxels:
     """float32 `spec.shape` in [0, 1] of `planes`, whose voxel (slice, row, column) lies where the 4 × 4 `affine` says,
     in mm (LPS)."""
-    shape = (len(planes), *planes[0].stored.shape)
-    if any(plane.stored.shape != shape[1:] for plane in planes):  # the pixels are not what the header said
+    shape = (len(planes), *planes[0].shape)
+    if any(plane.shape != shape[1:] for plane in planes):  # the pixels are not what the header said
         raise LeftOutError(Reason.DECODE_FAILED)
     if math.prod(shape) > VOXELS_LIMIT:
         raise LeftOutError(Reason.TOO_LARGE)
@@ -51,10 +51,7 @@ def canonical_stack(planes: Sequence[Grey], spec: Input) -> Voxels:
 
 def shown_alike(planes: Sequence[Grey], spec: Input) -> Sequence[Voxels]:
     """Each plane in [0, 1] through one window: the study's, the middle plane's own, or percentiles over all planes."""
-    middle = planes[len(planes) // 2]
-    window: Window | None = middle.window(spec)
-    if window is None:
-        window = joint_percentiles(planes)
+    window = planes[len(planes) // 2].window(spec) or joint_percentiles(planes)
     return [plane.through(window) for plane in planes]
 
 
@@ -110,18 +107,12 @@ def sampled(shown: Voxels, onto: Affine, start: Affine, size: tuple[int, int, in
     grid = np.empty(size, np.float32)
     for number in range(size[0]):
         # written out, not as a product of matrices: those round differently from machine to machine
-        where = [start[axis] + onto[axis, 0] * number + onto[axis, 1] * rows + onto[axis, 2] * columns for axis in range(3)]
+        where = [
+            start[axis] + onto[axis, 0] * number + onto[axis, 1] * rows + onto[axis, 2] * columns for axis in range(3)
+        ]
         inside = np.ones(size[1:], np.bool_)
         for axis in range(3):
             inside &= (where[axis] >= -0.5) & (where[axis] <= shown.shape[axis] - 0.5)
         values = map_coordinates(shown, where, order=1, mode="nearest", output=np.float32)
         grid[number] = np.where(inside, values, 0)
     return grid
-
-
-def rounded(values: Voxels) -> Voxels:
-    """Multiples of 1 / 65535 in [0, 1], in place."""
-    np.clip(values, 0, 1, out=values)
-    np.rint(values * LEVELS, out=values)
-    values /= LEVELS
-    return values

@@ -8,8 +8,6 @@ Cb and Cr around 128, rounded and clipped to 0 … 255.
 import numpy as np
 from numpy.typing import NDArray
 
-from client.dicom.pixels.native import Cells
-
 _CHROMA = np.arange(-128, 128, dtype=np.int64)
 #: Green's weights of blue and red difference in millionths of 0.587: 0.114 × 1.772 and 0.299 × 1.402.
 _GREEN_CB, _GREEN_CR = 202008, 419198
@@ -26,12 +24,10 @@ _BLUE = _rounded(1772 * _CHROMA, 1000)
 _GREEN = _rounded(-(_GREEN_CB * _CHROMA[:, None] + _GREEN_CR * _CHROMA[None, :]), 587000).ravel()
 
 
-def rgb_of(ybr: Cells) -> NDArray[np.uint8]:
+def rgb_of(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [rows, columns, 3] of Y, Cb, Cr → R, G, B."""
     luma, blue, red = (ybr[..., channel] for channel in range(3))
     rgb = np.empty(ybr.shape, dtype=np.uint8)
-    offsets = (_RED[red], _GREEN[blue.astype(np.uint16) << 8 | red], _BLUE[blue])
-    for channel, offset in enumerate(offsets):
-        offset += luma
-        np.clip(offset, 0, 255, out=rgb[..., channel], casting="unsafe")
+    for channel, chroma in enumerate((_RED[red], _GREEN[blue.astype(np.uint16) << 8 | red], _BLUE[blue])):
+        np.clip(chroma + luma, 0, 255, out=rgb[..., channel], casting="unsafe")
     return rgb

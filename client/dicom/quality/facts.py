@@ -5,7 +5,7 @@ One file stands between the catalog's entries and everything that counts them.
 
 from dataclasses import dataclass, field
 
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 
 #: Presentation Intent Type of raw detector data (0008,0068).
 FOR_PROCESSING = "FOR PROCESSING"
@@ -43,10 +43,10 @@ class Facts:
             labels=labels,
             modality=entry.modality,
             manufacturer=entry.manufacturer,
-            year=str(getattr(entry, "year", "") or ""),
-            view=getattr(entry, "view_position", ""),
-            laterality=getattr(entry, "laterality", ""),
-            body_part=getattr(entry, "body_part", ""),
+            year=str(entry.year or ""),
+            view=entry.view_position,
+            laterality=entry.laterality,
+            body_part=entry.body_part,
             intent=entry.intent,
             photometric=entry.photometric,
             transfer_syntax=entry.transfer_syntax,

@@ -12,13 +12,21 @@ from numpy.typing import NDArray
 
 from client.dicom.crew import Limits, spread
 from client.dicom.item import Part
+from client.dicom.pixels.colour import colour_of
+from client.dicom.pixels.grey import between_percentiles, grey_of
+from client.dicom.pixels.layout import GREY
+from client.dicom.pixels.objects import open_object
+from client.dicom.pixels.stored import stored_frame
 from client.dicom.quality.sample import Chosen
 from client.dicom.quality.view import View, measure
 from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning.containers import read
 from shared.wire import Record, pack, unpack
 
 #: Seconds for one image.
 IMAGE_S = 60.0
+#: Bytes of an object of the sample, at most: a larger one is not worth a report's time.
+BYTES_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -70,4 +78,11 @@ class Plane:
 
 def plane_of(part: Part) -> Plane:
     """The frame that `part` names. Raises LeftOutError."""
-    raise LeftOutError(Reason.DECODE_FAILED)
+    dataset = open_object(read(part.location, BYTES_LIMIT, part.stamp))
+    stored = stored_frame(dataset, part.frame)
+    if stored.photometric not in GREY:
+        luma = colour_of(dataset, part.frame, stored).shown(color=False)[0]
+        return Plane(luma, np.zeros(luma.shape, dtype=np.bool_), luma)
+    grey = grey_of(dataset, part.frame, stored)
+    voi = (grey.voi, grey.voi_on_stored) if grey.voi is not None else (between_percentiles((grey,)), False)
+    return Plane(grey.physical, grey.padding[grey.index], grey.through(*voi))

@@ -15,7 +15,7 @@ from client.dicom.quality.facts import Facts
 
 #: Images of one modality and label, of one patient among them, and in all.
 GROUP = 200
-EACH = 3
+EACH = 10
 MOST = 2000
 
 

@@ -8,8 +8,8 @@ from client.dicom.quality.facts import Facts
 from client.dicom.quality.view import View
 from client.dicom.reasons import Reason
 
-#: Share at one highest value above which an image counts as saturated; share that the file's own window makes black
-#: or white above which it counts as clipped.
+#: Share at one highest value above which an image counts as saturated; share whose differences the file's own window
+#: takes away above which it counts as clipped.
 SATURATED, CLIPPED = 0.1, 0.9
 
 Looked = tuple[Facts, View | Reason]

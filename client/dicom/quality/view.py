@@ -43,7 +43,7 @@ class View(Record, frozen=True):
     markers: Annotated[int, Meta(ge=0)]
     text: bool
     constant: bool
-    #: share at the very highest value, and share that the file's own window makes black or white
+    #: share at the very highest value, and share that is neither lowest nor highest and yet shown black or white
     saturated: float
     clipped: float
     #: a projection image whose surround is bright and whose middle is dark
@@ -59,7 +59,7 @@ def measure(values: Values, padding: Mask, shown: NDArray[np.float32], modality:
     thinned = seen[:: max(1, len(seen) // MOST_PIXELS)]
     low, high = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 0.0)
     places = (np.arange(POINTS) + 0.5) / POINTS
-    lost = (shown <= 0) | (shown >= 1)
+    lost = ((shown <= 0) & (values > low)) | ((shown >= 1) & (values < high))
     return View(
         points=tuple(np.quantile(thinned, places).tolist()) if len(seen) else (),
         black_border=_border(shown <= 0.02),

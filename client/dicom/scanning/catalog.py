@@ -13,7 +13,7 @@ import itertools
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -272,15 +272,11 @@ class Catalog:
             raise SiteError(f"catalog {self.path}", expected="a usable database", got=str(error), do=do) from None
 
 
-def _summary(files: Iterable[Entry]) -> Series:
-    number, faults, first = 0, Counter[str](), None
-    for number, entry in enumerate(files, 1):
-        first = first or entry
-        if entry.fault:
-            faults[entry.fault] += 1
-    if first is None:
-        raise ValueError("a series has at least one file")
-    usable = number - faults.total()
-    return Series(
-        first.series.hex(), first.modality, first.manufacturer, number, usable, dict(sorted(faults.items()))
-    )
+def _summary(files: Iterator[Entry]) -> Series:
+    first, faults = next(files), Counter[str]()
+    number = 0
+    for entry in itertools.chain((first,), files):
+        number += 1
+        faults[entry.fault] += 1
+    usable = faults.pop("", 0)
+    return Series(first.series.hex(), first.modality, first.manufacturer, number, usable, dict(sorted(faults.items())))

@@ -9,6 +9,7 @@ Nested zips are not followed. A zip stays open for the next member, in each proc
 """
 
 import contextlib
+import itertools
 import os
 import struct
 import zipfile
@@ -18,10 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom.dataset import Dataset
+
 from client.dicom.item import Location, Stamp
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import Read
-from client.dicom.scanning.header import Header, header_of, open_regular, read_header, stamp_of
+from client.dicom.scanning.header import Header, header_of, read_header
+from client.dicom.scanning.opening import open_regular, stamp_of
+from client.dicom.scanning.unusual import header_dataset
 
 #: Of one zip: members, bytes of its directory (at most 100 to 200 bytes a member), and zips held open at once.
 MEMBERS_LIMIT = 100_000
@@ -98,6 +103,12 @@ def header(location: Location) -> Header:
         return header_of(reader, found)
 
 
+def dataset(location: Location, limit: int) -> Dataset:
+    """All before the pixels, by pydicom, from at most `limit` bytes. Raises LeftOutError as `read` does."""
+    with _opened(location) as (reader, found):
+        return header_dataset(reader, found[0], limit)[0]
+
+
 @contextlib.contextmanager
 def _opened(location: Location) -> Iterator[tuple[Read, Stamp]]:
     """A reader of the object and its stamp. Raises LeftOutError(changed) at the end if the file changed meanwhile."""
@@ -114,10 +125,13 @@ def _opened(location: Location) -> Iterator[tuple[Read, Stamp]]:
         raise LeftOutError(Reason(_fault(info)))
     try:
         with opened.open(info) as file:
-            yield lambda length, offset: file.read(length) if file.seek(offset) == offset else b"", (
-                info.file_size,
-                changed,
-                inode,
+            yield (
+                lambda length, offset: file.read(length) if file.seek(offset) == offset else b"",
+                (
+                    info.file_size,
+                    changed,
+                    inode,
+                ),
             )
     except _BROKEN:
         raise LeftOutError(Reason.UNSAFE_CONTAINER) from None
@@ -211,8 +225,7 @@ def _check(opened: zipfile.ZipFile, size: int) -> None:
     """Raises LeftOutError(unsafe_container) for too many members, members in one another, and bombs as a whole."""
     infos = sorted(opened.infolist(), key=lambda info: info.header_offset)
     overlapping = any(
-        first.header_offset + first.compress_size > second.header_offset
-        for first, second in zip(infos, infos[1:], strict=False)
+        first.header_offset + first.compress_size > second.header_offset for first, second in itertools.pairwise(infos)
     )
     total = sum(info.file_size for info in infos)
     if len(infos) > MEMBERS_LIMIT or overlapping or total > max(RATIO_FREE, RATIO_LIMIT * size):

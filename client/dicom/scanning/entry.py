@@ -1,10 +1,11 @@
-"""What the catalog keeps of one file: keyed hashes in place of identities, a few plain values, and where it lies, sealed.
+"""What the catalog keeps of one file: keyed hashes in place of identities, plain values, and where it lies, sealed.
 
 Guarantees: an Entry holds no name, patient id, accession number, UID or path in clear (keys.py). What was sealed can be
 told again with the site's key: `place_of`.
 """
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from client.dicom.scanning.walk import File
 TEXT_LIMIT = 64
 
 Row = tuple[object, ...]
+
+#: A folder's files are mostly of one series: what they share is hashed once. A hundred values, in memory only.
+_shared_key = lru_cache(maxsize=100)(short_key)
+_patient_key = lru_cache(maxsize=100)(patient_key)
 
 
 @dataclass(frozen=True)
@@ -120,13 +125,13 @@ def entry_of(key: bytes, file: File, header: Header, fault: Reason | None, frame
         inode=inode,
         fault=fault.value if fault else "",
         sop=short_key(key, "sop", header.sop_uid),
-        series=short_key(key, "series", header.series_uid),
-        study=short_key(key, "study", header.study_uid),
-        accession=short_key(key, "accession", header.accession),
-        bare_patient=short_key(key, "bare-patient", header.patient_id),
+        series=_shared_key(key, "series", header.series_uid),
+        study=_shared_key(key, "study", header.study_uid),
+        accession=_shared_key(key, "accession", header.accession),
+        bare_patient=_shared_key(key, "bare-patient", header.patient_id),
         patient=orphan_key(key, header.study_uid or header.sop_uid)
         if orphan
-        else patient_key(key, header.issuer, header.patient_id),
+        else _patient_key(key, header.issuer, header.patient_id),
         orphan=orphan,
         modality=header.modality[:TEXT_LIMIT],
         manufacturer=header.manufacturer[:TEXT_LIMIT],

@@ -9,14 +9,12 @@ file (character sets are often wrong) and are kept out of `repr`; of the study d
 import logging
 import os
 import re
-import stat
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.dicom.item import Stamp
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning import values as parse
 from client.dicom.scanning.elements import (
     TRANSFER_SYNTAX,
     UNDEFINED,
@@ -26,9 +24,22 @@ from client.dicom.scanning.elements import (
     UnusualError,
     read_elements,
 )
+from client.dicom.scanning.opening import open_regular, stamp_of
 from client.dicom.scanning.unusual import MALFORMED, ask_pydicom
+from client.dicom.scanning.values import (
+    Order,
+    decimal,
+    decimals,
+    double,
+    integer,
+    texts,
+    unsigned,
+    unsigned_long,
+    year,
+)
+from client.dicom.scanning.values import text as parse_text
 
-__all__ = ["MALFORMED", "WANTED", "Header", "header_of", "open_regular", "read_header", "stamp_of"]
+__all__ = ["MALFORMED", "WANTED", "Header", "header_of", "read_header"]
 
 # They log the values they stumble over, and those may name a patient; what was wrong is told by a Reason.
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
@@ -163,24 +174,6 @@ class Header:
         return self.image_laterality or self.laterality
 
 
-def open_regular(path: Path) -> int:
-    """A descriptor of the regular file at `path`. Raises LeftOutError (unreadable, special_file)."""
-    try:
-        # O_NONBLOCK: a pipe that took the file's place must not hang the scan
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):  # ValueError: a name with a zero in it
-        raise LeftOutError(Reason.UNREADABLE) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise LeftOutError(Reason.SPECIAL_FILE)
-    return descriptor
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    """While it stays, it is the same file with the same content."""
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
 def read_header(path: Path) -> Header:
     """The header of the file at `path`. Raises LeftOutError (not_dicom, unreadable, truncated, too_large, changed)."""
     descriptor = open_regular(path)
@@ -229,28 +222,64 @@ def _complete(read: Read, found: Elements, size: int) -> bool:
 
 def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
     """Raw values → Header. Raises LeftOutError as `_check` does."""
-    order: parse.Order = "little" if found.little_endian else "big"
+    order: Order = "little" if found.little_endian else "big"
     raw = {name: found.values.get(tag, b"") for name, tag in _TAGS.items()}
+    text = {name: parse_text(raw[name]) for name in _TEXTS}
     identity = {name: raw[name].strip(b"\0 ") for name in _IDENTITIES}
     frames = raw["frames"].strip(b"\0 ")
-    _check(identity["sop_uid"], frames, bool(raw["transfer_syntax"] or raw["sop_class"]), found)
+    _check(identity["sop_uid"], frames, bool(text["transfer_syntax"] or text["sop_class"]), found)
     return Header(
-        **identity,
-        **{name: parse.text(raw[name]) for name in _TEXTS},
-        **{name: parse.unsigned(raw[name], order) for name in _SHORTS},
-        **{name: parse.integer(raw[name]) for name in _INTEGERS if raw[name]},
-        **{name: parse.decimal(raw[name]) for name in ("echo_time", "trigger_time") if raw[name]},
-        **{name: parse.decimals(raw[name], count) for name, count in _VECTORS.items() if raw[name]},
-        image_type=parse.texts(raw["image_type"]),
-        year=parse.year(raw["study_date"]),
-        b_value=parse.double(raw["b_value"], order),
-        temporal_index=int.from_bytes(raw["temporal_index"], order) if len(raw["temporal_index"]) == 4 else None,  # UL
-        frames=int(frames or 1),
+        transfer_syntax=text["transfer_syntax"],
+        image_type=texts(raw["image_type"]),
+        sop_class=text["sop_class"],
+        modality=text["modality"],
+        intent=text["intent"],
+        manufacturer=text["manufacturer"],
+        sex=text["sex"],
+        age=text["age"],
+        series_number=text["series_number"],
+        samples=unsigned(raw["samples"], order),
+        photometric=text["photometric"],
+        frames=int(frames or 1) or 1,  # 0, which is no count, as pydicom takes it
+        rows=unsigned(raw["rows"], order),
+        columns=unsigned(raw["columns"], order),
+        bits_allocated=unsigned(raw["bits_allocated"], order),
+        bits_stored=unsigned(raw["bits_stored"], order),
+        high_bit=unsigned(raw["high_bit"], order),
+        pixel_representation=unsigned(raw["pixel_representation"], order),
+        burned_in=text["burned_in"],
         pixels=found.pixels,
         offset=found.offset,
         length=found.length,
         stamp=stamp,
         complete=complete,
+        sop_uid=identity["sop_uid"],
+        series_uid=identity["series_uid"],
+        study_uid=identity["study_uid"],
+        accession=identity["accession"],
+        patient_id=identity["patient_id"],
+        issuer=identity["issuer"],
+        year=year(raw["study_date"]),
+        body_part=text["body_part"],
+        view_position=text["view_position"],
+        laterality=text["laterality"],
+        image_laterality=text["image_laterality"],
+        content_time=text["content_time"],
+        acquisition_time=text["acquisition_time"],
+        instance_number=integer(raw["instance_number"]),
+        acquisition_number=integer(raw["acquisition_number"]),
+        temporal_position=integer(raw["temporal_position"]),
+        temporal_index=unsigned_long(raw["temporal_index"], order),
+        echo_number=integer(raw["echo_number"]),
+        echo_time=decimal(raw["echo_time"]),
+        trigger_time=decimal(raw["trigger_time"]),
+        b_value=double(raw["b_value"], order),
+        position=decimals(raw["position"], 3),
+        orientation=decimals(raw["orientation"], 6),
+        pixel_spacing=decimals(raw["pixel_spacing"], 2),
+        imager_spacing=decimals(raw["imager_spacing"], 2),
+        nominal_spacing=decimals(raw["nominal_spacing"], 2),
+        aspect=decimals(raw["aspect"], 2),
     )
 
 
@@ -259,11 +288,6 @@ _TEXTS = (
     "transfer_syntax", "sop_class", "modality", "intent", "manufacturer", "sex", "age", "series_number", "photometric",
     "burned_in", "body_part", "view_position", "laterality", "image_laterality", "content_time", "acquisition_time",
 )  # fmt: skip
-_SHORTS = ("samples", "rows", "columns", "bits_allocated", "bits_stored", "high_bit", "pixel_representation")
-_INTEGERS = ("instance_number", "acquisition_number", "temporal_position", "echo_number")
-_VECTORS = {
-    "position": 3, "orientation": 6, "pixel_spacing": 2, "imager_spacing": 2, "nominal_spacing": 2, "aspect": 2,
-}  # fmt: skip
 
 
 def _check(sop_uid: bytes, frames: bytes, named: bool, found: Elements) -> None:

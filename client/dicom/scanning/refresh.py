@@ -6,10 +6,12 @@ archive's size. A page (walk.py) whose files all stand as they did is known by o
 or changed while they were, are tried again each time.
 """
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from client.dicom.keys import file_key, short_key
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Batch, Catalog
+from client.dicom.scanning.catalog import Batch, Catalog, Known
 from client.dicom.scanning.entry import COLUMNS, Row
 from client.dicom.scanning.reading import read_rows
 from client.dicom.scanning.walk import File, Page, base_of, count, listed, pages
@@ -32,7 +34,7 @@ PROCESSES = 2
 
 #: Perhaps a moment's trouble of the disk.
 _AGAIN = frozenset((Reason.UNREADABLE.value, Reason.CHANGED.value))
-_FILE, _FAULT = COLUMNS.index("file"), COLUMNS.index("fault")
+_FAULT = COLUMNS.index("fault")
 
 Progress = Callable[[int, int], None]
 
@@ -49,17 +51,12 @@ class Changes:
 
 @dataclass
 class _Chunk:
-    """Files to read, the pages they are on, and what else is to be written with them."""
+    """Files to read, the page each is on, and what else is to be written with them. `done`: files dealt with so far."""
 
     files: list[File] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
     batch: Batch = field(default_factory=Batch)
-
-    @property
-    def full(self) -> bool:
-        """Whether it is time for a commit."""
-        batch = self.batch
-        return max(len(self.files), len(batch.gone), len(batch.moved), len(batch.settled)) >= CHUNK
+    done: int = 0
 
 
 def refresh(
@@ -79,10 +76,11 @@ def refresh(
     """
     task = _Refresh(archive, catalog, key, progress)
     read = partial(read_rows, base_of(archive), key)
-    for chunk, rows in _results(task.chunks(ignore), read, processes):
-        task.commit(chunk, rows)
+    with closing(_results(task.chunks(ignore), read, processes)) as results:
+        for chunk, rows in results:
+            task.commit(chunk, rows)
     removed = task.removed + (catalog.keep_only(task.seen) if task.files else 0)
-    if not catalog.holds_dicom():
+    if not task.files or not catalog.holds_dicom():
         got = f"{task.files} files, none of them DICOM" if task.files else "an empty folder"
         do = "Point at the folder that holds the images (konsil-client dicomize makes DICOM from PNG, JPEG or NPZ)."
         raise InputError(f"archive {archive}", expected="a folder with DICOM files", got=got, do=do)
@@ -90,35 +88,113 @@ def refresh(
 
 
 class _Refresh:
-    """What is known in the middle of a refresh."""
+    """A refresh under way: `files` dealt with so far, those that were `read` or `removed`, and the pages `seen`."""
 
     def __init__(self, archive: Path, catalog: Catalog, key: bytes, progress: Progress | None) -> None:
         self.archive, self.catalog, self.key, self.progress = archive, catalog, key, progress
         self.files = self.read = self.removed = 0
         self.seen = set[int]()
         self._last_page = catalog.last_page()
-        self._total = 0
+        self._total = 0  # not counted yet
+        self._unpacked = 0  # members beyond the zips that hold them
         self._unsettled = set[int]()
+        self._chunk = _Chunk()
 
     def chunks(self, ignore: Path | None) -> Iterator[_Chunk]:
         """What is to be read and written, in the order of the walk."""
-        chunk = _Chunk()
         for page in pages(self.archive, ignore):
-            for file in self._stale(page, chunk):
-                chunk.files.append(file[1])
-                chunk.pages.append(file[0])
-                if chunk.full:
-                    yield chunk
-                    chunk = _Chunk()
-            self._settle(chunk)
-            if chunk.full:
-                yield chunk
-                chunk = _Chunk()
-        yield chunk
+            yield from self._look_at(page)
+        yield self._taken()
 
-    def _stale(self, page: Page, chunk: _Chunk) -> Iterator[tuple[int, File]]:
-        """Page and file of each file of `page` that is to be read; the rest goes to the chunk."""
-        ...
+    def _look_at(self, page: Page) -> Iterator[_Chunk]:
+        """Chunks that became full with `page`; an unchanged one costs a digest."""
+        name = short_key(self.key, "page", os.fsencode(page.name) + b"\0")
+        digest, seen = self._digest(page), self.catalog.page(name)
+        if seen and seen.digest == digest:
+            self._count(page, seen.id, seen.files)
+            return
+        if page.container:
+            page = listed(page, base_of(self.archive))
+        number = self._opened(name) if seen is None else seen.id
+        files = {file_key(self.key, file.path, file.member): file for file in page.files}
+        known = self.catalog.known(list(files))
+        self._chunk.batch.moved.extend((number, file) for file, was in known.items() if was.page != number)
+        gone = [file for file in self.catalog.on_page(number) if file not in files] if seen else []
+        self._chunk.batch.gone.extend(gone)
+        self.removed += len(gone)
+        stale = [file for name, file in files.items() if _is_stale(known.get(name), file)]
+        self._count(page, number, len(files) - len(stale))
+        for file in stale:
+            self.files += 1
+            self._chunk.files.append(file)
+            self._chunk.pages.append(number)
+            if len(self._chunk.files) >= CHUNK:
+                yield self._taken()
+        self._chunk.batch.settled.append((digest, len(files), number))
+        batch = self._chunk.batch
+        if max(len(batch.gone), len(batch.moved), len(batch.settled)) >= CHUNK:
+            yield self._taken()
 
     def commit(self, chunk: _Chunk, rows: list[Row]) -> None:
-        ...
+        """Write what was found. A page with files to be tried again is not settled."""
+        pages = zip(chunk.pages, rows, strict=True)
+        self._unsettled |= {page for page, row in pages if row[_FAULT] in _AGAIN}
+        batch = chunk.batch
+        batch.settled[:] = [(b"" if page in self._unsettled else d, n, page) for d, n, page in batch.settled]
+        batch.rows.extend((page, *row) for page, row in zip(chunk.pages, rows, strict=True))
+        self.catalog.write(batch)
+        self.read += len(rows)
+        if self.progress and rows:
+            self._total = self._total or count(self.archive)
+            self.progress(chunk.done, max(chunk.done, self._total + self._unpacked))
+
+    def _digest(self, page: Page) -> bytes:
+        """Of names and stamps; keyed, because names can be guessed."""
+        lines = "\n".join(f"{f.path}\0{f.size} {f.mtime_ns} {f.inode} {f.fault}" for f in page.files)
+        return short_key(self.key, "page-files", lines.encode("utf-8", "surrogateescape"))
+
+    def _count(self, page: Page, number: int, files: int) -> None:
+        self.seen.add(number)
+        self.files += files
+        self._unpacked += files - 1 if page.container else 0
+
+    def _opened(self, name: bytes) -> int:
+        self._last_page += 1
+        self._chunk.batch.opened.append((self._last_page, name))
+        return self._last_page
+
+    def _taken(self) -> _Chunk:
+        chunk, self._chunk = self._chunk, _Chunk()
+        chunk.done = self.files
+        return chunk
+
+
+def _is_stale(known: Known | None, file: File) -> bool:
+    return known is None or known.stamp != file.stamp or known.fault in _AGAIN
+
+
+def _results(
+    chunks: Iterator[_Chunk], read: Callable[[Sequence[File]], list[Row]], processes: int
+) -> Generator[tuple[_Chunk, list[Row]], None, None]:
+    """Each chunk and what was read of it, in order: by this process first, by workers if there is much to do."""
+    for chunk in islice(chunks, ALONE if processes > 1 else None):
+        yield chunk, read(chunk.files)
+    first = next(chunks, None)
+    if first is None:
+        return
+    with pool(processes) as executor:
+        waiting: deque[tuple[_Chunk, Future[list[Row]]]] = deque()
+        for chunk in chain((first,), chunks):
+            waiting.append((chunk, executor.submit(read, chunk.files)))
+            if len(waiting) > 2 * processes:
+                yield _result(*waiting.popleft())
+        while waiting:
+            yield _result(*waiting.popleft())
+
+
+def _result(chunk: _Chunk, future: Future[list[Row]]) -> tuple[_Chunk, list[Row]]:
+    try:
+        return chunk, future.result()
+    except BrokenProcessPool:
+        do = "Was it killed for want of memory? Scan again: what was read is kept."
+        raise SiteError("reading headers", expected="a worker process that lives", got="a dead one", do=do) from None

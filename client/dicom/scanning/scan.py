@@ -1,46 +1,52 @@
 """The scan: every file of an archive ends as usable, or left out with one reason.
 
-Guarantees: only files that are new or changed are opened; nothing in a file can stop the scan; a scan that was
-killed goes on from the last batch. Of files with the same SOP Instance UID the first by path is used, among those
-that are whole.
+Guarantees: those of refresh.py and judge.py; counts are made of a stream, so memory does not grow with the archive.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.dicom.keys import file_key, orphan_key, patient_key, short_key
+from client.dicom.item import Location
 from client.dicom.labels.table import Labels
-from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.catalog import Catalog, Entry
-from client.dicom.scanning.header import Header, read_header
-from client.dicom.scanning.rules import fault
-from client.dicom.scanning.walk import File, walk
-from shared.errors import InputError
+from client.dicom.reasons import Reason
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.entry import Entry, place_of
+from client.dicom.scanning.judge import judge, repeated_files
+from client.dicom.scanning.refresh import Changes, Progress, refresh
+from client.dicom.scanning.walk import base_of
+from shared.study import Input
 
-#: Files between two commits.
-BATCH = 1000
-
-Progress = Callable[[int, int], None]
+Verdict = tuple[str, ...] | Reason
 
 
 @dataclass(frozen=True)
 class Found:
-    """One file of the archive: where, what the catalog knows of it, and its label or why it is left out."""
+    """One file of the archive: where, what the catalog knows of it, and its findings or why it is left out."""
 
-    path: Path
+    location: Location
     entry: Entry
     reason: Reason | None
-    label: str
+    findings: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The file, or the zip it is in."""
+        return self.location.path
+
+    @property
+    def label(self) -> str:
+        """The findings in one word."""
+        return "|".join(self.findings)
 
 
 @dataclass(frozen=True)
 class ScanReport:
     """Counts of one scan. `skipped` holds the reasons that occur, in the order of Reason; the `by_` counts are of
-    usable images; `labels_unmatched`: identifiers in the label file that match no object of the archive."""
+    usable images, of `by_label` one per finding; `labels_unmatched`: identifiers in the label file that match no
+    object of the archive."""
 
     files: int
     usable: int
@@ -50,6 +56,10 @@ class ScanReport:
     by_modality: Mapping[str, int]
     by_manufacturer: Mapping[str, int]
     by_label: Mapping[str, int]
+    by_year: Mapping[str, int]
+    by_view: Mapping[str, int]
+    by_laterality: Mapping[str, int]
+    by_intent: Mapping[str, int]
     labels_unmatched: int
     read: int
     unchanged: int
@@ -63,14 +73,19 @@ def scan(
     *,
     key: bytes,
     labels: Labels | None = None,
-    modalities: tuple[str, ...] | None = None,
+    spec: Input | None = None,
     progress: Progress | None = None,
 ) -> ScanReport:
-    """Bring `catalog` up to date with `archive` and count. `key` is the site's; `modalities` those of a study.
+    """Bring `catalog` up to date with `archive` and count. `key` is the site's; `spec` what a study asks for.
 
-    Raises InputError if the folder holds no DICOM file or `labels` match nothing, SiteError for the catalog's disk.
+    Raises InputError if there is no DICOM file or `labels` match nothing, SiteError for the catalog's disk.
     """
-    return examine(archive, catalog, key=key, labels=labels, modalities=modalities, progress=progress)[1]
+    start = time.perf_counter()
+    changes = refresh(archive, catalog, key=key, ignore=labels.source if labels else None, progress=progress)
+    tally = _Tally(labels)
+    for entry, verdict in verdicts(catalog, key=key, labels=labels, spec=spec):
+        tally.add(entry, verdict)
+    return tally.report(changes, time.perf_counter() - start)
 
 
 def examine(
@@ -79,144 +94,92 @@ def examine(
     *,
     key: bytes,
     labels: Labels | None = None,
+    spec: Input | None = None,
     modalities: tuple[str, ...] | None = None,
     progress: Progress | None = None,
 ) -> tuple[tuple[Found, ...], ScanReport]:
-    """As `scan`, and every file with what was decided about it, in the order of paths."""
-    start = time.perf_counter()
-    files = walk(archive, labels.source if labels else None)
-    names = [file_key(key, file.path) for file in files]
-    known = catalog.entries()
-    gone = known.keys() - set(names)
-    catalog.remove(gone)
-    read = _refresh(catalog, known, partial(_read, archive, key), dict(zip(names, files, strict=True)), progress)
-    if all(known[name].fault in (Reason.NOT_DICOM, Reason.SPECIAL_FILE) for name in names):
-        got = f"{len(files)} files, none of them DICOM" if files else "an empty folder"
-        do = "Point at the folder that holds the images (konsil-client dicomize makes DICOM from PNG, JPEG or NPZ)."
-        raise InputError(f"archive {archive}", expected="a folder with DICOM files", got=got, do=do)
-    entries = [known[name] for name in names]
-    found = tuple(
-        Found(archive / file.path, entry, reason, label)
-        for file, entry, (reason, label) in zip(files, entries, _judge(entries, labels, modalities), strict=True)
-    )
-    changes = read, len(files) - read, len(gone)
-    return found, _report(found, labels, changes, time.perf_counter() - start)
-
-
-def _refresh(
-    catalog: Catalog,
-    known: dict[bytes, Entry],
-    read: Callable[[File, bytes], Entry],
-    files: Mapping[bytes, File],
-    progress: Progress | None,
-) -> int:
-    """Read what is new or changed into `known` and the catalog, in batches. Returns how many files that were."""
-    stale = [
-        (file, name)
-        for name, file in files.items()
-        if name not in known
-        or known[name].stamp != (file.size, file.mtime_ns, file.inode)
-        or known[name].fault == Reason.UNREADABLE  # perhaps a moment's trouble of the disk
-    ]
-    for first in range(0, len(stale), BATCH):
-        batch = [read(file, name) for file, name in stale[first : first + BATCH]]
-        catalog.put(batch)
-        known.update((entry.file, entry) for entry in batch)
-        if progress:
-            progress(first + len(batch), len(stale))
-    return len(stale)
-
-
-def _read(archive: Path, key: bytes, file: File, name: bytes) -> Entry:
-    """The entry of one file, whatever it holds."""
-    if not file.regular:
-        return Entry(name, file.size, file.mtime_ns, file.inode, Reason.SPECIAL_FILE.value)
-    try:
-        header = read_header(archive / file.path)
-    except LeftOutError as left_out:
-        return Entry(name, file.size, file.mtime_ns, file.inode, left_out.reason.value)
-    return _entry(file, name, header, key)
-
-
-def _entry(file: File, name: bytes, header: Header, key: bytes) -> Entry:
-    """What the catalog keeps of a header: keyed hashes in place of identities."""
-    orphan = not header.patient_id
-    reason = fault(header)
-    return Entry(
-        file=name,
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        inode=file.inode,
-        fault=reason.value if reason else "",
-        sop=short_key(key, "sop", header.sop_uid),
-        series=short_key(key, "series", header.series_uid),
-        study=short_key(key, "study", header.study_uid),
-        accession=short_key(key, "accession", header.accession),
-        bare_patient=short_key(key, "bare-patient", header.patient_id),
-        patient=orphan_key(key, header.study_uid or header.sop_uid)
-        if orphan
-        else patient_key(key, header.issuer, header.patient_id),
-        orphan=orphan,
-        modality=header.modality,
-        manufacturer=header.manufacturer,
-        sex=header.sex,
-        age=header.age,
-        intent=header.intent,
-        series_number=header.series_number,
-        transfer_syntax=header.transfer_syntax,
-        photometric=header.photometric,
-        rows=header.rows,
-        columns=header.columns,
-        bits_stored=header.bits_stored,
-    )
-
-
-def _judge(
-    entries: list[Entry], labels: Labels | None, modalities: tuple[str, ...] | None
-) -> Iterator[tuple[Reason | None, str]]:
-    """The reason, if any, and the label of each entry, in order."""
-    seen: set[bytes] = set()
-    for entry in entries:
-        if entry.fault:
-            yield Reason(entry.fault), ""
-        elif entry.sop in seen:
-            yield Reason.DUPLICATE, ""
+    """As `scan`, and every file with what was decided about it, in the order of paths: for archives that fit memory."""
+    if modalities is not None:  # the way archive.py asks until it is written anew
+        spec = Input(modalities=modalities, size=(8, 8))
+    report = scan(archive, catalog, key=key, labels=labels, spec=spec, progress=progress)
+    base, found = base_of(archive), list[Found]()
+    for entry, verdict in verdicts(catalog, key=key, labels=labels, spec=spec):
+        location = place_of(key, entry).location(base)
+        if isinstance(verdict, Reason):
+            found.append(Found(location, entry, verdict))
         else:
-            seen.add(entry.sop)
-            if modalities is not None and entry.modality not in modalities:
-                yield Reason.WRONG_MODALITY, ""
-                continue
-            label = labels.of(entry) if labels else ""
-            yield (label, "") if isinstance(label, Reason) else (None, label)
+            found.append(Found(location, entry, None, verdict))
+    return tuple(sorted(found, key=lambda item: (item.path, item.location.member))), report
 
 
-def _report(
-    found: tuple[Found, ...], labels: Labels | None, changes: tuple[int, int, int], seconds: float
-) -> ScanReport:
-    """Count. Raises InputError if no row of the label file matches any whole object."""
-    usable = [item for item in found if item.reason is None]
-    matched = {labels.match(item.entry) for item in found if item.entry.sop} - {None} if labels else set()
-    if labels:
-        labels.require_match(len(matched))
-    identifiers = sum(len(level) for level in labels.levels.values()) if labels else 0
-    reasons = Counter(item.reason for item in found if item.reason)
-    read, unchanged, removed = changes
-    return ScanReport(
-        files=len(found),
-        usable=len(usable),
-        patients=len({item.entry.patient for item in usable}),
-        orphans=sum(item.entry.orphan for item in usable),
-        skipped={reason: reasons[reason] for reason in Reason if reasons[reason]},
-        by_modality=_count(item.entry.modality for item in usable),
-        by_manufacturer=_count(item.entry.manufacturer for item in usable),
-        by_label=_count(item.label for item in usable) if labels else {},
-        labels_unmatched=identifiers - len(matched),
-        read=read,
-        unchanged=unchanged,
-        removed=removed,
-        seconds=seconds,
-    )
+def verdicts(
+    catalog: Catalog, *, key: bytes, labels: Labels | None = None, spec: Input | None = None
+) -> Iterator[tuple[Entry, Verdict]]:
+    """Every entry, series by series, and what becomes of it. Write nothing to the catalog before the end."""
+    repeated = repeated_files(catalog, key)
+    for entry in catalog.entries():
+        yield entry, judge(entry, repeated=repeated, spec=spec, labels=labels)
 
 
-def _count(values: Iterator[str]) -> Mapping[str, int]:
-    return dict(sorted(Counter(values).items()))
+@dataclass
+class _Tally:
+    """Counts under way."""
+
+    labels: Labels | None
+    files: int = 0
+    usable: int = 0
+    orphans: int = 0
+    patients: set[bytes] = field(default_factory=set)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    matched: set[tuple[str, bytes]] = field(default_factory=set)
+    by: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, entry: Entry, verdict: Verdict) -> None:
+        self.files += 1
+        if self.labels and entry.sop and (match := self.labels.match(entry)):
+            self.matched.add(match)
+        if isinstance(verdict, Reason):
+            self.reasons[verdict] += 1
+            return
+        self.usable += 1
+        self.orphans += entry.orphan
+        self.patients.add(entry.patient)
+        values = {
+            "modality": entry.modality,
+            "manufacturer": entry.manufacturer,
+            "year": str(entry.year or ""),
+            "view": entry.view_position,
+            "laterality": entry.laterality,
+            "intent": entry.intent,
+        }
+        for name, value in values.items():
+            self.by[name][value] += 1
+        self.by["label"].update(verdict)
+
+    def report(self, changes: Changes, seconds: float) -> ScanReport:
+        """Raises InputError if no row of the label file matches any whole object."""
+        if self.labels:
+            self.labels.require_match(len(self.matched))
+        identifiers = sum(len(level) for level in self.labels.levels.values()) if self.labels else 0
+        return ScanReport(
+            files=self.files,
+            usable=self.usable,
+            patients=len(self.patients),
+            orphans=self.orphans,
+            skipped={reason: self.reasons[reason] for reason in Reason if self.reasons[reason]},
+            by_modality=self._sorted("modality"),
+            by_manufacturer=self._sorted("manufacturer"),
+            by_label=self._sorted("label"),
+            by_year=self._sorted("year"),
+            by_view=self._sorted("view"),
+            by_laterality=self._sorted("laterality"),
+            by_intent=self._sorted("intent"),
+            labels_unmatched=identifiers - len(self.matched),
+            read=changes.read,
+            unchanged=changes.unchanged,
+            removed=changes.removed,
+            seconds=seconds,
+        )
+
+    def _sorted(self, name: str) -> Mapping[str, int]:
+        return dict(sorted(self.by[name].items()))

@@ -40,7 +40,10 @@ def ask_pydicom(read: Read, size: int, wanted: frozenset[int]) -> Elements:
     try:
         implicit, little = dataset.original_encoding
         found = {
-            tag: _raw(source.get_item(tag)) for tag in wanted for source in (dataset.file_meta, dataset) if tag in source
+            tag: _raw(source.get_item(tag))
+            for tag in wanted
+            for source in (dataset.file_meta, dataset)
+            if tag in source
         }
     except MALFORMED:
         raise LeftOutError(Reason.UNREADABLE) from None

@@ -33,6 +33,8 @@ def texts(value: bytes) -> tuple[str, ...]:
 
 def decimals(value: bytes, count: int) -> tuple[float, ...] | None:
     """Exactly `count` decimal strings; None for any other number of them, or one that is no finite number."""
+    if not value:
+        return None
     parts = value.split(b"\\")
     if len(parts) != count or len(value) > count * _LONGEST:
         return None
@@ -59,6 +61,11 @@ def integer(value: bytes) -> int | None:
 def unsigned(value: bytes, order: Order) -> int:
     """The first of one or more unsigned shorts (US); 0 for none."""
     return int.from_bytes(value[:2], order)
+
+
+def unsigned_long(value: bytes, order: Order) -> int | None:
+    """One unsigned long (UL)."""
+    return int.from_bytes(value, order) if len(value) == 4 else None
 
 
 def double(value: bytes, order: Order) -> float | None:

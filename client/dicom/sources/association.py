@@ -6,12 +6,15 @@ whole messages without a limit. Every socket of ours is therefore a `GuardedSock
 
 1. no PDU above LONGEST_PDU: PS3.8 9.3.1 lets the length be anything, our Maximum Length (PS3.8 D.1) only asks;
 2. a PDU that has begun is whole within `timeout_s`;
-3. what was received of one message, and what waits to be worked on, stays below `largest` bytes and WAITING messages.
+3. one message stays below `largest` bytes; while as much, or WAITING messages, wait to be worked on, nothing is read.
 
-Whoever breaks one is cut off. Not bounded: how slowly whole small PDUs may follow each other, up to `timeout_s` each.
+Whoever breaks the first two, or sends a larger message, is cut off. Not bounded: how slowly whole small PDUs may follow
+each other, up to `timeout_s` each.
 """
 
+import io
 import logging
+import math
 import socket
 import ssl
 import time
@@ -37,8 +40,9 @@ _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
 
 #: An A-ASSOCIATE-RQ with all 128 contexts and every syntax stays below it.
 LONGEST_PDU = 1 << 20
-#: Nobody may send a second request before the first is answered (PS3.7 D.3.3.3); cancels and replies come beside it.
-WAITING = 8
+#: Answers to a query come faster than they are read; requests of a polite peer one by one (PS3.7 D.3.3.3).
+WAITING = 64
+PAUSE_S = 0.001
 #: Above the largest object: its command set and the PDUs' own bytes.
 MARGIN = 1 << 20
 _READ = 1 << 18
@@ -73,6 +77,8 @@ class GuardedSocket(AssociationSocket):
         self.__dict__.update(taken.__dict__)
         self._limits = limits
         self._open.settimeout(limits.timeout_s)
+        # a message is two short PDUs: without this the second waits for the acknowledgement of the first, 40 ms
+        self._open.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def _open(self) -> socket.socket:
@@ -82,29 +88,40 @@ class GuardedSocket(AssociationSocket):
 
     def recv(self, nr_bytes: int) -> bytearray:
         """`nr_bytes` bytes, fewer if the peer closed. Raises OSError, on which pynetdicom closes the connection."""
-        if nr_bytes > LONGEST_PDU or self._held() + nr_bytes > self._limits.largest + MARGIN:
+        if nr_bytes > LONGEST_PDU or self._begun() + nr_bytes > self._limits.largest + MARGIN:
             raise OSError("more than we hold for one peer")
         deadline = time.monotonic() + self._limits.timeout_s
+        while self._waiting() > self._limits.largest:  # the peer is faster than we are: let it wait
+            self._check(deadline)
+            time.sleep(PAUSE_S)
         read = bytearray()
         while len(read) < nr_bytes:
-            if time.monotonic() > deadline:
-                raise TimeoutError
+            self._check(deadline)
             some = self._open.recv(min(_READ, nr_bytes - len(read)))
             if not some:
                 break
             read += some
         return read
 
-    def _held(self) -> int:
-        """Bytes received and not yet worked on. Raises OSError where too many messages wait."""
-        dimse = self.assoc.dimse
-        waiting = [message for _, message in list(dimse.msg_queue.queue)]
+    def _check(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+
+    def _begun(self) -> int:
+        """Bytes of the message that is being received."""
+        message = self.assoc.dimse.message
+        return _bytes(message.data_set, message.encoded_command_set) if message is not None else 0
+
+    def _waiting(self) -> float:
+        """Bytes of the messages that wait to be worked on; without end where there are too many."""
+        waiting = [message for _, message in list(self.assoc.dimse.msg_queue.queue)]
         if len(waiting) > WAITING:
-            raise OSError("more messages than may wait")
-        parts = [getattr(message, "DataSet", None) for message in waiting]
-        if dimse.message is not None:
-            parts += [dimse.message.data_set, dimse.message.encoded_command_set]
-        return sum(part.getbuffer().nbytes for part in parts if part is not None)
+            return math.inf
+        return _bytes(*(getattr(message, "DataSet", None) for message in waiting))
+
+
+def _bytes(*parts: io.BytesIO | None) -> int:
+    return sum(part.getbuffer().nbytes for part in parts if part is not None)
 
 
 def guard(limits: Limits) -> tuple[Any, ...]:

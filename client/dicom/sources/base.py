@@ -66,6 +66,9 @@ class Source(Protocol):
     def fetch(self, series: Series, objects: tuple[Object, ...], *, whole: bool) -> Counter[str]:
         """Bring `objects`, all of the series if `whole`, into the store; how many failed, by what was said of them."""
 
+    def close(self) -> None:
+        """Let go of connections."""
+
 
 @dataclass(frozen=True)
 class Query:

@@ -22,7 +22,6 @@ unknown key is refused by name.
 import datetime
 import ipaddress
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -154,9 +153,13 @@ class Sources(Record, frozen=True):
     pacs: tuple[Pacs, ...] = ()
     web: tuple[Web, ...] = ()
 
+    @property
+    def all(self) -> list[Pacs | Web]:
+        """Every source that can be pulled from, in the order of the file."""
+        return [*self.pacs, *self.web]
+
     def __post_init__(self) -> None:
-        names = Counter([*(pacs.name for pacs in self.pacs), *(web.name for web in self.web)])
-        if any(count > 1 for count in names.values()):
+        if len({source.name for source in self.all}) < len(self.all):
             raise ValueError("a name of its own for every source")
         if self.listen is None and any(pacs.retrieve == "move" for pacs in self.pacs):
             raise ValueError('[listen] beside retrieve = "move": a PACS moves objects to a server of ours')

@@ -7,16 +7,13 @@ told, never dropped; nothing of an answer is logged, and only proper UIDs go bac
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_context, build_role
-from pynetdicom.presentation import PresentationContext, StoragePresentationContexts
 
-from client.dicom.sources.association import LONGEST_PDU, SYNTAXES, Limits, guard, receiver, tls_context
+from client.dicom.sources.association import Limits, guard, receiver
 from client.dicom.sources.base import (
     ASKED_BACK,
     MOST_OBJECTS,
@@ -28,15 +25,11 @@ from client.dicom.sources.base import (
     queries,
 )
 from client.dicom.sources.config import Pacs, read_lines
+from client.dicom.sources.links import CHECK, FIND, GET, MOST_CLASSES, MOVE, Links
 from client.dicom.sources.store import Kept, Store, Why, is_uid
 from shared.errors import PeerError
 
-# PS3.4 C.6.2.3
-FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
-UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 PENDING = (0xFF00, 0xFF01)
-#: PS3.8 D.1: context ids are odd bytes.
-MOST_CONTEXTS = 128
 #: UIDs of one request: an element of explicit VR UI has a length of 16 bits (PS3.5 7.1.2).
 MOST_UIDS = 500
 
@@ -46,12 +39,12 @@ class PacsSource:
     ours must be running, and the PACS must know `our_ae_title` as its address."""
 
     def __init__(self, config: Pacs, store: Store, base: Path) -> None:
-        self._config, self._base = config, base
+        self._config = config
         self._patients = read_lines(base / config.filter.patients) if config.filter.patients else ()
         self._accessions = read_lines(base / config.filter.accessions) if config.filter.accessions else ()
-        self._tls = tls_context(config.tls, base, server=False)
         self._refused: Counter[str] = Counter()
-        self._handlers = [guard(Limits(store.largest, config.timeout_s)), receiver(store, self._tell)]
+        limits = Limits(store.largest, config.timeout_s)
+        self._links = Links(config, base, [guard(limits), receiver(store, self._tell)])
         self.unusable = 0
 
     @property
@@ -63,7 +56,7 @@ class PacsSource:
         """The series that match the filter, each once. Raises SilentError, PeerError."""
         asked, seen = self._config.filter, set[str]()
         self.unusable = 0
-        with self._association([build_context(FIND, list(UNCOMPRESSED))]) as association:
+        with self._links.asking() as association:
             for query in queries(asked, self._patients, self._accessions):
                 keys = {"QueryRetrieveLevel": "STUDY", **query.keys()}
                 for study in list(self._find(association, keys, MOST_STUDIES)):
@@ -96,7 +89,7 @@ class PacsSource:
             "SOPClassUID": "",
         }
         found: dict[str, str] = {}
-        with self._association([build_context(FIND, list(UNCOMPRESSED))]) as association:
+        with self._links.asking() as association:
             for row in self._find(association, keys, MOST_OBJECTS):
                 if uid := self._uid(row, "SOPInstanceUID"):
                     found[uid] = row.get("SOPClassUID", "")
@@ -107,15 +100,14 @@ class PacsSource:
         self._refused.clear()
         failed = Counter[str]()
         if self._config.retrieve == "move":
-            with self._association([build_context(MOVE, list(UNCOMPRESSED))]) as association:
+            with self._links.asking() as association:
                 for wanted in _identifiers(series, objects, whole):
                     answers = association.send_c_move(wanted, self._config.our_ae_title, MOVE)
                     failed += self._outcome(answers)
             return failed
         for classes in _groups(objects):
             part = tuple(one for one in objects if one.sop_class in classes)
-            contexts = _get_contexts(classes)
-            with self._association(contexts, roles=_classes(contexts)) as association:
+            with self._links.getting(classes) as association:
                 for wanted in _identifiers(series, part, whole and len(part) == len(objects)):
                     failed += self._outcome(association.send_c_get(wanted, GET))
         # what we refused is told by our own reason, not by the status the PACS made of it
@@ -127,7 +119,7 @@ class PacsSource:
         for status, _ in answers:  # noqa: B007  the last one counts
             pass
         if "Status" not in status:
-            raise SilentError(self._who, expected="an answer to a retrieval", got="none", do=_DO)
+            raise SilentError(self._links.who, expected="an answer to a retrieval", got="none", do=CHECK)
         failed = int(status.get("NumberOfFailedSuboperations") or 0)
         if status.Status == 0 and not failed:
             return Counter()
@@ -142,14 +134,14 @@ class PacsSource:
             setattr(identifier, keyword, value)
         for count, (status, row) in enumerate(association.send_c_find(identifier, FIND)):
             if "Status" not in status:
-                raise SilentError(self._who, expected="an answer to a query", got="none", do=_DO)
+                raise SilentError(self._links.who, expected="an answer to a query", got="none", do=CHECK)
             if count > most:
-                raise PeerError(self._who, expected=f"at most {most} answers to a query", got="more")
+                raise PeerError(self._links.who, expected=f"at most {most} answers to a query", got="more")
             if status.Status in PENDING:
                 yield _texts(row)
             elif status.Status != 0:
                 got = f"status 0x{status.Status:04X}"
-                raise PeerError(self._who, expected="an answer to a query", got=got, do="Ask its administrator.")
+                raise PeerError(self._links.who, expected="an answer to a query", got=got, do="Ask its administrator.")
 
     def _uid(self, row: dict[str, str], keyword: str) -> str:
         """The UID in `row`; empty, and counted, where it is none."""
@@ -159,49 +151,13 @@ class PacsSource:
         self.unusable += 1
         return ""
 
-    @contextmanager
-    def _association(self, contexts: list[PresentationContext], roles: tuple[str, ...] = ()) -> Iterator[Any]:
-        """An established association, released at the end. Raises SilentError where there is none to be had."""
-        config = self._config
-        entity = AE(ae_title=config.our_ae_title)
-        entity.acse_timeout = entity.dimse_timeout = config.timeout_s
-        entity.network_timeout = entity.connection_timeout = config.timeout_s
-        association = entity.associate(
-            config.host,
-            config.port,
-            contexts=contexts,
-            ae_title=config.ae_title,
-            max_pdu=LONGEST_PDU // 8,
-            ext_neg=[build_role(sop_class, scp_role=True) for sop_class in roles],
-            tls_args=(self._tls, config.host) if self._tls else None,
-            evt_handlers=self._handlers,
-        )
-        if not association.is_established:
-            if association.is_rejected:
-                do = f"Let its administrator admit the AE title {config.our_ae_title}."
-                raise PeerError(self._who, expected="an association", got="a rejection", do=do)
-            raise SilentError(self._who, expected="an association", got="none", do=_DO)
-        try:
-            if not association.accepted_contexts or association.accepted_contexts[0].context_id != 1:
-                do = "Ask its administrator what it offers to us: C-FIND, and C-GET or C-MOVE."
-                raise PeerError(self._who, expected="the service asked for", got="none of it", do=do)
-            yield association
-        except BaseException:
-            association.abort()
-            raise
-        if association.is_established:
-            association.release()
+    def close(self) -> None:
+        """Release what is open."""
+        self._links.close()
 
     def _tell(self, outcome: Kept | Why) -> None:
         if isinstance(outcome, Why):
             self._refused[outcome.value] += 1
-
-    @property
-    def _who(self) -> str:
-        return f"PACS {self._config.name}"
-
-
-_DO = "Check host, port and AE titles in sources.toml, and that it runs."
 
 
 def _texts(row: Dataset | None) -> dict[str, str]:
@@ -234,20 +190,5 @@ def _groups(objects: tuple[Object, ...]) -> Iterator[tuple[str, ...]]:
     if classes[:1] == [""]:
         yield ("",)
         classes = classes[1:]
-    most = (MOST_CONTEXTS - 1) // len(SYNTAXES)
-    for first in range(0, len(classes), most):
-        yield tuple(classes[first : first + most])
-
-
-def _get_contexts(classes: tuple[str, ...]) -> list[PresentationContext]:
-    """C-GET, and one context for each class and syntax: the PACS sends each object as it has it, and need not convert.
-    Where it does not say what class an object has, the usual ones with all syntaxes, of which it chooses one."""
-    get = build_context(GET, list(UNCOMPRESSED))
-    if classes == ("",):
-        return [get, *StoragePresentationContexts[: MOST_CONTEXTS - 1]]
-    return [get, *(build_context(sop_class, [syntax]) for sop_class in classes for syntax in SYNTAXES)]
-
-
-def _classes(contexts: list[PresentationContext]) -> tuple[str, ...]:
-    """The storage classes of which we are to be the receiving side (PS3.7 D.3.3.4)."""
-    return tuple(dict.fromkeys(str(context.abstract_syntax) for context in contexts[1:]))
+    for first in range(0, len(classes), MOST_CLASSES):
+        yield tuple(classes[first : first + MOST_CLASSES])

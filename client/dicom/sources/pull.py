@@ -96,6 +96,8 @@ def pull(
                 break
     except PeerError as error:
         trouble = str(error)
+    finally:
+        source.close()
     return _report(source, outcomes, trouble, time.monotonic() - start)
 
 

@@ -99,6 +99,10 @@ class WebSource:
             failed += self._retrieve(f"{url}/instances/{one.uid}", wanted)
         return failed
 
+    def close(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
     def _retrieve(self, url: str, wanted: frozenset[str]) -> Counter[str]:
         """Keep the objects of one answer; how many were refused, and why."""
         failed = Counter[str]()

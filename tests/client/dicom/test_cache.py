@@ -1,198 +1,402 @@
 import errno
 import os
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from client.dicom import decoding
-from client.dicom.cache import INDEX_LABEL, Cache, Index, Source
-from client.dicom.pixels.image import read_image
+from client.dicom.cache import Cache, Cached
+from client.dicom.canonical import canonical
+from client.dicom.item import Item, Location, Part
 from client.dicom.reasons import Reason
 from shared.errors import SiteError
 from shared.study import Input
-from shared.wire import digest, pack, unpack
 
 Write = Callable[..., Path]
+Build = Callable[..., Cached]
 
 SPEC = Input(modalities=("DX",), size=(8, 8))
+ROW = 4 * 8 * 8
 
 
-def source(path: Path, name: bytes | None = None) -> Source:
+def item_of(path: Path, name: bytes | None = None) -> Item:
     status = path.stat()
-    return Source(name or path.stem.encode(), path, (status.st_size, status.st_mtime_ns, status.st_ino))
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return Item(name or path.stem.encode().ljust(16), (Part(Location(path), stamp),))
 
 
 @pytest.fixture
-def sources(write: Write) -> list[Source]:
+def items(write: Write) -> list[Item]:
     rng = np.random.default_rng(1)
-    return [source(write(f"{n}.dcm", n, rng.integers(0, 4000, (16, 16)).astype(np.uint16))) for n in range(5)]
+    return [item_of(write(f"{n}.dcm", n, rng.integers(0, 4000, (16, 16)).astype(np.uint16))) for n in range(5)]
+
+
+class Counting:
+    """A cache whose decoded items are counted in `decoded`; the clock is one second later at each build."""
+
+    def __init__(self, root: Path, **settings: object) -> None:
+        self.root, self.settings = root, settings
+        self.decoded: list[str] = []
+        self.now = 0
+
+    def cache(self, spec: Input = SPEC) -> Cache:
+        return Cache(self.root, spec, decode=self._decode, clock=lambda: self.now, **self.settings)  # type: ignore[arg-type]
+
+    def _decode(self, item: Item, spec: Input) -> NDArray[np.float32]:
+        self.decoded.append(item.name.decode().strip())
+        return canonical(item, spec)
+
+    def build(self, items: Sequence[Item], spec: Input = SPEC) -> Cached:
+        self.now += 1
+        self.decoded.clear()
+        return self.cache(spec).build(items)
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache", SPEC)
+def counting(tmp_path: Path) -> Counting:
+    return Counting(tmp_path / "cache")
 
 
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files decoded from here on."""
-    names: list[str] = []
-
-    def read(path: Path, spec: Input) -> NDArray[np.float32]:
-        names.append(path.stem)
-        return read_image(path, spec)
-
-    monkeypatch.setattr(decoding, "read_image", read)
-    return names
+def check(cached: Cached, items: Sequence[Item], spec: Input = SPEC) -> None:
+    """`cached` has exactly `items`, in their order, as they decode."""
+    assert cached.names == tuple(item.name for item in items)
+    assert cached.rows.dtype == np.int64
+    for row, item in zip(cached.rows, items, strict=True):
+        assert np.array_equal(cached.pixels[row], canonical(item, spec))
 
 
-def test_rows_are_the_images_in_order(cache: Cache, sources: list[Source]) -> None:
-    cached = cache.build(sources)
-    assert cached.objects == tuple(each.object for each in sources)
-    assert isinstance(cached.pixels, np.memmap)
+def rows_file(root: Path) -> Path:
+    (path,) = root.glob("*/*.rows")
+    return path
+
+
+def test_rows_are_the_items_in_order(counting: Counting, items: list[Item]) -> None:
+    cached = counting.build(items[::-1])
+    check(cached, items[::-1])
+    assert cached.pixels.shape == (5, 1, 8, 8)
+    assert isinstance(cached.pixels.base, np.memmap)
     assert not cached.pixels.flags.writeable
-    for row, each in zip(cached.pixels, sources, strict=True):
-        assert np.array_equal(row, read_image(each.path, SPEC))
+    assert not cached.failures
+    assert {oct(path.stat().st_mode)[-3:] for path in counting.root.rglob("*") if path.is_file()} == {"600"}
 
 
-def test_nothing_is_decoded_twice(cache: Cache, sources: list[Source], decoded: list[str]) -> None:
-    before = np.array(cache.build(sources[1:3]).pixels)
-    assert decoded == ["1", "2"]
-    cached = cache.build(sources)
-    assert decoded == ["1", "2", "0", "3", "4"]
-    assert np.array_equal(cached.pixels[1:3], before)
-    cache.build(sources)
-    assert len(decoded) == 5
-    assert cache.build(sources[::2]).pixels.shape == (3, 1, 8, 8)
-    assert len(decoded) == 5
-    assert len(list(cache.folder.glob("*.f32"))) == 1
+def test_studies_share_what_they_have_in_common(counting: Counting, items: list[Item]) -> None:
+    one = counting.build(items[1:3])
+    assert counting.decoded == ["1", "2"]
+    two = counting.build(items[2:])
+    assert counting.decoded == ["3", "4"]
+    check(one, items[1:3])
+    check(two, items[2:])
+    check(counting.build(items), items)
+    assert counting.decoded == ["0"]
+    check(counting.build(items[1:3]), items[1:3])
+    assert not counting.decoded
+    assert rows_file(counting.root).stat().st_size == 5 * ROW
 
 
-def test_an_open_map_outlives_a_rebuild(cache: Cache, sources: list[Source]) -> None:
-    old = cache.build(sources[:2])
-    copy = np.array(old.pixels)
-    cache.build(sources[2:])
-    assert np.array_equal(old.pixels, copy)
+def test_an_item_that_is_wanted_twice_has_one_row(counting: Counting, items: list[Item]) -> None:
+    cached = counting.build([items[0], items[1], items[0]])
+    assert counting.decoded == ["0", "1"]
+    check(cached, [items[0], items[1], items[0]])
+    assert len(cached.pixels) == 2
 
 
-def test_what_fails_leaves_no_gap(cache: Cache, sources: list[Source]) -> None:
-    broken = sources[1].path
+def test_tensors_of_volumes_have_rows_too(counting: Counting, items: list[Item], tmp_path: Path) -> None:
+    spec = Input(modalities=("CT",), kind="volume", size=(8, 9, 10))
+    volume = np.arange(720, dtype=np.float32).reshape(1, 8, 9, 10)
+    cached = Cache(tmp_path / "cache", spec, decode=lambda *_: volume).build(items[:2])
+    assert cached.pixels.shape == (2, 1, 8, 9, 10)
+    assert np.array_equal(cached.pixels[cached.rows[1]], volume)
+
+
+def test_what_fails_is_told_and_takes_no_room(counting: Counting, items: list[Item]) -> None:
+    broken = items[1].parts[0].location.path
     broken.write_bytes(broken.read_bytes()[:-20])
-    sources[1] = source(broken)
-    os.utime(sources[3].path, ns=(1, 1))
-    cached = cache.build(sources)
-    assert cached.failures == {b"1": Reason.DECODE_FAILED, b"3": Reason.CHANGED}
-    assert cached.objects == (b"0", b"2", b"4")
-    assert np.array_equal(cached.pixels[2], read_image(sources[4].path, SPEC))
-    assert next(cache.folder.glob("*.f32")).stat().st_size == 3 * 8 * 8 * 4
-
-
-@pytest.mark.parametrize("damage", ["flip", "cut", "grow", "index", "gone", "foreign"])
-def test_what_is_torn_is_built_again(cache: Cache, sources: list[Source], decoded: list[str], damage: str) -> None:
-    whole = np.array(cache.build(sources).pixels)
-    decoded.clear()
-    pixels, index = next(cache.folder.glob("*.f32")), cache.folder / "index"
-    data = bytearray(pixels.read_bytes())
-    if damage == "flip":
-        data[700] ^= 1
-        pixels.write_bytes(data)
-    elif damage == "cut":
-        pixels.write_bytes(data[:-1])
-    elif damage == "grow":
-        pixels.write_bytes(data + b"x")
-    elif damage == "index":
-        index.write_bytes(index.read_bytes()[:-1])
-    elif damage == "gone":
-        pixels.unlink()
-    else:
-        other = Cache(cache.folder, Input(modalities=("CT",), size=(8, 8)))
-        other.build(sources)
-        decoded.clear()
-    assert np.array_equal(cache.build(sources).pixels, whole)
-    assert len(decoded) == 5
-
-
-def test_two_processes_give_the_same(cache: Cache, sources: list[Source], monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = np.array(cache.build(sources).pixels)
-    monkeypatch.setattr(decoding, "ALONE", 1)
-    monkeypatch.setattr(decoding, "CHUNK", 2)
-    (cache.folder / "index").unlink()
+    items[1] = item_of(broken)
+    os.utime(items[3].parts[0].location.path, ns=(1, 1))
     seen: list[tuple[int, int]] = []
-    again = cache.build(sources, progress=lambda *done: seen.append(done))
-    assert np.array_equal(again.pixels, alone)
-    assert seen[-1] == (5, 5)
+    cached = counting.cache().build(items, lambda *done: seen.append(done))
+    assert cached.failures == {items[1].name: Reason.DECODE_FAILED, items[3].name: Reason.CHANGED}
+    check(cached, [items[0], items[2], items[4]])
+    assert rows_file(counting.root).stat().st_size == 3 * ROW
+    assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
-def test_leftovers_of_a_killed_build_vanish(cache: Cache, sources: list[Source]) -> None:
-    cache.folder.mkdir()
-    (cache.folder / "pixels.partial").write_bytes(b"half")
-    (cache.folder / "pixels-0.f32").write_bytes(b"old")
-    cache.build(sources)
-    names = {path.name for path in cache.folder.iterdir()}
-    assert {"index", "lock"} < names
-    assert len(names) == 3
+#: What damages the file that somebody has mapped damages what he sees, too.
+DAMAGES = [(damage, False) for damage in ("flip", "cut", "foreign")] + [
+    (damage, mapped) for damage in ("grow", "record", "record cut", "gone", "no directory") for mapped in (False, True)
+]
 
 
-def test_no_images_no_file(cache: Cache) -> None:
-    assert cache.build([]).pixels.shape == (0, 1, 8, 8)
+@pytest.mark.parametrize(("damage", "mapped"), DAMAGES)
+def test_what_is_torn_is_decoded_again_and_nothing_else(
+    counting: Counting, items: list[Item], damage: str, mapped: bool
+) -> None:
+    old = counting.build(items)
+    kept = old if mapped else None
+    del old
+    path = rows_file(counting.root)
+    directory = path.with_suffix(".directory")
+    data, records = bytearray(path.read_bytes()), bytearray(directory.read_bytes())
+    again = ["0", "1", "2", "3", "4"]
+    if damage == "flip":
+        data[2 * ROW + 7] ^= 1
+        path.write_bytes(data)
+        again = ["2"]
+    elif damage == "cut":
+        path.write_bytes(data[:-1])
+        again = ["4"]
+    elif damage == "grow":
+        path.write_bytes(data + b"x")
+        again = []
+    elif damage == "record":
+        records[3 * 32 + 20] ^= 1
+        directory.write_bytes(records)
+        again = ["3"]
+    elif damage == "record cut":
+        directory.write_bytes(records[:-1])
+        again = ["4"]
+    elif damage == "gone":
+        path.unlink()
+    elif damage == "no directory":
+        directory.unlink()
+    else:
+        other = Input(modalities=("CT",), size=(8, 8))
+        counting.build(items, other)
+        shutil.copy(counting.cache(other).folder / path.name, path)
+        shutil.copy(counting.cache(other).folder / directory.name, directory)
+    check(counting.build(items), items)
+    assert counting.decoded == again
+    check(counting.build(items), items)
+    assert not counting.decoded
+    if kept:
+        check(kept, items)
+
+
+def test_what_is_mapped_is_never_written_again(counting: Counting, items: list[Item]) -> None:
+    """Even where the directory says that it holds nothing."""
+    old = counting.build(items[:3])
+    before = np.array(old.pixels)
+    path = rows_file(counting.root)
+    path.with_suffix(".directory").write_bytes(b"\xff" * 96)
+    check(counting.build(items[3:]), items[3:])
+    assert np.array_equal(old.pixels, before)
+    assert path.stat().st_size == 5 * ROW
+    del old
+    check(counting.build(items), items)
+    assert path.stat().st_size == 5 * ROW
+
+
+def test_the_least_recently_used_goes_for_the_newest(tmp_path: Path, items: list[Item]) -> None:
+    counting = Counting(tmp_path / "cache", limit_bytes=4 * ROW)
+    large = Input(modalities=("DX",), size=(16, 8))  # two rows' worth
+    counting.build(items[:2])
+    counting.build(items[2:3], large)
+    counting.build(items[:1])
+    check(counting.build(items[3:4]), items[3:4])  # the second of the small ones had to go
+    counting.build(items[:1])
+    assert not counting.decoded
+    counting.build(items[2:3], large)
+    assert not counting.decoded
+    counting.build(items[1:2])  # the fourth goes
+    assert counting.decoded == ["1"]
+    counting.build(items[:1])
+    assert not counting.decoded
+    assert sum(path.stat().st_size for path in counting.root.glob("*/*.rows")) == 4 * ROW
+
+
+def test_no_study_pushes_out_one_that_runs(tmp_path: Path, items: list[Item]) -> None:
+    counting = Counting(tmp_path / "cache", limit_bytes=4 * ROW)
+    running = counting.build(items[:3])
+    with pytest.raises(SiteError, match="1,280 bytes, got 1,024 bytes and studies that run now hold the rest"):
+        counting.build(items[3:])
+    assert not counting.decoded
+    check(running, items[:3])
+    del running
+    check(counting.build(items[3:]), items[3:])
+
+
+def test_a_study_larger_than_the_limit_is_told_before_any_work(tmp_path: Path, items: list[Item]) -> None:
+    counting = Counting(tmp_path / "cache", limit_bytes=4 * ROW)
+    with pytest.raises(SiteError, match=r"a limit of at least 1,280 bytes, got 1,024 bytes.*Raise the site's limit"):
+        counting.build(items)
+    assert not counting.decoded
+    assert not (tmp_path / "cache").exists()
+    check(counting.build([*items[:4], *items[:4]]), [*items[:4], *items[:4]])
+
+
+def test_no_items_no_row(counting: Counting) -> None:
+    cached = counting.build([])
+    assert cached.pixels.shape == (0, 1, 8, 8)
+    assert cached.rows.shape == (0,)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_found_before_any_work(
-    cache: Cache, sources: list[Source], decoded: list[str], monkeypatch: pytest.MonkeyPatch, code: int
+    counting: Counting, items: list[Item], monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     def full(*_: int) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(SiteError, match=r"expected room for 1,280 bytes, got .* bytes free.*Free space") as caught:
-        cache.build(sources)
+        counting.build(items)
     assert caught.value.exit_status == 1
-    assert not decoded
-    assert [path.name for path in cache.folder.iterdir()] == ["lock"]
+    assert not counting.decoded
+    assert rows_file(counting.root).stat().st_size == 0
 
 
 SMALL_DISK = """
 import resource, sys
 from pathlib import Path
-from client.dicom.cache import Cache, Source
+from client.dicom.cache import Cache
+from client.dicom.item import Item
 from shared.errors import SiteError
 from shared.study import Input
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-path = Path(sys.argv[1])
-status = path.stat()
-stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
-sources = [Source(str(n).encode(), path, stamp) for n in range(9)]
 try:
-    Cache(Path(sys.argv[2]), Input(modalities=("DX",), size=(64, 64))).build(sources)
+    items = [Item(bytes([n] * 16), ()) for n in range(9)]
+    Cache(Path(sys.argv[1]), Input(modalities=("DX",), size=(64, 64))).build(items)
 except SiteError as error:
     sys.exit(str(error))
 """
 
 
-def test_a_really_full_disk(write: Write, tmp_path: Path) -> None:
-    path = write("a.dcm")
-    run = subprocess.run(
-        [sys.executable, "-c", SMALL_DISK, str(path), str(tmp_path / "cache")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    run = python(SMALL_DISK, tmp_path / "cache")
+    _, errors = run.communicate()
     assert run.returncode == 1
-    assert "expected room for 147,456 bytes, got File too large" in run.stderr
-    assert "Traceback" not in run.stderr
-    assert [each.name for each in (tmp_path / "cache").iterdir()] == ["lock"]
+    assert "expected room for 147,456 bytes, got File too large" in errors
+    assert "Traceback" not in errors
+    assert rows_file(tmp_path / "cache").stat().st_size == 0
 
 
-def test_an_index_of_impossible_sizes_is_built_again(cache: Cache, sources: list[Source]) -> None:
-    cache.build(sources)
-    index = unpack(Index, (cache.folder / "index").read_bytes()[32:])
-    wrong = replace(index, shape=(2**62, 2**62, 1))
-    (cache.folder / "index").write_bytes(digest(INDEX_LABEL, wrong) + pack(wrong))
-    assert cache.build(sources).objects == tuple(one.object for one in sources)
+def python(program: str, *arguments: object) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+#: Builds 40 rows, row n being n everywhere, by two processes of a crew or alone; says when each is entered.
+BUILD = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from client.dicom import decoding
+from client.dicom.cache import Cache
+from client.dicom.crew import Limits
+from client.dicom.item import Item
+from shared.study import Input
+
+def decode(item, spec):
+    time.sleep(0.01)
+    with Path(sys.argv[2] if len(sys.argv) > 2 else LOG).open("a") as log:
+        log.write(f"{item.name[0]} ")
+    return np.full(spec.shape, item.name[0], np.float32)
+"""
+MAIN = """
+from slow_build import *
+import slow_build
+if sys.argv[3] == "crew":
+    decoding.ALONE = 0
+cache = Cache(Path(sys.argv[1]), Input(modalities=("DX",), size=(8, 8)), decode=decode, limits=Limits(processes=2))
+items = [Item(bytes([n] * 16), ()) for n in range(40)]
+cached = cache.build(items, lambda done, total: print(done, flush=True))
+assert [float(cached.pixels[row].mean()) for row in cached.rows] == list(range(40))
+assert float(cached.pixels[cached.rows].std(axis=(1, 2, 3)).max()) == 0
+print("whole", flush=True)
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], "subprocess.Popen[str]"]:
+    """slow("alone" or "crew") → a process that builds."""
+    log = tmp_path / "decoded"
+    text = BUILD.replace("sys.argv[2] if len(sys.argv) > 2 else LOG", repr(str(log)))
+    (tmp_path / "slow_build.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+    return lambda how: python(MAIN, tmp_path / "cache", log, how)
+
+
+def decoded(tmp_path: Path) -> list[int]:
+    return list(map(int, (tmp_path / "decoded").read_text().split()))
+
+
+@pytest.mark.parametrize(("how", "moments"), [("alone", (0, 1, 14)), ("crew", (1, 12))])
+def test_a_killed_build_goes_on_where_it_stopped(
+    slow: Callable[[str], "subprocess.Popen[str]"], tmp_path: Path, how: str, moments: tuple[int, ...]
+) -> None:
+    entered = 0
+    for moment in moments:
+        build = slow(how)
+        assert build.stdout is not None
+        if moment:
+            while build.stdout.readline() != f"{moment}\n":
+                assert build.poll() is None
+        else:
+            time.sleep(0.2)  # somewhere in its start
+        os.kill(build.pid, signal.SIGKILL)
+        rest, _ = build.communicate()
+        entered += max([moment, *map(int, rest.split())])
+    last = slow(how)
+    said, errors = last.communicate()
+    assert (last.returncode, errors) == (0, "")
+    lines = said.split()
+    assert lines[-1] == "whole"
+    assert len(lines) - 1 <= 40 - entered
+    # what was in the hands of those who were killed is all that was decoded twice
+    assert len(decoded(tmp_path)) <= 40 + 4 * len(moments)
+    assert set(decoded(tmp_path)) == set(range(40))
+    assert rows_file(tmp_path / "cache").stat().st_size == 40 * ROW
+
+
+def test_two_builds_at_once_do_the_work_once(slow: Callable[[str], "subprocess.Popen[str]"], tmp_path: Path) -> None:
+    builds = [slow("alone"), slow("alone")]
+    ends = [build.communicate() for build in builds]
+    assert [build.returncode for build in builds] == [0, 0]
+    assert sorted(len(said.split()) for said, _ in ends) == [1, 41]
+    assert sorted(decoded(tmp_path)) == list(range(40))
+
+
+def test_an_array_sent_to_a_forked_process_keeps_its_rows(tmp_path: Path, items: list[Item]) -> None:
+    """Whoever has them mapped, not whoever built them."""
+    counting = Counting(tmp_path / "cache", limit_bytes=4 * ROW)
+    running = counting.build(items[:3])
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+        os._exit(0)
+    try:
+        del running
+        with pytest.raises(SiteError, match="studies that run now"):
+            counting.build(items[3:])
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    check(counting.build(items[3:]), items[3:])
+
+
+def test_a_disk_error_while_decoding_keeps_what_is_done(
+    counting: Counting, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls = os.pwrite, list[int]()
+
+    def failing(file: int, data: bytes, start: int) -> int:
+        if len(data) == ROW:
+            calls.append(start)
+            if len(calls) == 3:
+                raise OSError(errno.EIO, "Input/output error")
+        return write(file, data, start)
+
+    with monkeypatch.context() as patch, pytest.raises(SiteError, match="Input/output error"):
+        patch.setattr(os, "pwrite", failing)
+        counting.build(items)
+    assert rows_file(counting.root).stat().st_size == 2 * ROW
+    check(counting.build(items), items)
+    assert counting.decoded == ["2", "3", "4"]

@@ -59,12 +59,14 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     sys.modules.pop("odd_work")
 
 
-def answers(
-    module: ModuleType, folder: Path, *kinds: str, seconds: float = 60.0, limits: Limits | None = None
-) -> dict[int, bytes | None]:
+def seconds(task: tuple[str, int]) -> float:
+    return 1.0 if task[0] in {"sleep", "spin"} else 60.0
+
+
+def answers(module: ModuleType, folder: Path, *kinds: str, limits: Limits | None = None) -> dict[int, bytes | None]:
     tasks = [(kind, number) for number, kind in enumerate(kinds)]
     limits = limits or Limits(processes=2, memory_bytes=1 << 28)
-    found = list(spread(partial(module.start, folder), tasks, limits, lambda task: 1.0 if task[0] != "ok" else seconds))
+    found = list(spread(partial(module.start, folder), tasks, limits, seconds))
     assert len(found) == len(tasks)
     return {number: answer for (_, number), answer in found}
 

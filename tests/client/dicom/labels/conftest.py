@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.dicom.keys import file_key, short_key
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 
 KEY = b"k" * 32
 WriteTable = Callable[..., Path]

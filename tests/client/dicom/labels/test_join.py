@@ -4,7 +4,7 @@ from pathlib import Path
 from client.dicom.labels.join import join
 from client.dicom.labels.labels import Remark
 from client.dicom.labels.table import Layout, read_labels
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 
 KEY = b"k" * 32
 WriteTable = Callable[..., Path]

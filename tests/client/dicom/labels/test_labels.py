@@ -9,7 +9,7 @@ from client.dicom.labels.findings import Said
 from client.dicom.labels.labels import Labels, Statement, gather
 from client.dicom.labels.levels import LEVELS, identifier_key, keys_of
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 from shared.errors import InputError
 
 KEY = b"k" * 32

@@ -7,18 +7,17 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 import pytest
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from client.dicom.labels import content
 from client.dicom.labels.labels import Remark
 from client.dicom.labels.report import Reading, read_reports
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 from client.dicom.writing import derived_uid, write_object
 from shared.errors import InputError
 
@@ -102,10 +101,10 @@ def report(tmp_path: Path) -> Callable[..., Dataset]:
     """Writes a verified report on `evidence` into tmp_path / "reports"."""
 
     def write(name: str, contents: Any, *evidence: Dataset, syntax: str = ExplicitVRLittleEndian, **values: Any) -> Any:
-        kept = values.pop("keep", [])
-        signed = {"is_verified": True, "verifying_observer_name": "V", "verifying_organization": "O"}
+        recorded = values.pop("evidence", True)
+        signed: Any = {"is_verified": True, "verifying_observer_name": "V^", "verifying_organization": "O"}
         made = hd.sr.ComprehensiveSR(
-            evidence=evidence or list(kept),
+            evidence=evidence,
             content=contents[0] if isinstance(contents, Sequence) else contents,
             series_instance_uid=uid("sr-series"),
             series_number=1,
@@ -114,15 +113,16 @@ def report(tmp_path: Path) -> Callable[..., Dataset]:
             manufacturer="Tester",
             is_complete=True,
             is_final=values.pop("is_final", True),
-            record_evidence=bool(evidence),
             **(signed if values.pop("verified", True) else {}),
             **values,
         )
+        if not recorded:
+            del made.CurrentRequestedProcedureEvidenceSequence
         folder = tmp_path / "reports"
         folder.mkdir(exist_ok=True)
         write_object(folder / f"{name}.dcm", made)
         if syntax != ExplicitVRLittleEndian:
-            made.file_meta.TransferSyntaxUID = syntax
+            made.file_meta.TransferSyntaxUID = UID(syntax)
             made.save_as(folder / f"{name}.dcm", enforce_file_format=True)
         return made
 
@@ -146,7 +146,7 @@ def test_a_finding_speaks_for_the_images_of_its_group(
     assert found(tmp_path, entries) == NOTHING | {"a": both, "c": ("Pulmonary edema",)}
     assert found(tmp_path, entries, spelling="code")["a"] == ("SCT 19242006", "SCT 233604007")
     assert found(tmp_path, entries, scope="series") == NOTHING | {"a": both, "b": both, "c": ("Pulmonary edema",)}
-    assert found(tmp_path, entries, scope="study") == NOTHING | {name: both for name in "abc"}
+    assert found(tmp_path, entries, scope="study") == NOTHING | dict.fromkeys("abc", both)
 
 
 def test_a_region_drawn_on_an_image(
@@ -155,7 +155,9 @@ def test_a_region_drawn_on_an_image(
     source = hd.sr.SourceImageForRegion(images["b"].SOPClassUID, images["b"].SOPInstanceUID)
     region = hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POINT, np.array([[1.0, 2.0]]), source)
     made = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid("tracking")), referenced_region=region, finding_type=EDEMA
+        tracking_identifier=hd.sr.TrackingIdentifier(uid("tracking"), "lesion"),
+        referenced_region=region,
+        finding_type=EDEMA,
     )
     report("one", measured(made), images["a"], images["b"])
     assert found(tmp_path, entries) == NOTHING | {"b": ("Pulmonary edema",)}
@@ -172,10 +174,8 @@ def test_a_finding_that_refers_to_nothing_speaks_for_the_evidence(
 def test_without_evidence_it_speaks_for_the_study(
     tmp_path: Path, report: Any, images: dict[str, Dataset], entries: dict[str, Entry]
 ) -> None:
-    report("one", basic(item(CONTAINS, FINDING, PNEUMONIA)), keep=[images["a"]])
-    path = tmp_path / "reports" / "one.dcm"
-    assert "CurrentRequestedProcedureEvidenceSequence" not in dcmread(path)
-    assert found(tmp_path, entries) == NOTHING | {name: ("Pneumonia",) for name in "abc"}
+    report("one", basic(item(CONTAINS, FINDING, PNEUMONIA)), images["a"], evidence=False)
+    assert found(tmp_path, entries) == NOTHING | dict.fromkeys("abc", ("Pneumonia",))
 
 
 def test_references_of_the_finding_go_before_those_of_its_section(
@@ -249,7 +249,7 @@ def test_unverified_reports_count_only_if_asked_for(
     report("zero", measured(group(images["c"])), images["c"])
     assert found(tmp_path, entries) == NOTHING | {"c": ("Pneumonia",)}
     assert read_reports(tmp_path / "reports", KEY).remarks == {Remark.UNVERIFIED: (1, 2)}
-    assert found(tmp_path, entries, unverified=True) == NOTHING | {name: ("Pneumonia",) for name in "abc"}
+    assert found(tmp_path, entries, unverified=True) == NOTHING | dict.fromkeys("abc", ("Pneumonia",))
 
 
 def test_a_later_version_replaces_the_earlier(

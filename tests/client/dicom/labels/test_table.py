@@ -7,7 +7,7 @@ from client.dicom.labels.findings import choose
 from client.dicom.labels.labels import Remark
 from client.dicom.labels.table import Layout, read_labels
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry
 from shared.errors import InputError
 
 KEY = b"k" * 32

@@ -1,0 +1,37 @@
+"""A whole object from a file, or from a member of a zip, for de-identification.
+
+Guarantees: never more than BYTES_LIMIT bytes are read, a deflated object is inflated within the limit of the scan
+(scanning/elements.py), and nothing but LeftOutError is raised, whatever the bytes are.
+"""
+
+import io
+import warnings
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from client.dicom.item import Location
+from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning import containers
+from client.dicom.scanning.unusual import ITEMS_LIMIT, MALFORMED
+
+BYTES_LIMIT = 1 << 31
+#: The tag of an item (PS3.5 7.5) in either byte order
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+
+
+def read_whole(location: Location) -> Dataset:
+    """All elements of the object at `location`. Raises LeftOutError."""
+    header = containers.header(location)
+    if not header.complete:
+        raise LeftOutError(Reason.TRUNCATED)
+    data = containers.read(location, BYTES_LIMIT, header.stamp)
+    if sum(data.count(item) for item in _ITEMS) > ITEMS_LIMIT:  # pydicom builds an object for each
+        raise LeftOutError(Reason.TOO_LARGE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values
+            # the scan has found it plausible, with or without preamble
+            return dcmread(io.BytesIO(data), force=True)
+    except MALFORMED:
+        raise LeftOutError(Reason.UNREADABLE) from None

@@ -1,0 +1,51 @@
+"""What follows from the masked survey: class weights, and how bright the training images are. Pure.
+
+    >>> class_weights(study, survey)  # asked "balanced", 300 and 100 images
+    (0.6666666666666666, 2.0)
+"""
+
+import numpy as np
+
+from server.report.result import SurveyFigures
+from shared.study import Study
+from shared.vectors import INTENSITY_BINS, Survey
+
+
+def class_weights(study: Study, survey: Survey) -> tuple[float, float]:
+    """One weight per label: the study's own numbers, or inverse to the surveyed counts with mean 1 over the images.
+
+    Of hospitals that hide a small count neither label is in the counts (client/survey.py): the weights are those of the
+    others, and equal where nothing is known of either.
+    """
+    asked = study.training.class_weights
+    if asked == "equal":
+        return (1.0, 1.0)
+    if asked != "balanced":
+        return asked
+    counts = [max(1, count) for count in survey.labels]
+    return (sum(counts) / (2 * counts[0]), sum(counts) / (2 * counts[1]))
+
+
+def surveyed(study: Study, survey: Survey, weights: tuple[float, float]) -> SurveyFigures:
+    """`survey` in figures for the report; `weights` are the class weights that training gets."""
+    names, spread = study.task.labels, np.array(survey.intensities, dtype=np.float64)
+    total = float(spread.sum())
+    mean, deviation = _moments(spread) if total else (None, None)
+    return SurveyFigures(
+        labels=dict(zip(names, survey.labels, strict=True)),
+        hidden_labels=survey.hidden_labels,
+        class_weights=dict(zip(names, weights, strict=True)),
+        intensities=tuple((spread / total).tolist()) if total else (),
+        hidden_bins=survey.hidden_bins,
+        mean=mean,
+        deviation=deviation,
+    )
+
+
+def _moments(spread: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:
+    """Mean and standard deviation of values that lie in the middle of their bins; but black stays black and white
+    white: bins at the ends hold mostly 0 and 1 themselves."""
+    middles = (np.arange(INTENSITY_BINS) + 0.5) / INTENSITY_BINS
+    middles[0], middles[-1] = 0.0, 1.0
+    mean = float(np.average(middles, weights=spread))
+    return mean, float(np.sqrt(np.average((middles - mean) ** 2, weights=spread)))

@@ -1,0 +1,246 @@
+"""Frames → stacks: phases, order, and what must hold for any series."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.dicom.geometry.frame import Directions, Frame, Point, pack_frames, unpack_frames
+from client.dicom.geometry.stacks import Stack, stacks
+from client.dicom.geometry.values import phase
+from client.dicom.reasons import Reason
+from tests.client.dicom.geometry.series import AXIAL, affine, apart, corners, near
+
+Key = tuple[int, ...]
+
+
+def frame(z: float, number: int = 0, x: float = 0.0, **phases: object) -> Frame:
+    """An axial frame of 4 × 6 at height `z`."""
+    return Frame(
+        rows=4, columns=6, position=(x, 0.0, z), orientation=AXIAL, spacing=(0.5, 0.5), number=number,
+        phase=phase(**phases),
+    )  # fmt: skip
+
+
+def members(found: Sequence[Stack]) -> list[Key]:
+    return [stack.frames for stack in found]
+
+
+def reasons(found: Sequence[Stack]) -> list[Reason | None]:
+    return [stack.reason for stack in found]
+
+
+def test_nothing_gives_nothing() -> None:
+    assert stacks([]) == ()
+
+
+def test_a_change_of_acquisition_half_way_splits_nothing() -> None:
+    found = stacks([frame(z, acquisition=1 if z < 3 else 2) for z in range(6)])
+    assert members(found) == [(0, 1, 2, 3, 4, 5)]
+    assert reasons(found) == [None]
+
+
+def test_an_acquisition_of_each_slice_splits_nothing() -> None:
+    assert reasons(stacks([frame(z, acquisition=z) for z in range(6)])) == [None]
+
+
+def test_a_gap_is_not_hidden_by_splitting_step_and_shoot_acquisitions() -> None:
+    # four slices each; one of the third is missing
+    found = stacks([frame(z, acquisition=z // 4) for z in range(16) if z != 9])
+    assert reasons(found) == [Reason.MISSING_SLICES]
+
+
+def test_two_acquisitions_apart_are_two_volumes() -> None:
+    chest = [frame(z, acquisition=1) for z in range(5)]
+    pelvis = [frame(20.5 + z, acquisition=2) for z in range(5)]
+    assert members(stacks([*chest, *pelvis])) == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)]
+
+
+def test_two_acquisitions_that_overlap_are_two_volumes() -> None:
+    chest = [frame(z, acquisition=1) for z in range(6)]
+    abdomen = [frame(3.5 + z, acquisition=2) for z in range(6)]
+    found = stacks([*chest, *abdomen])
+    assert members(found) == [(0, 1, 2, 3, 4, 5), (6, 7, 8, 9, 10, 11)]
+    assert reasons(found) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image_type": [r"ORIGINAL\PRIMARY\M", r"ORIGINAL\PRIMARY\P"]},
+        {"image_type": [r"DERIVED\PRIMARY\DIXON\IN_PHASE", r"DERIVED\PRIMARY\DIXON\WATER"]},
+        {"echo_time": [2.46, 4.92]},
+        {"echo_number": [1, 2]},
+        {"b_value": [0, 1000]},
+        {"gradient": [(1, 0, 0), (0, 1, 0)]},
+        {"temporal": [9, 10]},  # as numbers, 9 comes first
+        {"trigger": [0.0, 41.5]},
+        {"acquisition": [1, 2]},
+        {"stack": ["1", "2"]},
+        {"dimensions": [(1, 1), (1, 2)]},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_phases_at_the_same_places_are_volumes(values: dict[str, list[object]]) -> None:
+    ((name, (first, second)),) = values.items()
+    frames = [frame(z, **{name: value}) for z in range(3) for value in (second, first)]
+    assert members(stacks(frames)) == [(1, 3, 5), (0, 2, 4)]
+
+
+def test_several_attributes_split_one_after_another() -> None:
+    frames = [frame(z, echo_time=echo, temporal=time) for echo in (1.2, 2.4) for time in range(3) for z in range(4)]
+    assert members(stacks(frames)) == [tuple(range(start, start + 4)) for start in range(0, 24, 4)]
+
+
+def test_directions_of_diffusion_beside_an_image_without() -> None:
+    frames = [frame(z, b_value=0) for z in range(3)]
+    frames += [frame(z, b_value=1000, gradient=way) for way in ((1, 0, 0), (0, 1, 0)) for z in range(3)]
+    assert sorted(members(stacks(frames))) == [(0, 1, 2), (3, 4, 5), (6, 7, 8)]
+
+
+def test_trigger_times_that_differ_from_place_to_place_count_in_order() -> None:
+    frames = [frame(z, trigger=40 * time + 0.7 * z) for time in range(3) for z in range(4)]
+    assert members(stacks(frames)) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)]
+
+
+def test_a_scan_broken_off_keeps_its_whole_volumes() -> None:
+    frames = [frame(z, temporal=time) for time in range(3) for z in range(5)][:-2]
+    found = stacks(frames)
+    assert members(found) == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9), (10, 11, 12)]
+    assert reasons(found) == [None, None, None]
+
+
+def test_numbers_order_what_nothing_else_tells_apart() -> None:
+    # 150 files of one GE series: 15 places × 10 times, all by the Instance Number
+    frames = [frame(z, number=15 * time + z) for time in range(10) for z in range(15)]
+    assert members(stacks(frames)) == [tuple(range(start, start + 15)) for start in range(0, 150, 15)]
+    slowly = [frame(z, number=10 * z + time) for time in range(10) for z in range(15)]
+    assert members(stacks(slowly)) == [tuple(range(start, start + 15)) for start in range(0, 150, 15)]
+
+
+def test_numbers_do_not_order_an_unequal_count() -> None:
+    found = stacks([*(frame(z, number=z) for z in range(5)), frame(2, number=9)])
+    assert reasons(found) == [Reason.SAME_POSITION]
+
+
+def test_equal_numbers_order_nothing() -> None:
+    found = stacks([frame(z, number=0) for z in range(4) for _ in range(2)])
+    assert reasons(found) == [Reason.SAME_POSITION]
+
+
+def test_volumes_side_by_side() -> None:
+    frames = [frame(z, x=x) for z in range(4) for x in (0.0, 90.0)]
+    found = stacks(frames)
+    assert members(found) == [(0, 2, 4, 6), (1, 3, 5, 7)]
+    assert reasons(found) == [None, None]
+
+
+def test_rounded_orientations_are_one() -> None:
+    turned = frame(1).orientation
+    assert turned is not None
+    frames = [frame(0), Frame(rows=4, columns=6, position=(0, 0, 1), orientation=(0.99999995, 3e-4, 0, -3e-4, 0.99999995, 0),
+                              spacing=(0.5, 0.50001)), frame(2)]  # fmt: skip
+    assert reasons(stacks(frames)) == [None]
+
+
+def test_more_geometries_than_a_scanner_makes() -> None:
+    angles = np.linspace(0, 3, 1100)
+    frames = [
+        Frame(rows=1, columns=1, position=(0, 0, 0), orientation=(np.cos(a), np.sin(a), 0, 0, 0, 1), spacing=(1, 1))
+        for a in angles
+    ]
+    assert reasons(stacks(frames)) == [Reason.TOO_FEW_SLICES] * 1100
+
+
+def test_frames_survive_the_catalog() -> None:
+    frames = (frame(1.5, 7, temporal=2), Frame(rows=1, columns=2))
+    assert unpack_frames(pack_frames(frames)) == frames
+
+
+# --- what must hold for any series ---
+
+angles = st.floats(-3.1, 3.1)
+millimetres = st.floats(0.1, 8.0)
+
+
+@st.composite
+def turned_grids(draw: st.DrawFn) -> tuple[Directions, Point, tuple[float, float, float], int]:
+    """Any orientation, corner, spacing (slice, row, column) and number of slices."""
+    a, b, c = draw(angles), draw(angles), draw(angles)
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    again = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    rotation = about_z @ about_x @ again
+    corner = draw(st.tuples(*[st.floats(-500, 500)] * 3))
+    orientation = tuple(rotation[:, :2].T.reshape(-1).tolist())
+    return orientation, corner, draw(st.tuples(millimetres, millimetres, millimetres)), draw(st.integers(2, 12))
+
+
+@given(turned_grids(), st.randoms(use_true_random=False), st.booleans())
+@settings(deadline=None)
+def test_any_rotation_and_any_order_give_the_same_voxels(
+    grid: tuple[Directions, Point, tuple[float, float, float], int], shuffled: object, downwards: bool
+) -> None:
+    orientation, corner, spacing, count = grid
+    normal = np.cross(orientation[:3], orientation[3:])
+    frames = [
+        Frame(
+            rows=4, columns=6, position=tuple((np.array(corner) + spacing[0] * k * normal).tolist()),
+            orientation=orientation, spacing=spacing[1:], number=-k if downwards else k,
+        )
+        for k in range(count)
+    ]  # fmt: skip
+    order = list(range(count))
+    shuffled.shuffle(order)  # type: ignore[attr-defined]
+    (stack,) = stacks([frames[k] for k in order])
+    assert stack.reason is None
+    assert [order[index] for index in stack.frames] == list(range(count))
+    wanted = affine(
+        corner, [spacing[0] * normal, spacing[1] * np.array(orientation[3:]), spacing[2] * np.array(orientation[:3])]
+    )
+    near(stack, wanted, 1e-6)
+    assert stack.affine is not None
+    assert apart(corners(stack.affine, stack.shape), corners(wanted, (count, 4, 6))) < 1e-6
+
+
+anywhere = st.builds(
+    frame,
+    z=st.sampled_from([0.0, 1.0, 2.0, 2.5, 3.0, 5.0]),
+    number=st.integers(0, 3),
+    x=st.sampled_from([0.0, 50.0]),
+    temporal=st.sampled_from([None, 1, 2]),
+    acquisition=st.sampled_from([None, 1, 2]),
+    image_type=st.sampled_from([None, "M", "P"]),
+)
+nowhere = st.builds(Frame, rows=st.sampled_from([4, 5]), columns=st.just(6), number=st.integers(0, 3))
+
+
+def content(found: Sequence[Stack], frames: Sequence[Frame]) -> list[object]:
+    """The stacks by what their frames say, not by where those stood."""
+    return [
+        (stack.reason, stack.shape, stack.spacing, stack.tilt, repr(stack.affine), [frames[at] for at in stack.frames])
+        for stack in found
+    ]
+
+
+@given(st.lists(st.one_of(anywhere, nowhere), max_size=20), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_each_frame_is_in_one_stack_whatever_the_order(frames: list[Frame], shuffled: object) -> None:
+    found = stacks(frames)
+    assert sorted(index for stack in found for index in stack.frames) == list(range(len(frames)))
+    other = list(frames)
+    shuffled.shuffle(other)  # type: ignore[attr-defined]
+    assert content(stacks(other), other) == content(found, frames)
+
+
+@given(st.lists(anywhere, max_size=20))
+@settings(deadline=None)
+def test_a_volume_is_regular(frames: list[Frame]) -> None:
+    for stack in stacks(frames):
+        assert (stack.affine is None) == (stack.reason not in (None, Reason.TOO_FEW_SLICES))
+        if stack.affine is not None:
+            for place, index in enumerate(stack.frames):
+                position = (stack.affine @ (place, 0, 0, 1))[:3]
+                assert np.abs(position - np.array(frames[index].position)).max() <= 0.05 * (stack.spacing or (0,))[0]
