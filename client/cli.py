@@ -1,11 +1,8 @@
 """konsil-client: the hospital. What it reads, what it may spend, what left the house."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -14,15 +11,13 @@ from rich.text import Text
 from client.commands.approve import approve
 from client.commands.audit import head, verify
 from client.commands.daemon import agent, node, status, up
+from client.commands.deidentify import deidentify
 from client.commands.doctor import doctor
 from client.commands.join import fingerprint, join
+from client.commands.pull import listen, pull
 from client.commands.rotate import rotate
+from client.commands.scan import scan
 from client.dicom.dicomize import dicomize as write_archive
-from client.dicom.labels.table import read_labels
-from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.scan import ScanReport
-from client.dicom.scanning.scan import scan as scan_archive
-from client.home import Home, make_keys
 from client.ledger import Ledger
 from shared.console import bars
 from shared.console import run as run_app
@@ -33,7 +28,7 @@ app = typer.Typer(
 )
 audit_app = typer.Typer(no_args_is_help=True, help="What left the house.")
 app.add_typer(audit_app, name="audit")
-for command in (join, fingerprint, rotate, up, agent, node, status, approve, doctor):
+for command in (scan, pull, listen, deidentify, join, fingerprint, rotate, up, agent, node, status, approve, doctor):
     app.command()(command)
 for command in (verify, head):
     audit_app.command()(command)
@@ -56,55 +51,6 @@ def dicomize(
         task = bar.add_task("writing DICOM", total=None)
         count = write_archive(images, labels, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
     console.print(f"wrote {count} images to {out}")
-
-
-@app.command()
-def scan(
-    archive: Annotated[Path, typer.Argument(help="Folder of DICOM files, read only.")],
-    labels: Annotated[Path | None, typer.Option(help="CSV with an id column and a label column.")] = None,
-    home: HomeOption = DEFAULT_HOME,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line per series on stdout, nothing else.")] = False,
-) -> None:
-    """Index an archive and say for every file whether it is usable, and if not, why."""
-    folder = home.expanduser()
-    make_keys(folder)
-    key = Home(folder).archive_key
-    console = Console(stderr=True)
-    with bars(console) as bar, Catalog.of(archive, folder / "archive") as catalog:
-        task = bar.add_task("reading headers", total=None)
-        found = read_labels(labels, key) if labels is not None else None
-        report = scan_archive(
-            archive,
-            catalog,
-            key=key,
-            labels=found,
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
-        )
-        series = list(catalog.series()) if json else []
-    for line in series:
-        sys.stdout.write(msgspec.json.encode(line).decode() + os.linesep)
-    if not json:
-        _print_scan(report, Console())
-
-
-def _print_scan(report: ScanReport, console: Console) -> None:
-    table = Table("files", "what became of them", title="Scan")
-    table.add_row(str(report.usable), f"usable, of {report.patients} patients")
-    for reason, count in report.skipped.items():
-        table.add_row(str(count), _words(f"left out: {reason.explain}"))
-    console.print(table)
-    for title, counts in (
-        ("modality", report.by_modality),
-        ("manufacturer", report.by_manufacturer),
-        ("label", report.by_label),
-    ):
-        shown = ", ".join(f"{name or 'none given'} {count}" for name, count in counts.items())
-        console.print(_words(f"usable by {title}: {shown or 'none'}"))
-    if report.orphans:
-        console.print(f"{report.orphans} images name no patient: each study of theirs counts as one")
-    if report.labels_unmatched:
-        console.print(f"{report.labels_unmatched} identifiers of the label file match no usable image")
-    console.print(f"{report.read} files read, {report.unchanged} unchanged, {report.removed} gone since the last scan")
 
 
 @app.command()

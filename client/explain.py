@@ -76,8 +76,10 @@ def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
     cohort, shows = study.federation.min_sites, policy.evaluation
     lines = [
         f"Each round a masked update, readable only as a sum over {cohort} hospitals or more.",
-        "Masked counts, readable as such sums: images by split and label, files left out by reason, how the model's "
-        "scores of held-out patients are spread.",
+        "Masked counts, readable as such sums: images by split, files left out by reason, how the model's scores of "
+        "held-out patients are spread.",
+        "Masked counts of training images by label and by brightness; those that rest on fewer than "
+        f"{shows.smallest_count} patients of this hospital leave as 0.",
         "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),
     ]
     if study.privacy.mode != "off":

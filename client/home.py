@@ -47,6 +47,8 @@ class SiteConfig(Record, frozen=True):
     archive: str
     labels: str
     threads: Annotated[int, Meta(ge=1)] = 1
+    #: most that decoded images of all studies may take on disk; without it, all the disk has
+    cache_gib: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     daemon: DaemonConfig = DaemonConfig()
 

@@ -45,6 +45,7 @@ def prepare_for(home: Home, study: Study, progress: Progress | None = None) -> P
         labels=study.task.labels,
         test=study.evaluation.test,
         validation=study.evaluation.validation,
+        cache_bytes=None if home.config.cache_gib is None else int(home.config.cache_gib * 2**30),
         progress=progress,
     )
     return Prepared(images, counts)

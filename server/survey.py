@@ -1,7 +1,7 @@
 """What follows from the masked survey: class weights, and how bright the training images are. Pure.
 
-    >>> class_weights(study, survey)  # asked "balanced", 300 and 100 images
-    (0.6666666666666666, 2.0)
+>>> class_weights(study, survey)  # asked "balanced", 300 and 100 images
+(0.6666666666666666, 2.0)
 """
 
 import numpy as np

@@ -17,10 +17,10 @@ from client.images import Images, Split
 from client.steps import own_figures, prepare_for
 from client.training.evaluate import scores
 from client.training.loop import train
-from server.survey import class_weights
 from server.report.build import site_auc
 from server.report.result import Baseline, Baselines, figure
 from server.strategies import fedavg
+from server.survey import class_weights
 from shared.accounting import noise_multiplier
 from shared.metrics import BinaryCounts
 from shared.network import network_of

@@ -17,7 +17,8 @@ from client.dicom.cache import Cache, Cached
 from client.dicom.item import Location
 from client.dicom.items import Candidate, choose_items
 from client.dicom.labels.labels import Labels
-from client.dicom.labels.table import Layout, read_labels
+from client.dicom.labels.source import read_source
+from client.dicom.labels.table import Layout
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import Entry, place_of
@@ -33,6 +34,11 @@ Progress = Callable[[str, int, int], None]
 
 Stage = Callable[[int, int], None]
 
+#: Before a finding that a table with a column of its own says is not there: a study asks for "no nodule" and "nodule".
+ABSENT = "no "
+#: Perhaps a moment's trouble: not remembered.
+_AGAIN = (Reason.UNREADABLE, Reason.CHANGED)
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -46,7 +52,7 @@ class Counts:
 
 def prepare(
     archive: Path,
-    labels_csv: Path,
+    source: Path,
     home: Path,
     *,
     key: bytes,
@@ -59,20 +65,21 @@ def prepare(
 ) -> tuple[Images, Counts]:
     """The images of `archive` that a study can use, as tensors `spec`, and what became of all files.
 
-    `key` is the site's secret; `labels` are the study's, in its order; `test` and `validation` are shares of patients.
-    The catalog and the cache live under `home`; the cache of all studies takes `cache_bytes` at most. Raises InputError
-    (nothing to use, wrong label file), SiteError (disk).
+    `source` says the labels (labels/source.py); `key` is the site's secret; `labels` are the study's, in its order;
+    `test` and `validation` are shares of patients. The catalog and the cache live under `home`; the cache of all
+    studies takes `cache_bytes` at most. Raises InputError (nothing to use, wrong label file), SiteError (disk).
     """
-    known = read_labels(labels_csv, key, Layout(findings=labels))
+    known = read_source(source, key, Layout(findings=labels, absent=ABSENT))
     cache = Cache(home / "cache", spec, limit_bytes=cache_bytes)
     with Catalog.of(archive, home) as catalog:
-        refresh(archive, catalog, key=key, ignore=labels_csv, progress=_stage(progress, "scan"))
+        refresh(archive, catalog, key=key, ignore=source, progress=_stage(progress, "scan"))
         candidates, left_out = _choose(catalog, base_of(archive), key, _Asked(spec, known, labels))
         failed = catalog.failures(spec_hash(spec))
         cached = cache.build(
             [each.item for each in candidates if each.item.name not in failed], _stage(progress, "decode")
         )
-        catalog.record_failures(spec_hash(spec), cached.failures)
+        lasting = {name: reason for name, reason in cached.failures.items() if reason not in _AGAIN}
+        catalog.record_failures(spec_hash(spec), lasting)
     failed |= cached.failures
     kept = [each for each in candidates if each.item.name not in failed]
     counts = _count(candidates, kept, failed, left_out)

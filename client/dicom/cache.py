@@ -34,8 +34,6 @@ from shared.errors import SiteError
 from shared.files import folder_as_owner
 from shared.study import Input, spec_hash
 
-Source = Item  # until archive.py speaks of items
-
 Progress = Callable[[int, int], None]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -160,9 +158,10 @@ class Cache:
                 do = "Check the disk and its permissions, then run again."
                 raise SiteError(f"image cache {self.root}", got=error.strerror or str(error), do=do) from None
             free = shutil.disk_usage(self.root).free
+            do = "Free space, raise the quota, or move the home folder to a larger disk; a tenth is left to others."
             raise SiteError(
                 f"image cache {self.root}",
                 expected=f"room for {needed:,} bytes",
                 got=f"{error.strerror} ({free:,} bytes free on this disk)",
-                do="Free space, raise the quota, or move the home folder to a larger disk; what is decoded stays.",
+                do=do,
             ) from None

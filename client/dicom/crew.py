@@ -35,6 +35,8 @@ Start = Callable[[], Callable[[T], bytes]]
 AHEAD = 2
 #: Libraries that would take all cores in every process (DICOM.md §4).
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPJ_NUM_THREADS")
+#: Bytes of an answer: who sends more is taken for dead.
+LONGEST = 1 << 24
 _ANSWER, _MISTAKE = b"\0", b"\1"
 
 
@@ -118,7 +120,7 @@ class _Worker:
     def listen(self) -> Iterator[tuple[_Given, bytes | None]]:
         """The answer that has come, none if it only says that it is there; if it died, None for what it was at."""
         try:
-            message = self.connection.recv_bytes()
+            message = self.connection.recv_bytes(LONGEST)
         except (EOFError, OSError):
             self._died()
             yield self.hands.popleft(), None

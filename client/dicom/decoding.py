@@ -11,6 +11,7 @@ as long as it may still write: whoever comes next waits for it (`await_writers`)
 
 import fcntl
 import os
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +31,15 @@ from client.dicom.scanning.header import read_header
 from shared.errors import MisuseError
 from shared.files import open_as_owner
 from shared.study import Input
-from shared.wire import Record, pack, unpack
 
 #: Files below which starting processes takes longer than decoding.
 ALONE = 96
 #: Time for one item, and for each of its files: the slowest decoder takes a second for the largest mammogram.
 ITEM_S, PART_S = 120.0, 2.0
+
+#: What a process says of a task: a kind, and the CRC-32 of the row, the place of the reason in its list, or the errno.
+_ANSWER = struct.Struct("<BI")
+_WRITTEN, _LEFT_OUT, _DISK = range(3)
 
 Decode = Callable[[Item, Input], NDArray[np.float32]]
 
@@ -46,14 +50,6 @@ class Task:
 
     row: int
     item: Item
-
-
-class Answer(Record, frozen=True):
-    """What a process says of a task: the CRC-32 of the row it wrote, or why it wrote none, or the disk's error."""
-
-    check: int = 0
-    reason: Reason | None = None
-    errno: int = 0
 
 
 def decode_all(
@@ -71,27 +67,32 @@ def decode_all(
     """
     results: dict[int, int | Reason] = {}
     for task, answer in _answers(file, spec, tasks, decode, limits):
-        if answer.errno:
-            raise OSError(answer.errno, os.strerror(answer.errno))
-        results[task.row] = answer.check if answer.reason is None else answer.reason
+        result = Reason.DECODE_FAILED if answer is None else _result(answer)
+        results[task.row] = result
         if told:
-            told({task.row: results[task.row]})
+            told({task.row: result})
     return results
 
 
 def _answers(
     file: Path, spec: Input, tasks: Sequence[Task], decode: Decode, limits: Limits | None
-) -> Iterator[tuple[Task, Answer]]:
-    row_bytes = 4 * int(np.prod(spec.shape))
+) -> Iterator[tuple[Task, bytes | None]]:
     if _here(tasks):
         with file.open("r+b", buffering=0) as rows:
             for task in tasks:
                 yield task, _decode(rows.fileno(), spec, decode, task)
         return
     start = partial(_start, file, spec, decode)
-    limits = limits or Limits(memory_bytes=(4 << 30) + 8 * row_bytes)
-    for task, packed in spread(start, tasks, limits, _seconds):
-        yield task, Answer(reason=Reason.DECODE_FAILED) if packed is None else unpack(Answer, packed)
+    row_bytes = 4 * int(np.prod(spec.shape))
+    yield from spread(start, tasks, limits or Limits(memory_bytes=(4 << 30) + 8 * row_bytes), _seconds)
+
+
+def _result(answer: bytes) -> int | Reason:
+    """What `_decode` said. Raises OSError for the disk's errors."""
+    kind, value = _ANSWER.unpack(answer)
+    if kind == _DISK:
+        raise OSError(value, os.strerror(value))
+    return int(value) if kind == _WRITTEN else tuple(Reason)[value]
 
 
 def _seconds(task: Task) -> float:
@@ -122,7 +123,7 @@ def _start(file: Path, spec: Input, decode: Decode) -> Callable[[Task], bytes]:
     """In a process of the crew: what decodes a task there. The lock is there before the first task is."""
     fcntl.flock(_writers(file), fcntl.LOCK_SH)  # until this process ends
     rows = os.open(file, os.O_WRONLY)
-    return lambda task: pack(_decode(rows, spec, decode, task))
+    return partial(_decode, rows, spec, decode)
 
 
 def await_writers(file: Path) -> None:
@@ -139,20 +140,20 @@ def _writers(file: Path) -> int:
     return open_as_owner(file.with_name("writers"), os.O_RDWR)
 
 
-def _decode(rows: int, spec: Input, decode: Decode, task: Task) -> Answer:
-    """Decode `task` in this process into its row of the open file `rows`."""
+def _decode(rows: int, spec: Input, decode: Decode, task: Task) -> bytes:
+    """Decode `task` in this process into its row of the open file `rows`. Returns the answer."""
     try:
         pixels = decode(task.item, spec)
     except LeftOutError as left_out:
-        return Answer(reason=left_out.reason)
+        return _ANSWER.pack(_LEFT_OUT, tuple(Reason).index(left_out.reason))
     if pixels.shape != spec.shape or pixels.dtype != np.float32:  # it would be written over its neighbours
         raise MisuseError("decoder", expected=f"float32 {spec.shape}", got=f"{pixels.dtype} {pixels.shape}")
     data = np.ascontiguousarray(pixels).data.cast("B")
     try:
         write_all(rows, data, task.row * len(data))
     except OSError as error:
-        return Answer(errno=error.errno or 5)
-    return Answer(check=zlib.crc32(data))
+        return _ANSWER.pack(_DISK, error.errno)
+    return _ANSWER.pack(_WRITTEN, zlib.crc32(data))
 
 
 def write_all(file: int, data: bytes | memoryview, start: int) -> None:

@@ -1,4 +1,4 @@
-"""What `konsil-client scan` says of each series: usable, or not and why; as which volumes; where they lie. Pure.
+"""What `konsil-client scan` says of each series: usable, or not and why; as which volumes; where they lie.
 
 Guarantees: every series of the catalog is one line; its status is "usable" (every use Konsil has for it), "images" (its
 images can be used, but make no volume: `reason` says why) or "left_out" (`reason` says why). Affines are 4 × 4, row by
@@ -6,14 +6,16 @@ row, and lead from (slice, row, column, 1) to mm towards left, back and head (LP
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from client.dicom.geometry.frame import unpack_frames
 from client.dicom.geometry.stacks import Stack, stacks
 from client.dicom.labels.labels import Labels
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.entry import Entry, place_of
+from client.dicom.scanning.judge import repeated_files
 
 #: Modalities that scan through the patient; of others nobody expects a volume.
 THROUGH = frozenset(("CT", "MR", "PT", "NM"))
@@ -57,12 +59,20 @@ class Series:
     volumes: tuple[Volume, ...]
 
 
-def describe(entries: Sequence[Entry], uid: str, labels: Labels | None, duplicates: frozenset[bytes]) -> Series:
-    """The line of one series. `duplicates`: files (Entry.file) whose object another file holds already."""
+def describe_all(catalog: Catalog, key: bytes, labels: Labels | None) -> Iterator[Series]:
+    """The lines of all series of `catalog`, in an order that only the site's `key` determines."""
+    repeated = repeated_files(catalog, key)
+    for entries in catalog.series_entries():
+        if entries[0].series:
+            yield describe(entries, place_of(key, entries[0]).series_uid, labels, repeated)
+
+
+def describe(entries: Sequence[Entry], uid: str, labels: Labels | None, repeated: frozenset[bytes]) -> Series:
+    """The line of one series. `repeated`: files (Entry.file) whose object another file holds already."""
     faults = {entry.file: entry.fault for entry in entries if entry.fault}
-    faults |= {entry.file: Reason.DUPLICATE.value for entry in entries if entry.file in duplicates}
+    faults |= {entry.file: Reason.DUPLICATE.value for entry in entries if entry.file in repeated}
     usable = [entry for entry in entries if entry.file not in faults]
-    placed = [entry for entry in entries if entry.frames and entry.file not in duplicates]
+    placed = [entry for entry in entries if entry.frames and entry.file not in repeated]
     shown = usable or placed
     frames = [frame for entry in shown for frame in unpack_frames(entry.frames)]
     found = sorted(stacks(frames), key=_size, reverse=True)

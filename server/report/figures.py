@@ -160,6 +160,17 @@ def dots(rows: Sequence[Dot], subject: str) -> str:
     return _svg(figure, f"{subject}, AUC with 95 % interval: {spoken}")
 
 
+@_style()
+def histogram(shares: Sequence[float], subject: str) -> str:
+    """Bars of `shares` over equal bins from 0 to 1."""
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    axes = figure.add_subplot(xlim=(-0.01, 1.01), xlabel="Value in the tensor", ylabel="Share of the values")
+    axes.bar([place / len(shares) for place in range(len(shares))], shares, 0.9 / len(shares), align="edge", color=BLUE)
+    axes.grid(visible=False, axis="x")
+    spoken = "; ".join(f"{place / len(shares):.2f}: {percent(share)}" for place, share in enumerate(shares) if share)
+    return _svg(figure, f"{subject}, from 0 to 1. {spoken}")
+
+
 def _mark(points: int) -> float:
     return 4.5 if points <= 30 else 2.5
 

@@ -112,6 +112,8 @@ def _figures(result: Result, site_rows: Iterable[SiteRow]) -> dict[str, str]:
     if metrics is not None and any(row.count for row in metrics.calibration):
         drawn["calibration"] = figures.calibration(metrics.calibration)
     drawn |= _curves(result.rounds)
+    if result.survey is not None and result.survey.intensities:
+        drawn["intensities"] = figures.histogram(result.survey.intensities, "Values of the training images")
     shown = [_dot(row.name, row.own) for row in site_rows if row.own is not None and row.own.auc is not None]
     if metrics is not None and shown:
         own = [dot for dot in shown if dot is not None]

@@ -63,9 +63,9 @@ class Images(Record, frozen=True):
 class SurveyFigures(Record, frozen=True):
     """What the masked survey said of the training images of all hospitals together, before any training.
 
-    `intensities`: share of the tensors' values in each of equal bins from 0 to 1, every image weighing the same, and
-    their mean and standard deviation (each off by less than half a bin); None where every bin was hidden. Hospitals send
-    counts that rest on few patients as 0: how many labels and bins, over all hospitals, stands in `hidden_`.
+    `intensities`: share of the tensors' values in each of equal bins from 0 to 1, every image weighing the same, then
+    their mean and standard deviation, each off by less than a bin; () and None where every bin was hidden. Hospitals
+    send counts that rest on few patients as 0: `hidden_` says how many labels and bins, over all hospitals.
     """
 
     labels: dict[str, int]

@@ -601,10 +601,8 @@ FILE_TARGETS = (
     Target("status", _status, 1, ("client/status_record.py",)),
     Target("approvals", _approvals, 1, ("client/approvals.py",)),
     Target("plan.bin", _desk, 1, ("server/open_plan.py",)),
-    Target(
-        "cache directory", partial(_cache, False), 0.3, ("client/dicom/cache.py", "client/dicom/caching/directory.py")
-    ),
-    Target("cache directory sealed", partial(_cache, True), 0.3, ("client/dicom/caching/directory.py",)),
+    Target("cache index", partial(_cache, False), 0.3, ("client/dicom/cache.py", "client/dicom/caching/directory.py")),
+    Target("cache index chained", partial(_cache, True), 0.3, ("client/dicom/caching/directory.py",)),
     Target("weights", _weights, 3, ("shared/weights.py",)),
     Target("checkpoint", partial(_checkpoint, False), 1, ("server/checkpoints.py",)),
     Target("checkpoint chained", partial(_checkpoint, True), 1, ("server/checkpoints.py",)),

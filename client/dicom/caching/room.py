@@ -1,8 +1,10 @@
 """The room on disk that all rows of a site share, whatever their tensor.
 
-Guarantees: no more than `limit_bytes`, and no more than the disk has; what was not wanted for longest goes first, and
-nothing goes in vain: either what is asked for then fits, or nothing is evicted. Rows that anybody has mapped, and those
-of a build that runs, stay. Who changes how much is taken holds the lock of the whole cache.
+Guarantees: it grows to no more than `limit_bytes`, and never into the last tenth of what the disk has for it, which
+is left to the ledger and the logs; what was not wanted for longest goes first, and nothing goes in vain: either what is
+asked for then fits, or nothing is evicted. Rows that anybody has mapped, and those of a build that runs, stay. Where
+the limit was lowered, or others filled the disk, what may go goes, and nobody who asks for nothing new is refused. Who
+changes how much is taken holds the lock of the whole cache.
 """
 
 import errno
@@ -20,6 +22,9 @@ from client.dicom.caching.directory import Directory, State
 from client.dicom.caching.rows import Rows
 from shared.errors import SiteError
 from shared.files import folder_as_owner, open_as_owner
+
+#: Part of the disk that the cache leaves to others.
+SPARE = 0.1
 
 
 @contextmanager
@@ -44,6 +49,11 @@ class _Tenant:
     def least_bytes(self) -> int:
         """What it takes without gaps."""
         return (len(self.directory.rows(State.HELD)) + self.new) * self.rows.row_bytes
+
+    @property
+    def evictable_bytes(self) -> int:
+        """What it takes less if all goes that may."""
+        return len(self.evictable) * self.rows.row_bytes
 
     @property
     def growth_bytes(self) -> int:
@@ -77,7 +87,9 @@ class Room:
         with ExitStack() as stack:
             tenants = [own] * alone + self._unmapped(rows, stack)
             over -= sum(each.rows.file_bytes + each.growth_bytes - each.least_bytes for each in tenants)
-            for tenant, chosen in zip(tenants, self._choose(tenants, over), strict=True):
+            if own.growth_bytes and over > (most := sum(each.evictable_bytes for each in tenants)):
+                self._refuse(over - most)
+            for tenant, chosen in zip(tenants, _oldest(tenants, over), strict=True):
                 tenant.rows.give_up(chosen, alone=True)
                 tenant.rows.close_gaps(tenant.rows.directory())
 
@@ -85,7 +97,7 @@ class Room:
         return sum(each.path.stat().st_size for each in Rows.all(self.root))
 
     def _most(self) -> int:
-        disk = self._taken() + shutil.disk_usage(self.root).free
+        disk = int((1 - SPARE) * (self._taken() + shutil.disk_usage(self.root).free))
         return disk if self.limit_bytes is None else min(disk, self.limit_bytes)
 
     def _unmapped(self, own: Rows, stack: ExitStack) -> list[_Tenant]:
@@ -98,19 +110,6 @@ class Room:
                     directory = rows.directory()
                     found.append(_Tenant(rows, directory, directory.rows(State.HELD).tolist()))
         return found
-
-    def _choose(self, tenants: list[_Tenant], over: int) -> list[list[int]]:
-        """Rows of each tenant, least recently used first, that take `over` bytes together."""
-        used = [each.directory.used[each.evictable] for each in tenants]
-        owner = np.repeat(np.arange(len(tenants)), [len(each) for each in used])
-        row = np.concatenate([np.array(each.evictable, np.int64) for each in tenants] or [np.empty(0, np.int64)])
-        order = np.argsort(np.concatenate(used or [np.empty(0, np.uint64)]), kind="stable")
-        size = np.array([each.rows.row_bytes for each in tenants], np.int64)[owner[order]]
-        count = int(np.searchsorted(np.cumsum(size), over)) + 1 if over > 0 else 0
-        if count > len(order):
-            self._refuse(over - int(size.sum()))
-        chosen = order[:count]
-        return [row[chosen[owner[chosen] == index]].tolist() for index in range(len(tenants))]
 
     def _refuse(self, short: int) -> None:
         """Why there is no room though everything that may go would go: `short` bytes are missing."""
@@ -125,3 +124,15 @@ class Room:
             got=f"{self.limit_bytes:,} bytes{why}",
             do="Raise the site's limit, wait until other studies have ended, or take part with fewer images.",
         )
+
+
+def _oldest(tenants: list[_Tenant], over: int) -> list[list[int]]:
+    """Rows of each tenant, least recently used first, that take `over` bytes together; all, if that is not enough."""
+    used = np.concatenate([np.empty(0, np.uint64), *(each.directory.used[each.evictable] for each in tenants)])
+    row = np.array([row for each in tenants for row in each.evictable], np.int64)
+    owner = np.repeat(np.arange(len(tenants)), [len(each.evictable) for each in tenants])
+    order = np.argsort(used, kind="stable")
+    size = np.array([each.rows.row_bytes for each in tenants], np.int64)[owner[order]]
+    count = int(np.searchsorted(np.cumsum(size), over)) + 1 if over > 0 else 0
+    chosen = order[:count]
+    return [row[chosen[owner[chosen] == index]].tolist() for index in range(len(tenants))]

@@ -10,6 +10,7 @@ output. What stands in pixels is not looked at here: burned_in.py does, before a
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -28,6 +29,8 @@ from client.dicom.deident.rules import DATES, Rules
 from client.dicom.deident.sweep import collect, sweep
 from client.dicom.deident.table import Action
 from client.dicom.keys import short_key
+from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning.unusual import MALFORMED
 
 _PATIENT_ID = 0x00100020
 
@@ -54,20 +57,15 @@ def deidentify(dataset: Dataset, profile: Profile, *, key: bytes) -> Dataset:
 def clean(dataset: Dataset, profile: Profile, *, key: bytes, identity_removed: bool = True) -> Cleaned:
     """As `deidentify`, with the count of the sweep. `identity_removed` False: Patient Identity Removed says NO, for an
     object whose pixels may name the patient."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom quotes the values it warns of
-        patient = patient_of(dataset, key)
-        run = _Run(
-            Rules(profile, str(dataset.get("SOPClassUID", ""))),
-            key,
-            dates.weeks_back(key, patient),
-            short_key(key, "pseudonym", patient).hex(),
-            syntax_of(dataset),
-        )
-        output = run.dataset(dataset, _Level(root=True))
-        swept = sweep(output, collect(dataset, profile))
-        mark(output, profile, identity_removed=identity_removed)
-        output.file_meta = fresh_meta(dataset, output)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom quotes the values it warns of
+            output = _Run.of(dataset, profile, key).dataset(dataset, _Level(root=True))
+            swept = sweep(output, collect(dataset, profile))
+            mark(output, profile, identity_removed=identity_removed)
+            output.file_meta = fresh_meta(dataset, output)
+    except MALFORMED:
+        raise LeftOutError(Reason.UNREADABLE) from None
     return Cleaned(output, swept)
 
 
@@ -88,6 +86,18 @@ class _Run:
     weeks: int
     pseudonym: str
     syntax: UID
+
+    @classmethod
+    def of(cls, dataset: Dataset, profile: Profile, key: bytes) -> Self:
+        """What follows from the object as a whole."""
+        patient = patient_of(dataset, key)
+        return cls(
+            Rules(profile, str(dataset.get("SOPClassUID", ""))),
+            key,
+            dates.weeks_back(key, patient),
+            short_key(key, "pseudonym", patient).hex(),
+            syntax_of(dataset),
+        )
 
     def dataset(self, source: Dataset, level: _Level) -> Dataset:
         """A new dataset of what becomes of the elements of `source`."""

@@ -1,10 +1,10 @@
 """An archive, or a part of it, as a folder of de-identified objects: the one way out for images.
 
-Guarantees: every file counts once, as written, quarantined or left out for a reason; what may have text in its pixels is
-quarantined, and where the hospital lets it out all the same, it claims nothing; the folder appears whole or not at all;
-files are numbered in the order of their new UIDs, so that neither names nor order tell of the archive.
+Guarantees: every file counts once, as written, quarantined or left out for a reason; what may have text in its pixels
+is quarantined, and where the hospital lets it out all the same, it claims nothing; the folder appears whole or not at
+all; files are numbered in the order of their new UIDs, so that neither names nor order tell of the archive.
 
-    result = export(Path("archive"), Path("out"), Profile.of("device"), key=archive_key)
+    result = export(Path("archive"), Path("out"), Rules(Profile.of("device")), key=archive_key)
 """
 
 import io
@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+
 from client.dicom.deident.burned_in import Detect, held_back
-from client.dicom.deident.engine import Cleaned, clean
+from client.dicom.deident.engine import clean
 from client.dicom.deident.profile import Profile
 from client.dicom.deident.reading import read_whole
 from client.dicom.item import Location
@@ -109,11 +111,8 @@ class _Task:
         if reason and not self.rules.allow_burned_in:
             self.quarantined[reason] += 1
             return
-        try:
-            cleaned = clean(source, self.rules.profile, key=self.key, identity_removed=reason is None)
-            data = encoded(cleaned)
-        except MALFORMED:
-            raise LeftOutError(Reason.UNREADABLE) from None
+        cleaned = clean(source, self.rules.profile, key=self.key, identity_removed=reason is None)
+        data = encoded(cleaned.dataset)
         name = str(cleaned.dataset.SOPInstanceUID)
         if name in self.names:
             raise LeftOutError(Reason.DUPLICATE)
@@ -138,10 +137,16 @@ class _Task:
             self.names[name].rename(self.draft / f"IM{number:06d}.dcm")
 
 
-def encoded(cleaned: Cleaned) -> bytes:
-    """The bytes of a DICOM file (PS3.10 7), its preamble empty."""
+def encoded(dataset: Dataset) -> bytes:
+    """`dataset`, as `clean` made it, as the bytes of a DICOM file (PS3.10 7), its preamble empty.
+
+    Raises LeftOutError(unreadable) where a value turns out to be none that can be written.
+    """
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they quote values
-        cleaned.dataset.save_as(buffer, enforce_file_format=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values
+            dataset.save_as(buffer, enforce_file_format=True)
+    except MALFORMED:
+        raise LeftOutError(Reason.UNREADABLE) from None
     return buffer.getvalue()

@@ -9,6 +9,7 @@ import warnings
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from client.dicom.item import Location
 from client.dicom.reasons import LeftOutError, Reason
@@ -32,6 +33,10 @@ def read_whole(location: Location) -> Dataset:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values
             # the scan has found it plausible, with or without preamble
-            return dcmread(io.BytesIO(data), force=True)
+            dataset = dcmread(io.BytesIO(data), force=True)
+            kind = dataset.file_meta.get("MediaStorageSOPClassUID")
     except MALFORMED:
         raise LeftOutError(Reason.UNREADABLE) from None
+    if kind == MediaStorageDirectoryStorage:  # a DICOMDIR: names of others, and no object of its own
+        raise LeftOutError(Reason.NO_PIXELS)
+    return dataset

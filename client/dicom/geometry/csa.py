@@ -28,26 +28,28 @@ _AXES = (b"Sag", b"Cor", b"Tra")  # LPS x, y, z
 
 
 @dataclass(frozen=True, eq=False)
-class Csa:
-    """`images`: tiles that hold an image, 0 if unknown. `normal`: direction from a tile to the next. `centres`:
-    [slices, 3] LPS mm, the middle of each slice as planned, in the order of the plan."""
+class Plan:
+    """How slices lie. `normal`: direction from a slice to the next. `centres`: [slices, 3] LPS mm, the middle of each
+    slice as the protocol has it, in its order."""
 
-    images: int
     normal: tuple[float, ...] | None
     centres: NDArray[np.float64] | None
 
 
-def read_csa(dataset: Dataset) -> Csa:
-    """What the private headers of `dataset` say of a mosaic."""
-    image, series = _block(dataset, 0x10), _block(dataset, 0x20)
-    values = elements(image)
-    counts = floats(values.get("NumberOfImagesInMosaic", ())[:1], 1)
+def image_count(dataset: Dataset) -> int:
+    """Tiles of the mosaic that hold a slice; 0 if the private headers do not say."""
+    counts = floats(elements(_block(dataset, 0x10)).get("NumberOfImagesInMosaic", ())[:1], 1)
+    if counts:
+        return int(counts[0])
     plain = dataset.get((0x0019, 0x100A))  # Number Of Images In Mosaic, outside the header
-    planned = _SLICES.search(series)
-    count = int(counts[0]) if counts else _count(plain.value if plain else None) or int(planned[1] if planned else 0)
-    return Csa(
-        count, floats(values.get("SliceNormalVector", ())[:3], 3), _centres(series, int(planned[1]) if planned else 0)
-    )
+    return _unsigned(plain.value if plain else None) or _planned(_block(dataset, 0x20))
+
+
+def read_plan(dataset: Dataset) -> Plan:
+    """What the private headers of `dataset` say of its slices."""
+    normal = floats(elements(_block(dataset, 0x10)).get("SliceNormalVector", ())[:3], 3)
+    series = _block(dataset, 0x20)
+    return Plan(normal, _centres(series, _planned(series)))
 
 
 def _block(dataset: Dataset, offset: int) -> bytes:
@@ -62,7 +64,7 @@ def _block(dataset: Dataset, offset: int) -> bytes:
     return element.value if element is not None and isinstance(element.value, bytes) else b""
 
 
-def _count(value: object) -> int:
+def _unsigned(value: object) -> int:
     if isinstance(value, bytes):  # of unknown representation, from an implicit file
         value = int.from_bytes(value[:2], "little")
     return value if isinstance(value, int) else 0
@@ -103,6 +105,12 @@ def _items(header: bytes, position: int, count: int, surplus: int, modern: bool)
             texts.append(text)
         position += 16 + (len(content) + 3) // 4 * 4
     return tuple(texts), position
+
+
+def _planned(series: bytes) -> int:
+    """Slices in the protocol."""
+    found = _SLICES.search(series)
+    return int(found[1]) if found else 0
 
 
 def _centres(series: bytes, count: int) -> NDArray[np.float64] | None:

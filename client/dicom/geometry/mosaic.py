@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from client.dicom.geometry.csa import Csa, read_csa
+from client.dicom.geometry.csa import Plan, image_count, read_plan
 from client.dicom.geometry.frame import Directions, Frame, Point
 from client.dicom.geometry.values import directions, dot, moved, normal_of, number, phase_of, point, spacing, whole
 from client.dicom.reasons import LeftOutError, Reason
@@ -43,7 +43,7 @@ def is_mosaic(dataset: Dataset) -> bool:
     return (
         "MOSAIC" in (dataset.get("ImageType") or ())
         and int(dataset.get("NumberOfFrames") or 1) == 1
-        and _grid(dataset, read_csa(dataset).images) is not None
+        and _grid(dataset) is not None
     )
 
 
@@ -52,7 +52,7 @@ def tile_of(dataset: Dataset, index: int) -> Tile:
 
     Raises LeftOutError(unreadable) if the object is no mosaic with so many tiles.
     """
-    grid = _grid(dataset, read_csa(dataset).images)
+    grid = _grid(dataset)
     if grid is None or not 0 <= index < grid.count:
         raise LeftOutError(Reason.UNREADABLE)
     down, right = divmod(index, grid.side)
@@ -61,13 +61,12 @@ def tile_of(dataset: Dataset, index: int) -> Tile:
 
 def mosaic_frames(dataset: Dataset) -> tuple[Frame, ...]:
     """The frame of each tile; () if nothing says how many slices there are, or the picture is no such grid."""
-    csa = read_csa(dataset)
-    grid = _grid(dataset, csa.images)
+    grid = _grid(dataset)
     if grid is None:
         return ()
     orientation = directions(dataset.get("ImageOrientationPatient"))
     distances = spacing(dataset.get("PixelSpacing"))
-    places = _places(dataset, grid, csa, orientation, distances)
+    places = _places(dataset, grid, orientation, distances)
     start = whole(dataset.get("InstanceNumber")) << 20
     phases = phase_of(dataset)
     return tuple(
@@ -84,8 +83,8 @@ def mosaic_frames(dataset: Dataset) -> tuple[Frame, ...]:
     )
 
 
-def _grid(dataset: Dataset, count: int) -> _Grid | None:
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+def _grid(dataset: Dataset) -> _Grid | None:
+    rows, columns, count = int(dataset.Rows), int(dataset.Columns), image_count(dataset)
     side = math.isqrt(count - 1) + 1 if count > 0 else 0
     if side == 0 or rows % side or columns % side or min(rows, columns) < side:
         return None
@@ -93,7 +92,7 @@ def _grid(dataset: Dataset, count: int) -> _Grid | None:
 
 
 def _places(
-    dataset: Dataset, grid: _Grid, csa: Csa, orientation: Directions | None, distances: tuple[float, float] | None
+    dataset: Dataset, grid: _Grid, orientation: Directions | None, distances: tuple[float, float] | None
 ) -> list[Point | None]:
     """The position of each tile, LPS mm."""
     corner = point(dataset.get("ImagePositionPatient"))
@@ -103,17 +102,17 @@ def _places(
     half = (grid.side - 1) / 2
     first = moved(corner, (half * grid.rows * distances[0], down), (half * grid.columns * distances[1], right))
     middle = moved(first, (grid.rows / 2 * distances[0], down), (grid.columns / 2 * distances[1], right))
-    step = _step(number(dataset.get("SpacingBetweenSlices")), csa, normal_of(orientation), middle)
+    step = _step(number(dataset.get("SpacingBetweenSlices")), read_plan(dataset), normal_of(orientation), middle)
     if step is None:
         return [point(first)] if grid.count == 1 else [None] * grid.count
     return [point(moved(first, (index, step))) for index in range(grid.count)]
 
 
-def _step(between: float | None, csa: Csa, normal: Point, middle: Point) -> Point | None:
+def _step(between: float | None, plan: Plan, normal: Point, middle: Point) -> Point | None:
     """LPS mm from a slice to the next, along `normal` or against it; `middle` is that of the first slice."""
-    planned = _planned(csa, middle)
+    planned = _planned(plan, middle)
     distance = abs(between) if between else math.hypot(*planned) if planned else 0.0
-    towards = csa.normal or planned
+    towards = plan.normal or planned
     if towards is None or not distance:
         return None
     cosine = dot(towards, normal) / (math.hypot(*towards) or 1.0)
@@ -123,12 +122,12 @@ def _step(between: float | None, csa: Csa, normal: Point, middle: Point) -> Poin
     return (x, y, z)
 
 
-def _planned(csa: Csa, middle: Point) -> Point | None:
+def _planned(plan: Plan, middle: Point) -> Point | None:
     """The step in the protocol's plan, from the end at which the first tile lies; None if it lies at neither."""
-    if csa.centres is None or len(csa.centres) < 2:
+    if plan.centres is None or len(plan.centres) < 2:
         return None
-    step = (csa.centres[-1] - csa.centres[0]) / (len(csa.centres) - 1)
-    near = np.linalg.norm(csa.centres[[0, -1]] - np.array(middle), axis=1)
+    step = (plan.centres[-1] - plan.centres[0]) / (len(plan.centres) - 1)
+    near = np.linalg.norm(plan.centres[[0, -1]] - np.array(middle), axis=1)
     if near.min() > np.linalg.norm(step) / 2:
         return None
     x, y, z = (step if near[0] < near[1] else -step).tolist()

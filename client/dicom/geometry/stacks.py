@@ -153,13 +153,17 @@ def _phases(frames: list[Frame]) -> Iterator[Indices]:
         yield np.array([codes[text] for text in texts], dtype=np.intp)
 
 
-def _growing(text: str) -> tuple[float, str]:
-    """Numbers by size, before them what is none."""
+def _growing(text: str) -> tuple[tuple[float, ...], str]:
+    """Numbers by size, one value after the other; before them what is none."""
+    return (tuple(map(_size, text.split("\\"))), text)
+
+
+def _size(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        number = -math.inf
-    return (number if math.isfinite(number) else -math.inf, text)
+        return -math.inf
+    return -math.inf if math.isnan(number) else number
 
 
 def _stack(members: tuple[int, ...], first: _Place, found: Fit) -> Stack:

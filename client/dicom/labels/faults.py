@@ -1,6 +1,9 @@
 """Why a mask is of no use: one fault from a closed list, told to the hospital in a report of what did not join."""
 
 from enum import StrEnum
+from typing import Self
+
+from client.dicom.reasons import Reason
 
 
 class MaskFault(StrEnum):
@@ -16,6 +19,11 @@ class MaskFault(StrEnum):
     OTHER_FRAME = "other_frame"
     OTHER_PLANE = "other_plane"
     WRONG_SIZE = "wrong_size"
+
+    @classmethod
+    def of(cls, reason: Reason) -> Self:
+        """The fault of a mask whose object, were it an image, would be left out for `reason`."""
+        return cls(_OF_REASON.get(reason, "unreadable"))
 
     @property
     def explain(self) -> str:
@@ -34,6 +42,13 @@ _WORDS = {
     MaskFault.OTHER_FRAME: "drawn in another frame of reference than the images",
     MaskFault.OTHER_PLANE: "drawn in planes oblique to the images",
     MaskFault.WRONG_SIZE: "of another size than the image",
+}
+
+
+_OF_REASON = {
+    Reason.TOO_LARGE: "too_large",
+    Reason.UNSUPPORTED_SYNTAX: "unsupported",
+    Reason.UNSUPPORTED_PIXELS: "unsupported",
 }
 
 

@@ -104,6 +104,18 @@ def planes_of(frames: Sequence[Frame], step_mm: float | None, grid: Grid) -> tup
     return Planes(axes, kept, spacing, (first.rows, first.columns), step / 2), place.tolist()
 
 
+def nearest_voxels(grid: Grid, number: int, affine: Floats, shape: tuple[int, ...]) -> tuple[tuple[Indices, ...], Mask]:
+    """Of the volume of `shape` that lies where `affine` [4, 4] says, sheared or not: indices of the voxel that each
+    voxel of slice `number` of `grid` lies in, and whether it lies in any; broadcasting as Planes.lookup's do."""
+    onto = (np.linalg.inv(affine) @ grid.matrix)[:3]
+    start = onto[:, 3] + number * onto[:, 0]
+    indices = tuple(_nearest(_varying(start[axis], onto[axis, 1], onto[axis, 2], grid.shape[1:])) for axis in range(3))
+    inside: Mask = np.ones((1, 1), np.bool_)
+    for index, size in zip(indices, shape, strict=True):
+        inside = inside & (index >= 0) & (index < size)
+    return tuple(index.clip(0, size - 1) for index, size in zip(indices, shape, strict=True)), inside
+
+
 def _alike(frame: Frame, other: Frame) -> bool:
     """Whether two frames differ in position only."""
     return (frame.rows, frame.columns) == (other.rows, other.columns) and (

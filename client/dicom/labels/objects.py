@@ -38,14 +38,14 @@ def files_of(place: Path) -> Iterator[Path]:
 def storage_class(path: Path) -> str:
     """The SOP class that the file's meta information names (0002,0002); "" if this is no DICOM file."""
     try:
-        return str(_meta(_bytes(path, META, cut=True))[0].get("MediaStorageSOPClassUID") or "")
+        return str(_meta(read_bytes(path, META, cut=True))[0].get("MediaStorageSOPClassUID") or "")
     except LeftOutError:
         return ""
 
 
 def read_object(path: Path, limit: int) -> Dataset:
     """The object in the file at `path`, of at most `limit` bytes, inflated or not. Raises LeftOutError."""
-    data = _bytes(path, limit)
+    data = read_bytes(path, limit)
     meta, end = _meta(data)
     try:
         with warnings.catch_warnings():
@@ -79,8 +79,11 @@ def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 2
 
 
-def _bytes(path: Path, limit: int, *, cut: bool = False) -> bytes:
-    """The whole file; with `cut` its first `limit` bytes, else raises LeftOutError(too_large) if it has more."""
+def read_bytes(path: Path, limit: int, *, cut: bool = False) -> bytes:
+    """The whole file; with `cut` at most its first `limit` bytes.
+
+    Raises LeftOutError: too_large if it has more, special_file, unreadable.
+    """
     try:
         # O_NONBLOCK: a pipe must not hang us
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -45,7 +45,8 @@ def _edges(polygons: Sequence[Points]) -> Points:
     )
     named = np.where(forward[:, None, None], rounded, rounded[:, ::-1]).reshape(len(edges), 4)
     _, place, counts = np.unique(named, axis=0, return_index=True, return_counts=True)
-    return edges[np.sort(place[counts % 2 == 1])]
+    kept: Points = edges[np.sort(place[counts % 2 == 1])]
+    return kept
 
 
 def _crossings(edges: Points, rows: int, margin: float) -> Iterator[tuple[NDArray[np.intp], Points]]:

@@ -22,11 +22,11 @@ from client.dicom.labels.faults import MaskError, MaskFault
 from client.dicom.labels.grid import Grid, Mask, planes_of
 from client.dicom.labels.segments import segment_names, series_of
 from client.dicom.pixels.stored import stored_frame
-from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.reasons import LeftOutError
 from client.dicom.scanning.header import MALFORMED
 
 #: Pixels of one segment that are held at once: a byte each.
-PIXELS_LIMIT = 1 << 31
+PIXELS_LIMIT = 1 << 30
 
 #: SOP Instance UID and frame, from 1, of an image that a frame was drawn on; 0 where it names no frame.
 Drawn = tuple[str, int]
@@ -76,9 +76,9 @@ class Segmentation:
         return mask
 
     def on_image(self, label: str, sop_uid: str, frame: int = 1, size: tuple[int, int] | None = None) -> Mask:
-        """bool [rows, columns] of the image `sop_uid` (its frame `frame`, from 1), of `size` if given: where `label` is.
+        """bool [rows, columns] of the image `sop_uid`, its frame `frame` (from 1): where `label` is.
 
-        Raises MaskError: no_image if no frame was drawn on it, wrong_size.
+        Raises MaskError: no_image if no frame was drawn on it, wrong_size if it is not as large as `size`.
         """
         if size and any((each.rows, each.columns) != size for each in self.frames):
             raise MaskError(MaskFault.WRONG_SIZE)
@@ -102,7 +102,7 @@ class Segmentation:
         try:
             values = stored_frame(self.dataset, index).values
         except LeftOutError as left_out:
-            raise MaskError(_fault(left_out.reason)) from None
+            raise MaskError(MaskFault.of(left_out.reason)) from None
         if values.shape != (self.frames[index].rows, self.frames[index].columns):
             raise MaskError(MaskFault.UNREADABLE)
         if not self.numbers[index]:
@@ -116,7 +116,7 @@ def segmentation_of(dataset: Dataset) -> Segmentation:
     try:
         return _segmentation_of(dataset)
     except LeftOutError as left_out:
-        raise MaskError(_fault(left_out.reason)) from None
+        raise MaskError(MaskFault.of(left_out.reason)) from None
     except MALFORMED:
         raise MaskError(MaskFault.UNREADABLE) from None
 
@@ -165,10 +165,3 @@ def _drawn(group: Groups) -> Iterator[Drawn]:
         named = source.get("ReferencedFrameNumber") or 0
         for frame in [named] if isinstance(named, int) else named:
             yield str(source.get("ReferencedSOPInstanceUID")), int(frame)
-
-
-def _fault(reason: Reason) -> MaskFault:
-    if reason == Reason.TOO_LARGE:
-        return MaskFault.TOO_LARGE
-    unsupported = (Reason.UNSUPPORTED_SYNTAX, Reason.UNSUPPORTED_PIXELS)
-    return MaskFault.UNSUPPORTED if reason in unsupported else MaskFault.UNREADABLE

@@ -37,7 +37,8 @@ class Colour:
         grey = red * LUMA[0]
         grey += green * LUMA[1]
         grey += blue * LUMA[2]
-        return grey[None]
+        luma: NDArray[np.float32] = grey[None]  # [1, rows, columns]
+        return luma
 
     def _channel(self, channel: int) -> NDArray[np.float32]:
         values: NDArray[np.float32] = self.rgb[..., channel].astype(np.float32)

@@ -23,6 +23,7 @@ import rle.utils
 from pydicom.uid import JPEGExtended12Bit
 
 from client.dicom.pixels.codestream import Codestream, described
+from client.dicom.pixels.gpu import on_card
 from client.dicom.pixels.layout import Layout
 from client.dicom.pixels.native import Cells, native_frame, shaped
 from client.dicom.reasons import LeftOutError, Reason
@@ -37,8 +38,12 @@ class Decoded:
 
 
 def decode_frame(name: str, data: bytes, layout: Layout) -> Decoded:
-    """The frame in `data` by the decoder called `name`. Raises what the libraries raise, and LeftOutError."""
-    return _BY_NAME[name](data, layout)
+    """The frame in `data` by the decoder called `name`, or by a graphics card that gives the same values. Raises what
+    the libraries raise, and LeftOutError."""
+    pinned, card = _BY_NAME[name], on_card(layout)
+    if card is None:
+        return pinned(data, layout)
+    return Decoded(card.decode(data, layout, lambda: pinned(data, layout).cells), _checked(data, layout))
 
 
 def _checked(data: bytes, layout: Layout) -> Codestream:

@@ -3,7 +3,7 @@ groups, then those all frames share."""
 
 from pydicom.dataset import Dataset
 
-from client.dicom.pixels.objects import FRAME_GROUPS, SHARED_GROUPS
+from client.dicom.pixels.raw import FRAME_GROUPS, SHARED_GROUPS
 
 PIXEL_MEASURES, FRAME_VOI, PIXEL_TRANSFORMATION = 0x00289110, 0x00289132, 0x00289145
 

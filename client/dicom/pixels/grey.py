@@ -43,6 +43,9 @@ DARKEST, BRIGHTEST = 1.0, 99.0
 #: Values at most in a table of all values between the lowest and the highest; beyond, only those that occur.
 DENSE = 1 << 16
 
+#: Pixels looked up at once.
+PIECE = 1 << 14
+
 _SHAPE = 0x20500020
 
 
@@ -75,7 +78,8 @@ class Grey:
     @property
     def physical(self) -> Values:
         """Values of the modality [rows, columns]: Hounsfield units, activity, ..."""
-        return np.take(self.values, self.index)
+        physical: Values = self.values[self.index]
+        return physical
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -103,7 +107,7 @@ class Grey:
 
     def through(self, window: Window) -> NDArray[np.float32]:
         """float32 [rows, columns] in [0, 1] through `window`, of this frame or of another; 0 where padding."""
-        return np.take(self.table(window), self.index)
+        return gather(self.table(window), self.index)
 
     def table(self, window: Window) -> NDArray[np.float32]:
         """The brightness of each level [K]."""
@@ -115,6 +119,16 @@ class Grey:
             shown = 1 - shown
         shown[self.padding] = 0
         return shown.astype(np.float32)
+
+
+def gather(table: NDArray[np.float32], index: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
+    """`table[index]`, in pieces that stay in the processor's cache: numpy widens the index first."""
+    flat = index.ravel()
+    found = np.empty(flat.size, dtype=np.float32)
+    for start in range(0, flat.size, PIECE):
+        piece = slice(start, start + PIECE)
+        np.take(table, flat[piece], out=found[piece], mode="clip")  # no index is beyond the table
+    return found.reshape(index.shape)
 
 
 def joint_percentiles(greys: Sequence[Grey]) -> Window:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from client.dicom.pixels.colour import Colour, colour_of
-from client.dicom.pixels.grey import Grey, grey_of, joint_percentiles
+from client.dicom.pixels.grey import Grey, gather, grey_of, joint_percentiles
 from client.dicom.pixels.layout import GREY
 from client.dicom.pixels.objects import open_object
 from client.dicom.pixels.resample import fits, resample, rounded
@@ -52,7 +52,7 @@ def on_grid(plane: Grey | Colour, spec: Input) -> NDArray[np.float32]:
     if spec.spacing is None and fits(plane.shape, size, plane.spacing):
         # nothing to interpolate: round the few levels instead of the many pixels
         table = plane.table(plane.window(spec) or joint_percentiles((plane,)))
-        channel = np.take(rounded(table), plane.index)[None]
+        channel = gather(rounded(table), plane.index)[None]
     else:
         channel = resample(plane.shown(spec)[None], size, plane.spacing, spec.spacing)
     return np.repeat(channel, 3, axis=0) if spec.color else channel

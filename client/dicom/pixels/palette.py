@@ -40,11 +40,11 @@ def _table(dataset: Dataset, descriptor_tag: int, data_tag: int, segmented_tag: 
     if len(descriptor) != 3 or int(descriptor[2]) not in (8, 16):
         raise ValueError("a palette's descriptor of three numbers, with 8 or 16 bits")
     entries, bits = int(descriptor[0]) or 1 << 16, int(descriptor[2])
-    data = words(dataset, data_tag)
+    data: Table = words(dataset, data_tag)
     if not len(data):
         segments = words(dataset, segmented_tag)
-        some = segments if bits == 16 else np.frombuffer(segments.astype("<u2").tobytes(), np.uint8)
-        table = np.array(expand(some.tolist(), entries, width=bits // 8), dtype=some.dtype)
+        some: Table = segments if bits == 16 else np.frombuffer(segments.astype("<u2").tobytes(), np.uint8)
+        table: Table = np.array(expand(some.tolist(), entries, width=bits // 8), dtype=some.dtype)
     elif 2 * len(data) in (entries, entries + 1):  # 8-bit entries, two to a word
         table = np.frombuffer(data.astype("<u2").tobytes(), np.uint8)
         bits = 8

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from client.dicom.crew import Limits, spread
 from client.dicom.item import Part
 from client.dicom.pixels.colour import colour_of
-from client.dicom.pixels.grey import between_percentiles, grey_of
+from client.dicom.pixels.grey import grey_of, joint_percentiles
 from client.dicom.pixels.layout import GREY
 from client.dicom.pixels.objects import open_object
 from client.dicom.pixels.stored import stored_frame
@@ -84,5 +84,5 @@ def plane_of(part: Part) -> Plane:
         luma = colour_of(dataset, part.frame, stored).shown(color=False)[0]
         return Plane(luma, np.zeros(luma.shape, dtype=np.bool_), luma)
     grey = grey_of(dataset, part.frame, stored)
-    voi = (grey.voi, grey.voi_on_stored) if grey.voi is not None else (between_percentiles((grey,)), False)
-    return Plane(grey.physical, grey.padding[grey.index], grey.through(*voi))
+    window = grey.own or joint_percentiles((grey,))
+    return Plane(grey.physical, grey.padding[grey.index], grey.through(window))

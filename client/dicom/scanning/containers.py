@@ -8,6 +8,7 @@ Nested zips are not followed. A zip stays open for the next member, in each proc
     b'DICM'
 """
 
+import atexit
 import contextlib
 import itertools
 import os
@@ -167,6 +168,13 @@ def _info(opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 
 #: The zips of this process: path → stamp, file, zip; the one used last stands last.
 _held: dict[Path, tuple[Stamp, BinaryIO, zipfile.ZipFile]] = {}
+
+
+@atexit.register
+def close_all() -> None:
+    """Close what is held open."""
+    while _held:
+        _held.popitem()[1][1].close()
 
 
 def _zip(path: Path) -> tuple[zipfile.ZipFile, Stamp]:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydicom.config import IGNORE
+from pydicom.config import settings as pydicom_settings
 from pynetdicom import _config, build_context, evt
 from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
@@ -36,6 +38,8 @@ from shared.errors import InputError
 # It logs what it sends and receives, identifiers of patients among it.
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 _config.LOG_HANDLER_LEVEL = "none"
+# Its warnings quote the values they warn of; what a UID may look like we check ourselves.
+pydicom_settings.reading_validation_mode = IGNORE
 _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
 
 #: An A-ASSOCIATE-RQ with all 128 contexts and every syntax stays below it.
@@ -102,6 +106,13 @@ class GuardedSocket(AssociationSocket):
                 break
             read += some
         return read
+
+    def _shutdown_socket(self) -> None:
+        """Close it even where the peer was first: pynetdicom leaves it open then."""
+        ours = self.socket
+        super()._shutdown_socket()
+        if ours is not None:
+            ours.close()
 
     def _check(self, deadline: float) -> None:
         if time.monotonic() > deadline:

@@ -19,6 +19,7 @@ from server.report.result import (
     SitePrivacy,
     Sites,
     StudyId,
+    SurveyFigures,
     metrics_of,
 )
 from shared.metrics import BinaryCounts
@@ -142,6 +143,15 @@ def good_run(sites: tuple[str, ...] = SITES, rounds: int = 12, secret: int = 1) 
             update_norm=10.0,
         ),
         versions={"konsil": "0.1.0", "flwr": "1.41.0", "torch": "2.13.0"},
+        survey=SurveyFigures(
+            labels={"clear": 1460, "nodule": 455},
+            hidden_labels=2,
+            class_weights={"clear": 1.0, "nodule": 1.0},
+            intensities=tuple(2 * (place + 1) / (64 * 65) for place in range(64)),
+            hidden_bins=7,
+            mean=0.664,
+            deviation=0.236,
+        ),
     )
 
 
@@ -168,6 +178,7 @@ def troubled_run() -> Result:
     return msgspec.structs.replace(
         good,
         status="stopped",
+        survey=None,
         because="2 hospitals are left and federation.min_sites is 3.",
         study=StudyId(name=study.name, hash=study_hash(study).hex(), text=study),
         sites=Sites(

@@ -27,10 +27,11 @@ def drawn(result: Result) -> dict[str, str]:
         "calibration": figures.calibration(metrics.calibration),
         "curve": figures.curve("AUC", [(1, 0.5), (2, None), (3, 0.7)], 3, "good"),
         "dots": figures.dots(ROWS, "Hospitals"),
+        "histogram": figures.histogram((0.25, 0.0, 0.75), "Values of the training images"),
     }
 
 
-@pytest.mark.parametrize("name", ["roc", "calibration", "curve", "dots"])
+@pytest.mark.parametrize("name", ["roc", "calibration", "curve", "dots", "histogram"])
 class TestEveryFigure:
     def test_is_one_element_that_says_what_it_shows(self, good: Result, name: str) -> None:
         root = parse(drawn(good)[name])

@@ -17,6 +17,7 @@ SECTIONS = (
     "Round by round",
     "Who took part",
     "Images used and skipped",
+    "The training images, surveyed",
     "Privacy spent",
     "What the coordinator could see",
     "Bytes and time",
@@ -240,6 +241,18 @@ class TestPage:
     def test_participation_shows_each_state(self, pages: dict[str, str]) -> None:
         row = '>east</th><td class="n">3 of 6</td><td>●<td>●<td>●<td class="e">○<td class="o">×<td class="o">×</tr>'
         assert row in pages["troubled"]
+
+    def test_the_survey_says_what_is_hidden(self, pages: dict[str, str]) -> None:
+        text = Page(pages["good"]).text
+        assert "2 counts of labels and 7 bins of histograms, over all hospitals, are hidden so" in text
+        assert "nodule 455 1.000" in text and "Mean 0.664, standard deviation 0.236" in text
+        assert "– The record holds no survey." in Page(pages["troubled"]).text
+
+    def test_a_survey_that_hid_all_has_no_histogram(self, altered: Callable[..., Result], good: Result) -> None:
+        assert good.survey is not None
+        hidden = msgspec.structs.replace(good.survey, intensities=(), mean=None, deviation=None)
+        text = Page(render(altered(survey=hidden))).text
+        assert "Brightness: – every count was hidden." in text
 
     def test_a_long_run_is_cut_into_blocks(self, good: Result) -> None:
         each = tuple(replace(good.rounds.each[0], round=k + 1) for k in range(120))

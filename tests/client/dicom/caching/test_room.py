@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from client.dicom.caching import room
 from client.dicom.caching.directory import State
 from client.dicom.caching.room import Room
 from client.dicom.caching.rows import Rows
@@ -105,8 +106,26 @@ def test_a_lower_limit_holds_from_the_next_build_on(tmp_path: Path) -> None:
     assert (held(a), held(own)) == ([2], [0])
 
 
+def test_nobody_who_asks_for_nothing_new_is_refused(tmp_path: Path) -> None:
+    a, own = filled(tmp_path / "a", 1, 2, 3), filled(tmp_path / "c", 4, 5)
+    mapped = filled(tmp_path / "d", 1, 2)
+    with Rows(tmp_path / "d", SIZE):
+        make(tmp_path, own, SIZE, 0, frozenset([0, 1]))
+        assert (held(a), held(own), held(mapped)) == ([], [0, 1], [0, 1])
+        with pytest.raises(SiteError):
+            make(tmp_path, own, SIZE, 1, frozenset([0, 1]))
+
+
+def test_nobody_has_anything_that_may_go(tmp_path: Path) -> None:
+    own = filled(tmp_path / "c", 4)
+    with Rows(tmp_path / "c", SIZE):
+        make(tmp_path, own, SIZE - 1, 0)
+    assert held(own) == [0]
+
+
 def test_the_disk_is_a_limit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(room, "SPARE", 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * SIZE, 8 * SIZE, SIZE))
     a, own = filled(tmp_path / "a", 1, 2), filled(tmp_path / "c", 3)
     with pytest.raises(OSError, match="No space left"):
@@ -114,6 +133,16 @@ def test_the_disk_is_a_limit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert held(a) == [0, 1]
     make(tmp_path, own, None, 2, frozenset([0]))
     assert held(a) == [1]
+
+
+def test_a_tenth_of_the_disk_is_left_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 18 * SIZE))
+    a, own = filled(tmp_path / "a", 1), filled(tmp_path / "c", 3)
+    make(tmp_path, own, None, 16, frozenset([0]))
+    assert held(a) == [0]
+    make(tmp_path, own, None, 17, frozenset([0]))
+    assert held(a) == []
 
 
 def test_a_study_that_can_never_fit_is_told_so(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Frames → stacks: phases, order, and what must hold for any series."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,16 +75,16 @@ def test_two_acquisitions_that_overlap_are_two_volumes() -> None:
         {"echo_time": [2.46, 4.92]},
         {"echo_number": [1, 2]},
         {"b_value": [0, 1000]},
-        {"gradient": [(1, 0, 0), (0, 1, 0)]},
+        {"gradient": [(0, 1, 0), (1, 0, 0)]},
         {"temporal": [9, 10]},  # as numbers, 9 comes first
         {"trigger": [0.0, 41.5]},
         {"acquisition": [1, 2]},
         {"stack": ["1", "2"]},
-        {"dimensions": [(1, 1), (1, 2)]},
+        {"dimensions": [(1, 9), (1, 10)]},
     ],
     ids=lambda values: next(iter(values)),
 )
-def test_phases_at_the_same_places_are_volumes(values: dict[str, list[object]]) -> None:
+def test_phases_at_the_same_places_are_volumes(values: dict[str, Any]) -> None:
     ((name, (first, second)),) = values.items()
     frames = [frame(z, **{name: value}) for z in range(3) for value in (second, first)]
     assert members(stacks(frames)) == [(1, 3, 5), (0, 2, 4)]
@@ -138,11 +139,17 @@ def test_volumes_side_by_side() -> None:
 
 
 def test_rounded_orientations_are_one() -> None:
-    turned = frame(1).orientation
-    assert turned is not None
-    frames = [frame(0), Frame(rows=4, columns=6, position=(0, 0, 1), orientation=(0.99999995, 3e-4, 0, -3e-4, 0.99999995, 0),
-                              spacing=(0.5, 0.50001)), frame(2)]  # fmt: skip
-    assert reasons(stacks(frames)) == [None]
+    turned = Frame(
+        rows=4, columns=6, position=(0, 0, 1), orientation=(1.0, 3e-4, 0.0, -3e-4, 1.0, 0.0), spacing=(0.5, 0.50001)
+    )
+    assert reasons(stacks([frame(0), turned, frame(2)])) == [None]
+
+
+def test_orientations_farther_apart_are_not_one() -> None:
+    turned = Frame(
+        rows=4, columns=6, position=(0, 0, 1), orientation=(1.0, 3e-3, 0.0, -3e-3, 1.0, 0.0), spacing=(0.5, 0.5)
+    )
+    assert sorted(members(stacks([frame(0), turned, frame(2)]))) == [(0, 2), (1,)]
 
 
 def test_more_geometries_than_a_scanner_makes() -> None:
@@ -197,9 +204,8 @@ def test_any_rotation_and_any_order_give_the_same_voxels(
     (stack,) = stacks([frames[k] for k in order])
     assert stack.reason is None
     assert [order[index] for index in stack.frames] == list(range(count))
-    wanted = affine(
-        corner, [spacing[0] * normal, spacing[1] * np.array(orientation[3:]), spacing[2] * np.array(orientation[:3])]
-    )
+    axes = np.array([normal, orientation[3:], orientation[:3]]) * np.array(spacing)[:, None]
+    wanted = affine(corner, axes.tolist())
     near(stack, wanted, 1e-6)
     assert stack.affine is not None
     assert apart(corners(stack.affine, stack.shape), corners(wanted, (count, 4, 6))) < 1e-6

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import MPEG4HP41, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from client.dicom.pixels.image import LUMA, canonical_image, read_image, stored_values
+from client.dicom.pixels.colour import LUMA
+from client.dicom.pixels.image import canonical_image, read_image
+from client.dicom.pixels.stored import stored_frame
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.header import read_header
 from client.dicom.scanning.rules import fault
@@ -34,7 +36,7 @@ def image(make: Make, values: list[int], dtype: Any = np.uint16, **header: objec
 
 
 def first(dataset: Dataset, count: int, window: Any = "file") -> list[float]:
-    values: NDArray[np.float32] = canonical_image(dataset, spec(window))[0, 0, :count]
+    values: NDArray[np.float32] = canonical_image(dataset, 0, spec(window))[0, 0, :count]
     return [round(float(value), 4) for value in values]
 
 
@@ -98,7 +100,7 @@ def test_without_a_window_percentiles(make: Make) -> None:
     dataset = image(make, list(range(64)))
     low, high = np.percentile(np.arange(64), (1, 99))
     expected = np.clip((np.arange(64) - low) / (high - low), 0, 1)
-    assert np.allclose(canonical_image(dataset, spec()).ravel(), expected, atol=1e-5)
+    assert np.allclose(canonical_image(dataset, 0, spec()).ravel(), expected, atol=1e-5)
     assert first(image(make, [5]), 2) == [0.0, 0.0]  # nothing to see in one value
 
 
@@ -144,24 +146,23 @@ def test_bits_outside_bits_stored_fall_away(make: Make) -> None:
 
 def test_sign_is_extended(make: Make) -> None:
     dataset = image(make, [0x0FFF, 0x0800, 0x07FF], np.uint16, BitsStored=12, HighBit=11, PixelRepresentation=1)
-    cells = np.array([0x0FFF, 0x0800, 0x07FF], dtype=np.uint16)
-    assert stored_values(dataset, cells).tolist() == [-1, -2048, 2047]
+    assert stored_frame(dataset, 0).values[0, :3].tolist() == [-1, -2048, 2047]
 
 
 def test_color_from_grey_and_grey_from_color(make: Make) -> None:
-    grey = canonical_image(image(make, [0, 255], np.uint8, **window(128, 256)), spec(color=True))
+    grey = canonical_image(image(make, [0, 255], np.uint8, **window(128, 256)), 0, spec(color=True))
     assert grey.shape == (3, 8, 8)
     assert np.array_equal(grey[0], grey[2])
     pixels = np.zeros((8, 8, 3), dtype=np.uint8)
     pixels[..., 0] = 255
     red = make(pixels)
-    assert canonical_image(red, spec(color=True))[:, 0, 0].tolist() == [1.0, 0.0, 0.0]
-    assert canonical_image(red, spec())[0, 0, 0] == pytest.approx(LUMA[0], abs=1e-5)
+    assert canonical_image(red, 0, spec(color=True))[:, 0, 0].tolist() == [1.0, 0.0, 0.0]
+    assert canonical_image(red, 0, spec())[0, 0, 0] == pytest.approx(LUMA[0], abs=1e-5)
 
 
 def test_ybr_becomes_rgb(make: Make) -> None:
     pixels = np.full((8, 8, 3), (76, 85, 255), dtype=np.uint8)  # red, PS3.3 C.7.6.3.1.2
-    rgb = canonical_image(make(pixels, PhotometricInterpretation="YBR_FULL"), spec(color=True))
+    rgb = canonical_image(make(pixels, PhotometricInterpretation="YBR_FULL"), 0, spec(color=True))
     assert rgb[:, 0, 0] == pytest.approx([1, 0, 0], abs=0.01)
 
 
@@ -170,24 +171,24 @@ def test_palette(make: Make) -> None:
     for color, table in (("Red", b"\0\0\xff\xff"), ("Green", b"\0\0\0\0"), ("Blue", b"\xff\xff\0\0")):
         dataset.add_new(f"{color}PaletteColorLookupTableDescriptor", "US", [2, 11, 16])
         setattr(dataset, f"{color}PaletteColorLookupTableData", table)
-    rgb = canonical_image(dataset, spec(color=True))[:, 0, :3]
+    rgb = canonical_image(dataset, 0, spec(color=True))[:, 0, :3]
     assert rgb.T.tolist() == [[0, 0, 1], [0, 0, 1], [1, 0, 0]]
 
 
 def test_aspect_is_kept_and_padded_with_black(make: Make) -> None:
     wide = make(np.full((4, 8), 255, dtype=np.uint8), **window(128, 256))
-    result = canonical_image(wide, spec())[0]
+    result = canonical_image(wide, 0, spec())[0]
     assert result.sum(axis=1).tolist() == [0, 0, 8, 8, 8, 8, 0, 0]
     tall_pixels = make(np.full((4, 8), 255, dtype=np.uint8), PixelSpacing=[2, 1], **window(128, 256))
-    assert canonical_image(tall_pixels, spec()).min() == 1
+    assert canonical_image(tall_pixels, 0, spec()).min() == 1
     ratio = make(np.full((8, 4), 255, dtype=np.uint8), PixelAspectRatio=[1, 2], **window(128, 256))
-    assert canonical_image(ratio, spec()).min() == 1
+    assert canonical_image(ratio, 0, spec()).min() == 1
 
 
 def test_reducing_averages(make: Make) -> None:
     pixels = np.zeros((64, 64), dtype=np.uint8)
     pixels[:, ::2] = 255
-    result = canonical_image(make(pixels, **window(128, 256)), spec())[0, 2:-2, 2:-2]
+    result = canonical_image(make(pixels, **window(128, 256)), 0, spec())[0, 2:-2, 2:-2]
     assert np.allclose(result, 0.5, atol=0.03)
 
 
@@ -204,13 +205,13 @@ def test_every_lossless_syntax_gives_the_same_tensor(write: Write, syntax: str, 
 def test_what_cannot_be_used_has_a_reason(make: Make, tmp_path: Path) -> None:
     def reason(dataset: Dataset) -> Reason:
         with pytest.raises(LeftOutError) as caught:
-            canonical_image(dataset, spec())
+            canonical_image(dataset, 0, spec())
         return caught.value.reason
 
     video = make()
     video.file_meta.TransferSyntaxUID = MPEG4HP41
     assert reason(video) is Reason.UNSUPPORTED_SYNTAX
-    assert reason(make(NumberOfFrames=2)) is Reason.MULTI_FRAME
+    assert reason(make(NumberOfFrames=2)) is Reason.DECODE_FAILED  # the second one is not there
     assert reason(make(PixelData=b"\0" * 4)) is Reason.DECODE_FAILED
     assert reason(make(PhotometricInterpretation="HSV")) in (Reason.UNSUPPORTED_PIXELS, Reason.DECODE_FAILED)
     empty = make()

@@ -1,0 +1,97 @@
+"""konsil-client scan: what an archive holds, what of it can be used, and why the rest cannot."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+from rich.text import Text
+
+from client.commands.daemon import DEFAULT_HOME, HomeOption
+from client.dicom.labels.join import join
+from client.dicom.labels.source import read_source
+from client.dicom.labels.table import Layout
+from client.dicom.quality.html import write_html
+from client.dicom.quality.report import judged_of, report_of
+from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.scan import ScanReport
+from client.dicom.scanning.scan import scan as scan_archive
+from client.dicom.series import describe_all
+from client.home import Home, make_keys
+from shared.console import bars
+from shared.text import printable
+
+
+def scan(
+    archive: Annotated[Path, typer.Argument(help="Folder, zip or DICOMDIR; read only.")],
+    *,
+    labels: Annotated[Path | None, typer.Option(help="CSV with an id column and labels, or a folder of SR.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line per series on stdout, nothing else.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the quality report to this page.")] = None,
+    finding: Annotated[
+        list[str] | None, typer.Option(help="A column of the table that says 1 or 0 of this finding; repeatable.")
+    ] = None,
+) -> None:
+    """Index an archive and say for every file whether it is usable, and if not, why."""
+    folder = home.expanduser()
+    make_keys(folder)
+    key = Home(folder).archive_key
+    console = Console(stderr=True)
+    known = None if labels is None else read_source(labels, key, Layout(findings=tuple(finding or ())))
+    with bars(console) as bar, Catalog.of(archive, folder / "archive") as catalog:
+        reading = bar.add_task("reading headers", total=None)
+        report = scan_archive(archive, catalog, key=key, labels=known, progress=_onto(bar, reading))
+        bar.update(reading, completed=report.files, total=report.files)
+        if html is not None:
+            looking = _onto(bar, bar.add_task("looking at images", total=None))
+            judged = judged_of(archive, catalog, key, known)
+            quality = report_of(judged, key=key, labelled=known is not None, progress=lambda _, *n: looking(*n))
+            write_html(quality, html)
+        if json:
+            for line in describe_all(catalog, key, known):
+                sys.stdout.write(msgspec.json.encode(line).decode() + os.linesep)
+        joined = join(known, catalog.entries()).sentences() if known is not None else ()
+    if not json:
+        _print(report, joined, Console())
+
+
+def _onto(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
+    return lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _print(report: ScanReport, joined: Sequence[str], console: Console) -> None:
+    table = Table("files", "what became of them", "what to do", title="Scan")
+    table.add_row(str(report.usable), f"usable, of {report.patients} patients", "")
+    for reason, count in report.skipped.items():
+        table.add_row(str(count), _words(f"left out: {reason.explain}"), _words(reason.advice))
+    console.print(table)
+    for title, counts in _counted(report):
+        shown = ", ".join(f"{name or 'none given'} {count}" for name, count in counts.items())
+        console.print(_words(f"usable by {title}: {shown or 'none'}"))
+    if report.orphans:
+        console.print(f"{report.orphans} images name no patient: each study of theirs counts as one")
+    for sentence in joined:
+        console.print(_words(f"labels: {sentence}"))
+    console.print(f"{report.read} files read, {report.unchanged} unchanged, {report.removed} gone since the last scan")
+
+
+def _counted(report: ScanReport) -> tuple[tuple[str, Mapping[str, int]], ...]:
+    return (
+        ("modality", report.by_modality),
+        ("manufacturer", report.by_manufacturer),
+        ("year", report.by_year),
+        ("view", report.by_view),
+        ("label", report.by_label),
+    )
+
+
+def _words(text: str) -> Text:
+    """What others named (labels, makers of scanners): text, no markup, and steers no terminal."""
+    return Text(printable(text))
