@@ -7,7 +7,8 @@ of patients.
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -81,16 +82,18 @@ def labels_join(context: Context) -> Check:
     """The label file belongs to this archive: images of the catalog, or of a sample, have rows in it."""
     key = needed(lambda: context.home.archive_key, "keys/archive.key cannot be used")
     table = read_labels(context.home.path / context.site.labels, key)
-    if known := _usable_entries(context):
-        return _joined(table, known, "in the catalog")
-    return _joined(table, [_entry(header, key) for header in sample(context.archive).headers], "looked at")
+    if usable_images(context):
+        with Catalog(catalog_path(context)) as catalog:
+            return _joined(table, (entry for entry in catalog.entries() if not entry.fault), "in the catalog")
+    return _joined(table, (_entry(header, key) for header in sample(context.archive).headers), "looked at")
 
 
-def _joined(table: Labels, entries: list[Entry], where: str) -> Check:
-    labelled = sum(not isinstance(table.of(entry), Reason) for entry in entries)
-    found = f"{labelled} of {len(entries)} images {where} have a label; {table.rows} rows"
-    if not entries or labelled:
-        return ok(found) if entries else warn("no image to join them with", "See the archive.")
+def _joined(table: Labels, entries: Iterable[Entry], where: str) -> Check:
+    joined = Counter(not isinstance(table.of(entry), Reason) for entry in entries)
+    labelled, images = joined[True], joined.total()
+    found = f"{labelled} of {images} images {where} have a label; {table.rows} rows"
+    if not images or labelled:
+        return ok(found) if images else warn("no image to join them with", "See the archive.")
     do = "Check that the file is this archive's and that its identifiers are those inside the DICOM files."
     return fail(found, do)
 
@@ -118,13 +121,8 @@ def catalog_path(context: Context) -> Path:
 
 def usable_images(context: Context) -> int | None:
     """Files without a fault of their own in the catalog; None before the first scan."""
-    entries = _usable_entries(context)
-    return None if entries is None else len(entries)
-
-
-def _usable_entries(context: Context) -> list[Entry] | None:
     path = catalog_path(context)
     if not path.exists():
         return None
     with Catalog(path) as catalog:
-        return [entry for entry in catalog.entries().values() if not entry.fault]
+        return catalog.usable()

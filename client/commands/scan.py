@@ -67,10 +67,10 @@ def _onto(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
 
 
 def _print(report: ScanReport, joined: Sequence[str], console: Console) -> None:
-    table = Table("files", "what became of them", "what to do", title="Scan")
-    table.add_row(str(report.usable), f"usable, of {report.patients} patients", "")
+    table = Table("files", "what became of them", title="Scan")
+    table.add_row(str(report.usable), f"usable, of {report.patients} patients")
     for reason, count in report.skipped.items():
-        table.add_row(str(count), _words(f"left out: {reason.explain}"), _words(reason.advice))
+        table.add_row(str(count), Text(f"left out: {reason.explain}\n").append(reason.advice, "dim"))
     console.print(table)
     for title, counts in _counted(report):
         shown = ", ".join(f"{name or 'none given'} {count}" for name, count in counts.items())

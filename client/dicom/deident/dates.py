@@ -12,6 +12,8 @@ import hmac
 import re
 from datetime import date, timedelta
 
+#: Timezone Offset From UTC goes with the times of day, which stay.
+TIME_ZONE = 0x00080201
 _DATE = re.compile(r"(\d{4})(?:\.?(\d{2})(?:\.?(\d{2}))?)?")
 #: A date and time (PS3.5 6.2): the date, whatever is known of it; the time of day; the offset from UTC.
 _DATE_TIME = re.compile(r"(\d{4}|\d{6}|\d{8})((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?([+-]\d{4})?")
@@ -21,6 +23,11 @@ def weeks_back(key: bytes, patient: bytes) -> int:
     """By how many weeks the dates of the patient whose keyed hash is `patient` move back."""
     digest = hmac.digest(key, b"konsil/deident/shift/v1\0" + patient, "sha256")
     return 52 + int.from_bytes(digest[:8], "big") % 520
+
+
+def zone(value: str) -> str | None:
+    """A time zone as it is (PS3.3 C.12.1.1.8: "+0100"); None if it is none."""
+    return value if re.fullmatch(r"[+-]\d{4}", value) else None
 
 
 def shifted(value: str, weeks: int) -> str | None:

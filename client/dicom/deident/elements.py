@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 from client.dicom.deident.dummies import VALUES
@@ -99,7 +100,7 @@ def texts(element: Element) -> list[str]:
         return []
     if isinstance(value, bytes):
         value = value.decode("latin-1").rstrip("\0 ").split("\\")
-    return [str(one) for one in ([value] if isinstance(value, str) or not hasattr(value, "__iter__") else value)]
+    return [str(one) for one in (value if isinstance(value, list | MultiValue) else [value])]
 
 
 def kept(element: Element) -> DataElement | RawDataElement | None:

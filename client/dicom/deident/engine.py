@@ -165,14 +165,15 @@ class _Run:
 
     def _clean(self, element: Element, level: _Level) -> Made:
         """A date moved or a text reduced to safe words; what cannot be cleaned gets its action without the option."""
-        values: list[str | None]
-        if element.vr in DATES:
-            values = [dates.shifted(value, self.weeks) for value in texts(element)]
-        else:
-            values = [vocabulary.cleaned(value) for value in texts(element)]
+        values = [self._cleaned(element, value) for value in texts(element)]
         if not all(values):
             return _ACTIONS[self.rules.without_cleaning(element.tag, root=level.root)](self, element, level)
         return DataElement(element.tag, element.vr, values if len(values) > 1 else "".join(filter(None, values)))
+
+    def _cleaned(self, element: Element, value: str) -> str | None:
+        if element.tag == dates.TIME_ZONE:
+            return dates.zone(value)
+        return dates.shifted(value, self.weeks) if element.vr in DATES else vocabulary.cleaned(value)
 
     def _blank(self, element: Element) -> Made:
         """An element of a sequence that gets dummy values: structure stays, content goes."""

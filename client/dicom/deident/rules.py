@@ -28,8 +28,6 @@ _CODES = frozenset({0x00080119})
 #: Acquisition Context, Specimen Preparation and Content Sequence: cleaned by treating their items one by one, which
 #: replaces the names, texts and dates in them (PS3.15 E.3.4).
 _CONTENT = frozenset({0x00400555, 0x00400610, 0x0040A730})
-#: Timezone Offset From UTC goes with the times of day, which no option moves.
-_TIME_ZONE = 0x00080201
 
 
 class Rules:
@@ -43,7 +41,7 @@ class Rules:
     def action(self, tag: int, vr: str, *, root: bool) -> Action:
         """What is done with the element `tag`, read under `vr`, at the `root` or in an item of a sequence.
 
-        CLEAN occurs for dates (shift them) and texts (keep words of the vocabulary) only.
+        CLEAN occurs for dates and texts only.
         """
         action = self._known.get((tag, vr, root))
         if action is None:
@@ -71,7 +69,7 @@ class Rules:
 
     def _clean(self, tag: int, vr: str, root: bool) -> Action:
         """What cleaning comes to where the table asks for it: the basic action wherever it is beyond us."""
-        if tag in _CONTENT or tag == _TIME_ZONE:
+        if tag in _CONTENT:
             return Action.KEEP
         if vr in DATES:
             return Action.KEEP if vr == "TM" else Action.CLEAN

@@ -2,7 +2,7 @@
 
 Guarantees: reads within the bytes given, whatever they are; what is not there or no number is absent. Both versions of
 the format are read: with the mark SV10 and, from before 2002, without. As of the `CSA header` description of nibabel's
-documentation; the protocol is text between its elements, in lines `name = value`.
+documentation; the protocol is text in one of the elements, in lines `name = value`.
 """
 
 import re
@@ -22,7 +22,7 @@ _MOST = 1024
 _MARK = 77
 _SLICES = re.compile(rb"sSliceArray\.lSize\s*=\s*(\d{1,4})\s")
 _COORDINATE = re.compile(
-    rb"sSliceArray\.asSlice\[(\d{1,4})\]\.sPosition\.d(Sag|Cor|Tra)\s*=\s*(-?[\d.]{1,20}(?:e[-+]?\d+)?)\s"
+    rb"sSliceArray\.asSlice\[(\d{1,4})\]\.sPosition\.d(Sag|Cor|Tra)\s*=\s*(-?\d{1,9}(?:\.\d{0,20})?(?:e[-+]?\d{1,3})?)\s"
 )
 _AXES = (b"Sag", b"Cor", b"Tra")  # LPS x, y, z
 
@@ -123,5 +123,5 @@ def _centres(series: bytes, count: int) -> NDArray[np.float64] | None:
         if int(index) < count:
             centres[int(index), _AXES.index(axis)] = float(value)
             seen.add(int(index))
-    # a single slice may lie in the middle of the magnet, of several only one
-    return centres if len(seen) >= count - 1 else None
+    # only one slice can lie in the middle of the magnet, with all three coordinates 0
+    return centres if len(seen) >= count - 1 and bool(np.isfinite(centres).all()) else None

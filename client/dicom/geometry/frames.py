@@ -31,7 +31,7 @@ from pydicom.uid import (
 
 from client.dicom.geometry.enhanced import enhanced_frames
 from client.dicom.geometry.frame import Frame
-from client.dicom.geometry.mosaic import mosaic_frames
+from client.dicom.geometry.mosaic import is_mosaic, mosaic_frames
 from client.dicom.geometry.values import directions, phase, phase_of, point, spacing, whole
 from client.dicom.geometry.vectors import vector_frames
 from client.dicom.reasons import LeftOutError, Reason
@@ -98,8 +98,8 @@ def _frames(dataset: Dataset) -> tuple[Frame, ...]:
     count = int(dataset.get("NumberOfFrames") or 1)
     if count > MOST_FRAMES:
         raise LeftOutError(Reason.TOO_LARGE)
-    if "MOSAIC" in (dataset.get("ImageType") or ()) and count == 1 and (tiles := mosaic_frames(dataset)):
-        return tiles
+    if is_mosaic(dataset):
+        return mosaic_frames(dataset)
     if "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset:
         return enhanced_frames(dataset, count)
     if found := vector_frames(dataset, count):
@@ -108,14 +108,16 @@ def _frames(dataset: Dataset) -> tuple[Frame, ...]:
 
 
 def _plain_frame(dataset: Dataset, index: int, count: int) -> Frame:
-    """A frame of an object without functional groups. Of several frames, a cine, none has a place of its own."""
+    """A frame of an object without functional groups. Of several frames, a cine, none has a place of its own; nor has
+    the picture of a mosaic whose tiles are not known, for its position is that of a slice."""
     alone = count == 1
+    placed = alone and "MOSAIC" not in (dataset.get("ImageType") or ())
     number = whole(dataset.get("InstanceNumber"))
     return Frame(
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
-        position=point(dataset.get("ImagePositionPatient")) if alone else None,
-        orientation=directions(dataset.get("ImageOrientationPatient")) if alone else None,
+        position=point(dataset.get("ImagePositionPatient")) if placed else None,
+        orientation=directions(dataset.get("ImageOrientationPatient")) if placed else None,
         spacing=spacing(
             dataset.get("PixelSpacing"), dataset.get("ImagerPixelSpacing"), dataset.get("NominalScannedPixelSpacing")
         ),

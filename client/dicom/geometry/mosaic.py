@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 
 from client.dicom.geometry.csa import Plan, image_count, read_plan
 from client.dicom.geometry.frame import Directions, Frame, Point
+from client.dicom.geometry.grid import EVEN
 from client.dicom.geometry.values import directions, dot, moved, normal_of, number, phase_of, point, spacing, whole
 from client.dicom.reasons import LeftOutError, Reason
 
@@ -26,6 +27,8 @@ Tile = tuple[int, int, int, int]
 
 #: Cosine between the private normal and that of the picture, from which they are one.
 _PARALLEL = 0.999
+#: A picture of more is not believed.
+_MOST_TILES = 1024
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class _Grid:
 
 
 def is_mosaic(dataset: Dataset) -> bool:
-    """Whether the one picture of `dataset` is a mosaic whose tiles are known."""
+    """Whether the one picture of `dataset` is a mosaic, and private headers say of how many slices."""
     return (
         "MOSAIC" in (dataset.get("ImageType") or ())
         and int(dataset.get("NumberOfFrames") or 1) == 1
@@ -60,7 +63,7 @@ def tile_of(dataset: Dataset, index: int) -> Tile:
 
 
 def mosaic_frames(dataset: Dataset) -> tuple[Frame, ...]:
-    """The frame of each tile; () if nothing says how many slices there are, or the picture is no such grid."""
+    """The frame of each tile; () if the object is no mosaic whose tiles are known."""
     grid = _grid(dataset)
     if grid is None:
         return ()
@@ -86,7 +89,7 @@ def mosaic_frames(dataset: Dataset) -> tuple[Frame, ...]:
 def _grid(dataset: Dataset) -> _Grid | None:
     rows, columns, count = int(dataset.Rows), int(dataset.Columns), image_count(dataset)
     side = math.isqrt(count - 1) + 1 if count > 0 else 0
-    if side == 0 or rows % side or columns % side or min(rows, columns) < side:
+    if side == 0 or count > _MOST_TILES or rows % side or columns % side or min(rows, columns) < side:
         return None
     return _Grid(count, side, rows // side, columns // side)
 
@@ -115,6 +118,8 @@ def _step(between: float | None, plan: Plan, normal: Point, middle: Point) -> Po
     towards = plan.normal or planned
     if towards is None or not distance:
         return None
+    if plan.normal is None and abs(math.hypot(*towards) - distance) > EVEN * distance:
+        return None  # a plan of other slices
     cosine = dot(towards, normal) / (math.hypot(*towards) or 1.0)
     if abs(cosine) < _PARALLEL:
         return None

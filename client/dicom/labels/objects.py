@@ -19,7 +19,8 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.header import MALFORMED
+from client.dicom.scanning.elements import DEFLATED
+from client.dicom.scanning.header import MALFORMED, read_header
 
 #: Bytes within which group 2 names the class of the object.
 META = 4096
@@ -36,9 +37,13 @@ def files_of(place: Path) -> Iterator[Path]:
 
 
 def storage_class(path: Path) -> str:
-    """The SOP class that the file's meta information names (0002,0002); "" if this is no DICOM file."""
+    """The SOP class that the file's meta information names (0002,0002), or without one its data set (0008,0016); "" if
+    this is no DICOM file."""
     try:
-        return str(_meta(read_bytes(path, META, cut=True))[0].get("MediaStorageSOPClassUID") or "")
+        start = read_bytes(path, META, cut=True)
+        if _is_bare(start):
+            return read_header(path).sop_class
+        return str(_meta(start)[0].get("MediaStorageSOPClassUID") or "")
     except LeftOutError:
         return ""
 
@@ -46,10 +51,13 @@ def storage_class(path: Path) -> str:
 def read_object(path: Path, limit: int) -> Dataset:
     """The object in the file at `path`, of at most `limit` bytes, inflated or not. Raises LeftOutError."""
     data = read_bytes(path, limit)
-    meta, end = _meta(data)
+    bare = _is_bare(data) and DEFLATED not in data[:META]  # pydicom would inflate whatever comes
+    meta, end = (Dataset(), 0) if bare else _meta(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if bare:
+                return dcmread(BytesIO(data), force=True)
             if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
                 return dcmread(BytesIO(data))
             inflated = _inflate(data[end:], limit)
@@ -58,6 +66,11 @@ def read_object(path: Path, limit: int) -> Dataset:
             return dataset
     except MALFORMED:
         raise LeftOutError(Reason.UNREADABLE) from None
+
+
+def _is_bare(start: bytes) -> bool:
+    """Whether a file starts with a data set, or its meta information, without preamble, as old exports do."""
+    return start[128:132] != b"DICM" and start[:2] in (b"\x08\x00", b"\x02\x00")
 
 
 def _meta(data: bytes) -> tuple[Dataset, int]:

@@ -5,9 +5,9 @@ border, it learns the scanner or the border, is right in this hospital and wrong
 an image is tried alone: a number by the area under the ROC curve of ranking by it, a word by Cramér's V, corrected for
 chance (Bergsma, A bias-correction for Cramér's V and Tschuprow's T, J. Korean Stat. Soc. 42, 2013). Pure.
 
-Rules: a warning needs a strong association *and* enough patients that it is no chance: the 99.9 % bound of the area
-(Hanley and McNeil, Radiology 143, 1982) above chance, or χ² at 1 in 10,000; an attribute may be a true sign of disease
-(brightness can be): a warning asks people to look, it says not that something is wrong.
+Rules: a warning needs a strong association *and* enough patients that it is no chance: an area that a number without
+meaning reaches once in a thousand, a χ² once in ten thousand. An attribute may be a true sign of disease (brightness can
+be): a warning asks people to look, it says not that something is wrong.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from scipy.stats import chi2_contingency, rankdata
 LEAST = 10
 #: An association that is worth a warning.
 STRONG_AREA, STRONG_V = 0.8, 0.5
-#: Bound of the area: standard errors from it; probability of the table of words by chance.
+#: Standard errors of the area from chance (two-sided, 1 in 1,000); probability of the table of words by chance.
 ERRORS, CHANCE = 3.29, 1e-4
 #: Words with fewer images are taken together.
 RARE = 5
@@ -87,19 +87,17 @@ def _by_numbers(label: str, has: NDArray[np.bool_], observations: Sequence[Obser
         area, error = area_of(values[has], values[~has])
         more = area >= 0.5
         area = max(area, 1 - area)
-        warning = area >= STRONG_AREA and area - ERRORS * error > 0.5
+        warning = area >= STRONG_AREA and area - 0.5 > ERRORS * error
         yield Shortcut(label, name, "area", area, _counts(has), "more" if more else "less", warning)
 
 
 def area_of(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> tuple[float, float]:
-    """Area under the ROC curve of ranking by a number, ties half, and its standard error (Hanley and McNeil 1982)."""
+    """Area under the ROC curve of ranking by a number, ties half, and its standard error if the number tells nothing
+    (Mann and Whitney, Ann. Math. Stat. 18, 1947; ties would make it smaller)."""
     m, n = len(positive), len(negative)
     ranks = rankdata(np.concatenate((positive, negative)))
     area = float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
-    high = max(area, 1 - area)
-    first, second = high / (2 - high), 2 * high**2 / (1 + high)
-    variance = (high * (1 - high) + (m - 1) * (first - high**2) + (n - 1) * (second - high**2)) / (m * n)
-    return area, float(np.sqrt(max(variance, 0.0)))
+    return area, float(np.sqrt((m + n + 1) / (12 * m * n)))
 
 
 def _by_words(label: str, has: NDArray[np.bool_], observations: Sequence[Observation]) -> Iterable[Shortcut]:

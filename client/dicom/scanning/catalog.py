@@ -13,10 +13,10 @@ import itertools
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from client.dicom.item import Stamp
 from client.dicom.reasons import Reason
@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS failure (
   file BLOB NOT NULL, spec BLOB NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (file, spec)
 ) WITHOUT ROWID;
 """
+_FAULTS = frozenset(reason.value for reason in Reason)
 _DROP = "DROP TABLE IF EXISTS page; DROP TABLE IF EXISTS entry; DROP TABLE IF EXISTS failure;"
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM entry"  # noqa: S608  names of our own
 _PUT = f"INSERT OR REPLACE INTO entry VALUES (?{',?' * len(COLUMNS)})"  # noqa: S608
@@ -140,8 +141,7 @@ class Catalog:
     def entries(self) -> Iterator[Entry]:
         """All entries, series by series. As with every iterator here, write nothing before it has ended."""
         with self._telling():
-            for row in self._connection.execute(_SELECT + " ORDER BY series, file"):
-                yield Entry(*row)
+            yield from _entries(self._connection.execute(_SELECT + " ORDER BY series, file"))
 
     def series_entries(self) -> Iterator[tuple[Entry, ...]]:
         """The files of each series, in an order that only the site's key determines; files without a series alone."""
@@ -171,7 +171,7 @@ class Catalog:
         with self._telling():
             twice = "SELECT sop FROM entry WHERE fault = '' AND sop != x'' GROUP BY sop HAVING COUNT(*) > 1"
             found = self._connection.execute(f"{_SELECT} WHERE fault = '' AND sop IN ({twice}) ORDER BY sop")
-            for _, files in itertools.groupby((Entry(*row) for row in found), key=lambda entry: entry.sop):
+            for _, files in itertools.groupby(_entries(found), key=lambda entry: entry.sop):
                 yield tuple(files)
 
     def page(self, name: bytes) -> Seen | None:
@@ -270,6 +270,15 @@ class Catalog:
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:  # damaged names, values of other types
             do = "Check disk space and permissions; if it is damaged, delete it: the next scan makes a new one."
             raise SiteError(f"catalog {self.path}", expected="a usable database", got=str(error), do=do) from None
+
+
+def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
+    """Raises ValueError for a fault that is none: pages of the file were exchanged or damaged."""
+    for row in rows:
+        entry = Entry(*row)
+        if entry.fault and entry.fault not in _FAULTS:
+            raise ValueError("a fault that is not in the list")
+        yield entry
 
 
 def _summary(files: Iterator[Entry]) -> Series:

@@ -49,7 +49,7 @@ def test_what_is_not_listed(tag: int, vr: str, letter: str) -> None:
         ("modified-dates", 0x00143077, "TM", "K"),
         ("modified-dates", 0x00080020, "DA", "C"),
         ("modified-dates", 0x00080030, "TM", "K"),
-        ("modified-dates", 0x00080201, "SH", "K"),
+        ("modified-dates", 0x00080201, "SH", "C"),
         ("descriptors", 0x0018003A, "ST", "C"),
         ("descriptors", 0x00081030, "LO", "C"),
         ("descriptors", 0x00081084, "SQ", "X"),  # Admitting Diagnoses Code Sequence: beyond us

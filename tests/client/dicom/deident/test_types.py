@@ -44,7 +44,8 @@ def test_in_items_everything_is_required() -> None:
 def oracle() -> dict[tuple[int, str], int]:
     """Tag and SOP class → strongest type, by highdicom's tables."""
     wanted = {row.keyword: number for number, row in by_tag().items() if "/" in row.basic}
-    modules, found = get_module_attribute_map(), {}
+    found = dict[tuple[int, str], int]()
+    modules = get_module_attribute_map()
     for sop_class, iod in get_sop_class_iod_map().items():
         for module in get_iod_module_map().get(iod, []):
             for attribute in modules.get(module["key"], []):

@@ -3,6 +3,8 @@
 import struct
 from typing import Any
 
+import highdicom
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +28,8 @@ from tests.client.dicom.geometry.series import (
     multi_frame,
     near,
     read_back,
+    same_place,
+    series,
     stacks_of,
 )
 
@@ -189,6 +193,45 @@ def test_objects_of_one_series_are_ordered_by_number_and_frame() -> None:
     assert sorted(frame.number for frame in frames) == [(1 << 20), (1 << 20) + 1, (2 << 20) + 5, (2 << 20) + 6]
     # nothing else tells them apart: two volumes in the order of the objects
     assert [stack.frames for stack in stacks(frames)] == [(2, 3), (0, 1)]
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, (0.0, 0.6, -0.8, 1.0, 0.0, 0.0)])
+def test_equals_highdicom_on_a_segmentation(orientation: tuple[float, ...]) -> None:
+    normal = np.cross(orientation[:3], orientation[3:])
+    places = [(np.array([5.0, -7.0, 11.0]) + 2.5 * step * normal).round(6).tolist() for step in range(4)]
+    sources = [read_back(dataset) for dataset in series(places, ImageOrientationPatient=list(orientation))]
+    segmentation = segmented(sources)
+    (stack,) = stacks(object_frames(segmentation))
+    geometry = segmentation.get_volume_geometry()
+    assert geometry is not None
+    assert stack.reason is None
+    assert same_place(stack, geometry.affine, geometry.spatial_shape) < 1e-6
+
+
+def segmented(sources: list[Dataset]) -> highdicom.seg.Segmentation:
+    """highdicom's segmentation of all voxels of a series."""
+    for source in sources:
+        del source.SpacingBetweenSlices  # highdicom would believe it
+        source.StudyDate = source.StudyTime = source.AccessionNumber = source.PatientName = ""
+        source.PatientBirthDate = source.PatientSex = source.StudyID = ""
+    organ = highdicom.sr.CodedConcept("41216001", "SCT", "Prostate")
+    segment = highdicom.seg.SegmentDescription(
+        1, "organ", organ, organ, algorithm_type="MANUAL", tracking_uid="2.25.9", tracking_id="1"
+    )
+    return highdicom.seg.Segmentation(
+        source_images=sources,
+        pixel_array=np.ones((len(sources), sources[0].Rows, sources[0].Columns), dtype=np.uint8),
+        segmentation_type="BINARY",
+        segment_descriptions=[segment],
+        series_instance_uid="2.25.3",
+        series_number=2,
+        sop_instance_uid="2.25.4",
+        instance_number=1,
+        manufacturer="Tester",
+        manufacturer_model_name="Tester",
+        software_versions="1",
+        device_serial_number="1",
+    )
 
 
 # --- nuclear medicine, dose ---

@@ -5,7 +5,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frames import object_frames
-from client.dicom.geometry.mosaic import mosaic_frames, tile_of
+from client.dicom.geometry.mosaic import is_mosaic, mosaic_frames, tile_of
 from client.dicom.reasons import LeftOutError, Reason
 from tests.client.dicom.geometry.series import Floats, affine, encoded, frames_of, image, near, stacks_of
 from tests.client.dicom.geometry.siemens import csa2, mosaic, protocol
@@ -13,6 +13,8 @@ from tests.client.dicom.geometry.siemens import csa2, mosaic, protocol
 COUNT = {"NumberOfImagesInMosaic": ["7"]}
 UP = csa2({**COUNT, "SliceNormalVector": ["0.0", "0.0", "1.0"]})
 DOWN = csa2({**COUNT, "SliceNormalVector": ["0.0", "0.0", "-1.0"]})
+#: the middle of each slice: 4 rows of 2 mm and 6 columns of 3 mm around it
+PLAN = [(0.0, 2.0, 10.0 + 4.0 * index) for index in range(7)]
 
 
 def grid(z: float) -> Floats:
@@ -36,6 +38,13 @@ def test_blank_tiles_are_none(index: int) -> None:
     with pytest.raises(LeftOutError) as caught:
         tile_of(mosaic(1, UP), index)
     assert caught.value.reason is Reason.UNREADABLE
+
+
+def test_what_is_a_mosaic() -> None:
+    assert is_mosaic(mosaic(1, UP))
+    assert not is_mosaic(mosaic(1, UP, ImageType=["ORIGINAL", "PRIMARY", "M"]))
+    assert not is_mosaic(mosaic(1, UP, NumberOfFrames=2))
+    assert not is_mosaic(image(1))
 
 
 def test_what_is_no_mosaic_has_no_tiles() -> None:
@@ -74,10 +83,6 @@ def test_mosaics_of_one_series_are_times() -> None:
     assert [stack.frames for stack in by_number] == [tuple(range(7, 14)), tuple(range(7))]
 
 
-# the middle of the first slice: 4 rows of 2 mm and 6 columns of 3 mm around it
-PLAN = [(0.0, 2.0, 10.0 + 4.0 * index) for index in range(7)]
-
-
 def test_without_a_normal_slices_run_as_planned() -> None:
     assert heights(mosaic(1, b"", protocol(PLAN))) == [10 + 4 * index for index in range(7)]
 
@@ -101,6 +106,11 @@ def test_without_a_spacing_slices_lie_as_far_apart_as_planned() -> None:
         mosaic(1, b"", protocol([(0.0, 2.0, 90.0 + 4.0 * index) for index in range(7)])),  # a plan of something else
         mosaic(1, csa2({**COUNT, "SliceNormalVector": ["1.0", "0.0", "0.0"]})),  # across the picture's normal
         mosaic(1, csa2({**COUNT, "SliceNormalVector": ["0.0", "0.0", "0.0"]})),
+        mosaic(1, b"", protocol([(0.0, 2.0, 10.0)] * 7)),  # a plan that goes nowhere
+        mosaic(1, b"", protocol(PLAN).replace(b"dTra\t = \t10.0", b"dTra\t = \t1e999")),
+        mosaic(1, b"", protocol(PLAN).replace(b"dTra\t = \t10.0", b"dTra\t = \t1e99")),
+        mosaic(1, b"", protocol(PLAN).replace(b"dTra\t = \t10.0", b"dTra\t = \t1.2.3")),
+        mosaic(1, b"", protocol([(0.0, 2.0, 10.0 + 6.0 * index) for index in range(7)])),  # other slices
         mosaic(1, UP, ImagePositionPatient=None),
         mosaic(1, UP, ImageOrientationPatient=None),
         mosaic(1, UP, PixelSpacing=None),
@@ -113,12 +123,14 @@ def test_which_way_slices_run_is_never_guessed(dataset: Dataset) -> None:
     assert found[1:] == [None] * 6
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "x", "17", "1e30"])
+@pytest.mark.parametrize("count", ["0", "-1", "x", "17", "1025", "1e30"])
 def test_a_count_that_does_not_fit_makes_no_tiles(count: str) -> None:
     dataset = mosaic(1, csa2({"NumberOfImagesInMosaic": [count]}))
     assert mosaic_frames(dataset) == ()
+    assert not is_mosaic(dataset)
     (frame,) = object_frames(dataset)
-    assert (frame.rows, frame.columns) == (12, 18)
+    # one picture, and no slice: its position is not that of its first pixel
+    assert (frame.rows, frame.columns, frame.position) == (12, 18, None)
 
 
 def test_a_mosaic_of_one_slice() -> None:

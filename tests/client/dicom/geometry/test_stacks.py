@@ -12,7 +12,7 @@ from client.dicom.geometry.frame import Directions, Frame, Point, pack_frames, u
 from client.dicom.geometry.stacks import Stack, stacks
 from client.dicom.geometry.values import phase
 from client.dicom.reasons import Reason
-from tests.client.dicom.geometry.series import AXIAL, affine, apart, corners, near
+from tests.client.dicom.geometry.series import AXIAL, Floats, affine, apart, corners, near
 
 Key = tuple[int, ...]
 
@@ -170,11 +170,14 @@ def test_frames_survive_the_catalog() -> None:
 
 angles = st.floats(-3.1, 3.1)
 millimetres = st.floats(0.1, 8.0)
+shears = st.one_of(st.just(0.0), st.floats(-1.0, 1.0))
+#: orientation, corner, spacing, step from a slice to the next, slices
+Grid = tuple[Directions, Point, tuple[float, float, float], Floats, int]
 
 
 @st.composite
-def turned_grids(draw: st.DrawFn) -> tuple[Directions, Point, tuple[float, float, float], int]:
-    """Any orientation, corner, spacing (slice, row, column) and number of slices."""
+def turned_grids(draw: st.DrawFn) -> Grid:
+    """Any orientation, corner, spacing (slice, row, column), shear of the slices and number of them."""
     a, b, c = draw(angles), draw(angles), draw(angles)
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
@@ -182,19 +185,19 @@ def turned_grids(draw: st.DrawFn) -> tuple[Directions, Point, tuple[float, float
     rotation = about_z @ about_x @ again
     corner = draw(st.tuples(*[st.floats(-500, 500)] * 3))
     orientation = tuple(rotation[:, :2].T.reshape(-1).tolist())
-    return orientation, corner, draw(st.tuples(millimetres, millimetres, millimetres)), draw(st.integers(2, 12))
+    spacing = draw(st.tuples(millimetres, millimetres, millimetres))
+    normal = np.cross(orientation[:3], orientation[3:])
+    shear = np.array([draw(shears), draw(shears)]) @ np.array(orientation).reshape(2, 3)
+    return orientation, corner, spacing, spacing[0] * (normal + shear), draw(st.integers(2, 12))
 
 
 @given(turned_grids(), st.randoms(use_true_random=False), st.booleans())
 @settings(deadline=None)
-def test_any_rotation_and_any_order_give_the_same_voxels(
-    grid: tuple[Directions, Point, tuple[float, float, float], int], shuffled: object, downwards: bool
-) -> None:
-    orientation, corner, spacing, count = grid
-    normal = np.cross(orientation[:3], orientation[3:])
+def test_any_rotation_and_any_order_give_the_same_voxels(grid: Grid, shuffled: object, downwards: bool) -> None:
+    orientation, corner, spacing, step, count = grid
     frames = [
         Frame(
-            rows=4, columns=6, position=tuple((np.array(corner) + spacing[0] * k * normal).tolist()),
+            rows=4, columns=6, position=tuple((np.array(corner) + k * step).tolist()),
             orientation=orientation, spacing=spacing[1:], number=-k if downwards else k,
         )
         for k in range(count)
@@ -204,8 +207,8 @@ def test_any_rotation_and_any_order_give_the_same_voxels(
     (stack,) = stacks([frames[k] for k in order])
     assert stack.reason is None
     assert [order[index] for index in stack.frames] == list(range(count))
-    axes = np.array([normal, orientation[3:], orientation[:3]]) * np.array(spacing)[:, None]
-    wanted = affine(corner, axes.tolist())
+    down, right = spacing[1] * np.array(orientation[3:]), spacing[2] * np.array(orientation[:3])
+    wanted = affine(corner, [step.tolist(), down.tolist(), right.tolist()])
     near(stack, wanted, 1e-6)
     assert stack.affine is not None
     assert apart(corners(stack.affine, stack.shape), corners(wanted, (count, 4, 6))) < 1e-6

@@ -1,4 +1,3 @@
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,22 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import MPEG4HP41, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from client.dicom.pixels.colour import LUMA
-from client.dicom.pixels.image import canonical_image, read_image
+from client.dicom.pixels.grey import Grey
+from client.dicom.pixels.image import canonical_image, plane_of, read_image
+from client.dicom.pixels.resample import rounded
 from client.dicom.pixels.stored import stored_frame
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.header import read_header
-from client.dicom.scanning.rules import fault
 from shared.study import Input
 
 Write = Callable[..., Path]
 Make = Callable[..., Dataset]
-
-ROOT = Path(__file__).parents[3]
-SYNTAXES = ROOT.parent / "shared" / "data" / "dicom" / "syntaxes.zip"
 
 
 def spec(window: Any = "file", size: tuple[int, int] = (8, 8), color: bool = False) -> Input:
@@ -221,29 +218,35 @@ def test_what_cannot_be_used_has_a_reason(make: Make, tmp_path: Path) -> None:
         read_image(tmp_path / "none.dcm", spec())
 
 
-@pytest.mark.data
-@pytest.mark.skipif(not SYNTAXES.exists(), reason="../shared/data/dicom is not here")
-def test_real_syntaxes(tmp_path: Path) -> None:
-    with zipfile.ZipFile(SYNTAXES) as file:
-        file.extractall(tmp_path)
-    tensors = {}
-    for path in sorted(tmp_path.rglob("*.dcm")):
-        try:
-            if fault(read_header(path)) is None:
-                tensors[path.stem] = read_image(path, spec(size=(96, 96), color=True))
-        except LeftOutError:
-            continue
-    assert len(tensors) >= 43
-    assert all(0 <= tensor.min() <= tensor.max() <= 1 for tensor in tensors.values())
-    # the same picture in several encodings (PS3.5 annex A)
-    for one, other, tolerance in [
-        ("OBXXXX1A", "OBXXXX1A_rle", 0),
-        ("OBXXXX1A", "OBXXXX1A_expb", 0),
-        ("SC_rgb", "SC_rgb_expb", 0),
-        ("US1_UNCR", "US1_J2KR", 0),
-        ("MR2_UNCR", "MR2_J2KR", 0),
-        ("color-pl", "color-px", 0),
-        ("SC_rgb", "SC_rgb_dcmtk_ebcynp_dcmd", 0.01),
-        ("SC_rgb", "SC_ybr_full_uncompressed", 0.01),
-    ]:
-        assert np.abs(tensors[one] - tensors[other]).mean() <= tolerance, (one, other)
+def test_each_frame_by_itself(make: Make) -> None:
+    pixels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8)
+    dataset = make(pixels[0], NumberOfFrames=3, PixelData=pixels.tobytes(), **window(128, 256))
+    for frame in range(3):
+        shown = canonical_image(dataset, frame, spec())[0]
+        assert np.array_equal(np.rint(shown * 255), pixels[frame])
+    for frame in (3, -1):
+        with pytest.raises(LeftOutError):
+            canonical_image(dataset, frame, spec())
+
+
+def test_a_pixel_as_large_as_the_study_says(make: Make) -> None:
+    pixels = np.full((16, 16), 255, dtype=np.uint8)
+    half = Input(modalities=("DX",), size=(8, 8), spacing=(2.0, 2.0), window="file")
+    small = canonical_image(make(pixels[:8, :8], PixelSpacing=[1, 1], **window(128, 256)), 0, half)[0]
+    assert small.sum(axis=0).tolist() == [0, 0, 4, 4, 4, 4, 0, 0]  # 8 mm of the grid's 16
+    large = canonical_image(make(pixels, PixelSpacing=[4, 4], **window(128, 256)), 0, half)
+    assert large.min() == 1  # 64 mm, cropped to 16
+    for unknown in ({}, {"PixelAspectRatio": [1, 1]}):
+        with pytest.raises(LeftOutError) as caught:
+            canonical_image(make(pixels, **unknown), 0, half)
+        assert caught.value.reason is Reason.NO_GEOMETRY
+
+
+def test_an_image_of_the_right_size_is_only_rounded(make: Make) -> None:
+    """The short way, by the table, gives what the long way does."""
+    rng = np.random.default_rng(3)
+    dataset = make(rng.integers(0, 4096, (8, 8)).astype(np.uint16), **window(2048, 4096))
+    plane = plane_of(dataset, 0)
+    assert isinstance(plane, Grey)
+    long = rounded(np.asarray(Image.fromarray(plane.shown(spec())).resize((8, 8), Image.Resampling.BILINEAR)))
+    assert canonical_image(dataset, 0, spec())[0].tobytes() == long.tobytes()

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from pydicom import dcmread
 
+from client.dicom.item import Location, Part
+from client.dicom.quality.looking import plane_of
 from client.dicom.quality.text import markers, suspected_text
+from client.dicom.scanning.containers import members, stamp
 
 Grey = NDArray[np.float32]
 DATA = Path(__file__).parents[5] / "shared" / "data"
@@ -27,8 +29,8 @@ def written(ground: Grey, line: str, size: int, place: tuple[int, int], value: f
     x = place[1] if place[1] >= 0 else columns + place[1] - (right - left)
     ink = Image.new("L", (columns, rows))
     ImageDraw.Draw(ink).text((x - left, y - top), line, fill=255, font=font)
-    share = np.asarray(ink, dtype=np.float32) / 255
-    return ground * (1 - share) + np.float32(value) * share
+    share = np.asarray(ink) / 255
+    return (ground * (1 - share) + value * share).astype(np.float32)
 
 
 def anatomy(seed: int, rows: int = 320, columns: int = 384) -> Grey:
@@ -36,7 +38,8 @@ def anatomy(seed: int, rows: int = 320, columns: int = 384) -> Grey:
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:rows, :columns] / rows
     grey = 0.35 + 0.2 * np.sin(5 * y + seed) * np.cos(4 * x) + 0.25 * (np.hypot(y - 0.5, x - 0.6) < 0.3)
-    return np.clip(grey + random.normal(0, 0.03, grey.shape), 0, 1).astype(np.float32)
+    grained: Grey = np.clip(grey + random.normal(0, 0.03, grey.shape), 0, 1).astype(np.float32)
+    return grained
 
 
 @pytest.mark.parametrize("size", [10, 12, 16, 24, 32])
@@ -136,7 +139,7 @@ def skin() -> list[Grey]:
             names = [name for name in archive.namelist() if name.endswith(".jpg")]
             for name in names[:: len(names) // 20][:20]:
                 picture = Image.open(io.BytesIO(archive.read(name))).convert("L")
-                found.append(np.asarray(picture, dtype=np.float32) / 255)
+                found.append((np.asarray(picture) / 255).astype(np.float32))
     return found
 
 
@@ -157,11 +160,9 @@ def slices() -> list[Grey]:
     path = DATA / "dicom" / "ct_philips.zip"
     if not path.is_file():
         pytest.skip("needs ../shared/data/dicom")
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/")][::6]
-        objects = [dcmread(io.BytesIO(archive.read(name)), force=True) for name in names]
-    values = [one.pixel_array * float(one.RescaleSlope) + float(one.RescaleIntercept) for one in objects]
-    return [np.clip((value - 0) / 80, 0, 1).astype(np.float32) for value in values]
+    places = [Location(path, member.name) for member in members(path) if "/I" in member.name][::6]
+    planes = [plane_of(Part(place, stamp(place))) for place in places]
+    return [np.clip(plane.values / 80, 0, 1).astype(np.float32) for plane in planes]
 
 
 @pytest.mark.data

@@ -119,6 +119,13 @@ def test_whether_it_holds_dicom(tmp_path: Path) -> None:
         assert catalog.holds_dicom()
 
 
+def test_a_damaged_value_is_said(tmp_path: Path) -> None:
+    with Catalog(tmp_path / "c.sqlite") as catalog:
+        put(catalog, replace(ENTRY, fault="nonsense"))
+        with pytest.raises(SiteError, match="if it is damaged, delete it"):
+            list(catalog.entries())
+
+
 def test_what_is_no_catalog_is_said(tmp_path: Path) -> None:
     (tmp_path / "c.sqlite").write_text("this is not a database, however long it is" * 100)
     with pytest.raises(SiteError, match="the next scan makes a new one"):

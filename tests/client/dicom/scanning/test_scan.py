@@ -1,19 +1,22 @@
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
 
-import client.dicom.scanning.scan as scanning
 from client.dicom.labels.table import read_labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.header import Header, read_header
 from client.dicom.scanning.scan import examine, scan
-from client.dicom.writing import derived_uid
+from client.dicom.writing import derived_uid, write_object
 from shared.errors import InputError
+from shared.study import Input
 
+Make = Callable[..., Dataset]
 Write = Callable[..., Path]
 
 KEY = b"k" * 32
@@ -37,7 +40,7 @@ def test_every_file_ends_usable_or_with_one_reason(write: Write, catalog: Catalo
     write("scout.dcm", 2, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     broken = write("broken.dcm", 3)
     broken.write_bytes(broken.read_bytes()[:-8])
-    write("film.dcm", 4, NumberOfFrames=2)
+    write("film.dcm", 4, NumberOfFrames=2, PixelData=bytes(64))
     write("burned.dcm", 5, BurnedInAnnotation="YES")
     write("odd.dcm", 6, PhotometricInterpretation="HSV")
     write("ct.dcm", 7, Modality="CT")
@@ -52,7 +55,7 @@ def test_every_file_ends_usable_or_with_one_reason(write: Write, catalog: Catalo
         + f"{uid(9)},yes\n{uid(9)},no\n1.2.3,no\n"
     )
     labels = read_labels(archive / "labels.csv", KEY)
-    report = scan(archive, catalog, key=KEY, labels=labels, modalities=("DX",))
+    report = scan(archive, catalog, key=KEY, labels=labels, spec=Input(modalities=("DX",), size=(8, 8), frames="none"))
     assert report.files == 13
     assert report.usable == 1
     assert dict(report.skipped) == {
@@ -73,41 +76,6 @@ def test_every_file_ends_usable_or_with_one_reason(write: Write, catalog: Catalo
     assert report.labels_unmatched == 1
 
 
-def test_only_what_changed_is_read(
-    write: Write, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = [write(f"{number}.dcm", number) for number in range(4)]
-    assert scan(tmp_path / "archive", catalog, key=KEY).read == 4
-    paths[0].unlink()
-    write("1.dcm", 11, Modality="CT")
-    os.utime(paths[2], ns=(0, 5))
-    opened: list[str] = []
-
-    def read(path: Path) -> Header:
-        opened.append(path.name)
-        return read_header(path)
-
-    monkeypatch.setattr(scanning, "read_header", read)
-    report = scan(tmp_path / "archive", catalog, key=KEY)
-    assert (report.read, report.unchanged, report.removed, report.usable) == (2, 1, 1, 3)
-    assert sorted(opened) == ["1.dcm", "2.dcm"]
-    assert dict(report.by_modality) == {"CT": 1, "DX": 2}
-
-
-def test_a_killed_scan_goes_on(write: Write, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(5):
-        write(f"{number}.dcm", number)
-    monkeypatch.setattr(scanning, "BATCH", 2)
-
-    def stop(done: int, _: int) -> None:
-        if done == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        scan(tmp_path / "archive", catalog, key=KEY, progress=stop)
-    assert scan(tmp_path / "archive", catalog, key=KEY).read == 1
-
-
 def test_a_truncated_copy_does_not_hide_the_whole_one(write: Write, catalog: Catalog, tmp_path: Path) -> None:
     whole = write("b.dcm", 1)
     (tmp_path / "archive" / "a.dcm").write_bytes(whole.read_bytes()[:-2])
@@ -125,13 +93,58 @@ def test_patients_are_told_apart_by_issuer(write: Write, catalog: Catalog, tmp_p
     assert (report.patients, report.orphans) == (3, 2)
 
 
-def test_a_folder_without_dicom(catalog: Catalog, tmp_path: Path) -> None:
-    (tmp_path / "archive").mkdir()
-    with pytest.raises(InputError, match="an empty folder"):
-        scan(tmp_path / "archive", catalog, key=KEY)
-    (tmp_path / "archive" / "x.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match="none of them DICOM"):
-        scan(tmp_path / "archive", catalog, key=KEY)
+def test_counts_of_usable_images(write: Write, catalog: Catalog, tmp_path: Path) -> None:
+    write("a.dcm", 1, Modality="MG", StudyDate="20190101", ViewPosition="CC", Laterality="L")
+    write("b.dcm", 2, Modality="MG", StudyDate="20190101", ViewPosition="MLO", ImageLaterality="R", Laterality="L")
+    write("c.dcm", 3, Modality="MG", StudyDate="20200229", PresentationIntentType="FOR PROCESSING")
+    write("d.dcm", 4, StudyDate="20180101", BurnedInAnnotation="YES")
+    report = scan(tmp_path / "archive", catalog, key=KEY)
+    assert dict(report.by_year) == {"2019": 2, "2020": 1}
+    assert dict(report.by_view) == {"": 1, "CC": 1, "MLO": 1}
+    assert dict(report.by_laterality) == {"": 1, "L": 1, "R": 1}
+    assert dict(report.by_intent) == {"": 2, "FOR PROCESSING": 1}
+    asked = Input(modalities=("MG",), size=(8, 8))
+    assert dict(scan(tmp_path / "archive", catalog, key=KEY, spec=asked).skipped) == {
+        Reason.BURNED_IN: 1,
+        Reason.WRONG_INTENT: 1,
+    }
+
+
+def test_several_findings_are_counted_each(write: Write, catalog: Catalog, tmp_path: Path) -> None:
+    write("a.dcm", 1)
+    write("b.dcm", 2)
+    (tmp_path / "labels.csv").write_text(f"sop_instance_uid,label\n{uid(1)},edema|effusion\n{uid(2)},edema\n")
+    labels = read_labels(tmp_path / "labels.csv", KEY)
+    found, report = examine(tmp_path / "archive", catalog, key=KEY, labels=labels)
+    assert dict(report.by_label) == {"edema": 2, "effusion": 1}
+    assert [item.findings for item in found] == [("edema", "effusion"), ("edema",)]
+
+
+def test_members_of_a_zip_are_counted_as_files(write: Write, catalog: Catalog, tmp_path: Path) -> None:
+    path = write("b.dcm", 1)
+    with zipfile.ZipFile(tmp_path / "archive" / "a.zip", "w") as file:
+        file.write(path, "same")
+        file.writestr("nested.zip", b"PK")
+    found, report = examine(tmp_path / "archive", catalog, key=KEY)
+    assert (report.files, report.usable) == (3, 1)
+    assert [(item.path.name, item.location.member, item.reason) for item in found] == [
+        ("a.zip", "nested.zip", Reason.UNSAFE_CONTAINER),
+        ("a.zip", "same", None),
+        ("b.dcm", "", Reason.DUPLICATE),
+    ]
+
+
+def test_a_dicomdir_is_no_image_and_stands_for_its_folder(
+    make: Make, write: Write, catalog: Catalog, tmp_path: Path
+) -> None:
+    write("IM0", 1)
+    write("IM1", 2)
+    directory = make(SOPClassUID=MediaStorageDirectoryStorage, FileSetID="DISC")
+    del directory.PixelData
+    directory.DirectoryRecordSequence = [Dataset(), Dataset()]
+    write_object(tmp_path / "archive" / "DICOMDIR", directory)
+    report = scan(tmp_path / "archive" / "DICOMDIR", catalog, key=KEY)
+    assert (report.files, report.usable, dict(report.skipped)) == (3, 2, {Reason.NO_PIXELS: 1})
 
 
 def test_a_label_file_that_matches_nothing(write: Write, catalog: Catalog, tmp_path: Path) -> None:
