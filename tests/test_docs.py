@@ -1,6 +1,7 @@
 """What the README and the pages of docs/ say is so: links, paths, names, tests, commands, and the scripts run."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -21,6 +22,8 @@ import typer.main
 import client.cli
 import server.cli
 import simulations.cli
+from client.dicom.sources.config import read_sources
+from shared.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -168,6 +171,37 @@ def test_the_readmes_own_study_runs_as_written(tmp_path: Path) -> None:
     assert "2 of 2 hospitals trained" in done.stdout
     assert "unbroken" in done.stdout
     assert (tmp_path / "first-run" / "report.html").stat().st_size > 10_000
+
+
+def test_the_commands_of_the_page_on_images_run_as_written(tmp_path: Path) -> None:
+    (script,) = blocks("docs/dicom.md")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "series.jsonl").read_text("utf-8").splitlines()]
+    assert {line["status"] for line in lines} == {"usable"}
+    assert (tmp_path / "quality.html").stat().st_size > 5_000
+    assert any((tmp_path / "export").rglob("*.dcm"))
+
+
+def test_the_page_on_images_has_every_reason_in_the_codes_own_words() -> None:
+    rows = [line for line in text_of("docs/dicom.md").splitlines() if line.startswith("| `")]
+    for reason in Reason:
+        assert f"| `{reason.value}` | {reason.explain} | {reason.advice} |" in rows
+
+
+def test_the_page_on_images_has_sources_that_are_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", text_of("docs/dicom.md"), flags=re.DOTALL)
+    (tmp_path / "sources.toml").write_text(text)
+    sources = read_sources(tmp_path / "sources.toml")
+    assert [source.name for source in sources.all] == ["radiology", "dicomweb"]
 
 
 def taken(port: int) -> bool:

@@ -156,7 +156,7 @@ def _decode(rows: int, spec: Input, decode: Decode, task: Task) -> bytes:
     return _ANSWER.pack(_WRITTEN, zlib.crc32(data))
 
 
-def write_all(file: int, data: bytes | memoryview, start: int) -> None:
+def write_all(file: int, data: bytes | bytearray | memoryview, start: int) -> None:
     """All of `data` at byte `start` of the open `file`: one call of the system writes 2 GB at most."""
     view, done = memoryview(data), 0
     while done < len(view):

@@ -98,8 +98,13 @@ class Rows:
 
     def touch(self, directory: Directory, rows: Iterable[int], used: int) -> None:
         """Enter anew `used` as the time of last use of `rows`, as `directory` has them."""
+        self._directory.seek(0)
+        records = bytearray(self._directory.read())
+        checks = directory.check.tolist()
         for row in rows:
-            self.enter(row, directory.name[row].tobytes(), used, int(directory.check[row]))
+            record = record_of(self.seed, row, directory.name[row].tobytes(), used, checks[row])
+            records[row * RECORD_BYTES : (row + 1) * RECORD_BYTES] = record
+        write_all(self._directory.fileno(), records, 0)
 
     def give_up(self, rows: Iterable[int], *, alone: bool) -> None:
         """`rows` hold nothing any more; they are free at once if nobody can have them mapped."""
@@ -109,10 +114,15 @@ class Rows:
 
     def damaged(self, directory: Directory, rows: Iterable[int]) -> list[int]:
         """Those of `rows` whose bytes are not what `directory` says."""
-        chosen = list(rows)
-        with ThreadPoolExecutor(cores()) as threads:  # CRC-32 and reading hold no interpreter lock
-            found = list(threads.map(self.checksum, chosen))
-        return [row for row, check in zip(chosen, found, strict=True) if check != directory.check[row]]
+        chosen, checks = sorted(rows), directory.check.tolist()
+        size = max(1, CHUNK // self.row_bytes)
+        groups = [chosen[first : first + size] for first in range(0, len(chosen), size)]
+
+        def damaged(group: list[int]) -> list[int]:
+            return [row for row in group if self.checksum(row) != checks[row]]
+
+        with ThreadPoolExecutor(cores()) as threads:  # reading and CRC-32 hold no interpreter lock
+            return [row for found in threads.map(damaged, groups) for row in found]
 
     def checksum(self, row: int) -> int | None:
         """CRC-32 of the bytes of `row`; None if they cannot be read, or not all are there.

@@ -9,7 +9,7 @@ output. What stands in pixels is not looked at here: burned_in.py does, before a
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -18,14 +18,14 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from client.dicom.deident import dates, uids, vocabulary
+from client.dicom.deident import codes, dates, uids, vocabulary
 from client.dicom.deident.dummies import dummy
 from client.dicom.deident.elements import Element, blanked, kept, read, standard_vr, texts, uniform
 from client.dicom.deident.marks import fresh_meta, mark, patient_of, syntax_of
 from client.dicom.deident.pixels import PIXEL_DATA, pixels_alone
 from client.dicom.deident.private import creator_tag, is_safe
 from client.dicom.deident.profile import Option, Profile
-from client.dicom.deident.rules import DATES, Rules
+from client.dicom.deident.rules import CONTENT, DATES, Rules
 from client.dicom.deident.sweep import collect, sweep
 from client.dicom.deident.table import Action
 from client.dicom.keys import short_key
@@ -71,10 +71,13 @@ def clean(dataset: Dataset, profile: Profile, *, key: bytes, identity_removed: b
 
 @dataclass(frozen=True)
 class _Level:
-    """Where in the object: at its `root`; `blank`: within a sequence that gets dummy values."""
+    """Where in the object: at its `root`; `blank`: within a sequence that gets dummy values; `content`: within
+    structured content that is cleaned, where words of `local` codes go (PS3.15 E.1.1, note 7)."""
 
     root: bool = False
     blank: bool = False
+    content: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class _Run:
     def dataset(self, source: Dataset, level: _Level) -> Dataset:
         """A new dataset of what becomes of the elements of `source`."""
         output = Dataset()
+        if level.content and codes.is_local(source):
+            level = replace(level, local=True)
         if uniform(source):  # then numbers and bulk data are written as the bytes they were
             implicit, little = source.original_encoding
             output.set_original_encoding(implicit, little, source.original_character_set)
@@ -121,6 +126,8 @@ class _Run:
         if level.root and element.tag == _PATIENT_ID and not element.is_empty:
             return DataElement(element.tag, "LO", self.pseudonym)  # a dummy that keeps a patient's objects together
         action = self.rules.action(element.tag, element.vr, root=level.root)
+        if level.local and element.tag in codes.WORDS:
+            return self._dummy(element, level)
         if level.blank and action in (Action.KEEP, Action.CLEAN):
             return self._blank(element)
         return _ACTIONS[action](self, element, level)
@@ -145,8 +152,9 @@ class _Run:
         vr = standard_vr(element)
         return DataElement(element.tag, vr, Sequence() if vr == "SQ" else None)
 
-    def _keep(self, element: Element, _level: _Level) -> Made:
-        return self._items(element, _Level()) if element.vr == "SQ" else kept(element)
+    def _keep(self, element: Element, level: _Level) -> Made:
+        content = level.content or element.tag in CONTENT
+        return self._items(element, _Level(content=content)) if element.vr == "SQ" else kept(element)
 
     def _uid(self, element: Element, _level: _Level) -> Made:
         """UIDs mapped; of a sequence: those in its items."""

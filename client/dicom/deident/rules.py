@@ -27,7 +27,7 @@ _KINDS = (TEXTS, frozenset({"DA", "DT"}), frozenset({"DS", "IS"}), frozenset({"F
 _CODES = frozenset({0x00080119})
 #: Acquisition Context, Specimen Preparation and Content Sequence: cleaned by treating their items one by one, which
 #: replaces the names, texts and dates in them (PS3.15 E.3.4).
-_CONTENT = frozenset({0x00400555, 0x00400610, 0x0040A730})
+CONTENT = frozenset({0x00400555, 0x00400610, 0x0040A730})
 
 
 class Rules:
@@ -69,7 +69,7 @@ class Rules:
 
     def _clean(self, tag: int, vr: str, root: bool) -> Action:
         """What cleaning comes to where the table asks for it: the basic action wherever it is beyond us."""
-        if tag in _CONTENT:
+        if tag in CONTENT:
             return Action.KEEP
         if vr in DATES:
             return Action.KEEP if vr == "TM" else Action.CLEAN

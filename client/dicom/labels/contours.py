@@ -25,6 +25,9 @@ POINTS_LIMIT = 1 << 23
 #: Steps of the grid by which the corners of a contour may leave its plane, and planes of one slice differ.
 FLAT = 0.1
 
+#: Further away is no patient.
+FARTHEST_MM = 1e5
+
 #: Contour Geometric Type (3006,0042)
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _CONTOUR_DATA = 0x30060050
@@ -142,6 +145,6 @@ def _points(contour: Dataset) -> Floats:
         values = np.array((element.value or b"").decode("ascii").strip(" \0").split("\\"), dtype=np.float64)
     else:
         values = np.array(contour.ContourData, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("finite numbers")
+    if not (np.abs(values) <= FARTHEST_MM).all():  # neither is one that is no number
+        raise ValueError("places of this world")
     return values.reshape(-1, 3)

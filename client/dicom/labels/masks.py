@@ -23,8 +23,8 @@ from client.dicom.labels.segmentation import Segmentation, segmentation_of
 from client.dicom.pixels.objects import open_object
 from client.dicom.reasons import LeftOutError
 
-#: Bytes of one object.
-OBJECT_LIMIT = 1 << 30
+#: Bytes of one segmentation, and of one structure set, which is text.
+SEGMENTATION_LIMIT, STRUCTURES_LIMIT = 1 << 30, 1 << 28
 
 #: Segmentation and Label Map Segmentation Storage (PS3.4 B.5)
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -109,9 +109,9 @@ def load_masks(path: Path) -> Masked:
     kind = storage_class(path)
     try:
         if kind in SEGMENTATIONS:
-            return segmentation_of(open_object(read_bytes(path, OBJECT_LIMIT)))
+            return segmentation_of(open_object(read_bytes(path, SEGMENTATION_LIMIT)))
         if kind == STRUCTURE_SET:
-            return contours_of(read_object(path, OBJECT_LIMIT))
+            return contours_of(read_object(path, STRUCTURES_LIMIT))
     except LeftOutError as left_out:
         raise MaskError(MaskFault.of(left_out.reason)) from None
     return drawing_of(path)

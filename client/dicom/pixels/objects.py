@@ -50,7 +50,7 @@ def open_object(data: bytes) -> Dataset:
         raise LeftOutError(Reason.TRUNCATED) from None
     except UnusualError:
         return _ask_pydicom(data)
-    except MALFORMED:
+    except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
 
 
@@ -67,7 +67,7 @@ def _ask_pydicom(data: bytes) -> Dataset:
             for tag in [tag for tag in dataset.keys() if tag.group not in KEPT | MOSAIC]:  # noqa: SIM118 - no dict
                 del dataset[tag]
             return dataset
-    except MALFORMED:
+    except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
 
 

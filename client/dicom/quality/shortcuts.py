@@ -6,8 +6,8 @@ an image is tried alone: a number by the area under the ROC curve of ranking by 
 chance (Bergsma, A bias-correction for Cramér's V and Tschuprow's T, J. Korean Stat. Soc. 42, 2013). Pure.
 
 Rules: a warning needs a strong association *and* enough patients that it is no chance: an area that a number without
-meaning reaches once in a thousand, a χ² once in ten thousand. An attribute may be a true sign of disease (brightness can
-be): a warning asks people to look, it says not that something is wrong.
+meaning reaches once in a thousand, a χ² once in ten thousand. An attribute may be a true sign of disease, as brightness
+can be: a warning asks people to look, it says not that something is wrong.
 """
 
 from collections import Counter

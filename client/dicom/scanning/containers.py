@@ -27,7 +27,7 @@ from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import Read
 from client.dicom.scanning.header import Header, header_of, read_header
 from client.dicom.scanning.opening import open_regular, stamp_of
-from client.dicom.scanning.unusual import header_dataset
+from client.dicom.scanning.unusual import DATASET_LIMIT, header_dataset
 
 #: Of one zip: members, bytes of its directory (at most 100 to 200 bytes a member), and zips held open at once.
 MEMBERS_LIMIT = 100_000
@@ -104,7 +104,7 @@ def header(location: Location) -> Header:
         return header_of(reader, found)
 
 
-def dataset(location: Location, limit: int) -> Dataset:
+def dataset(location: Location, limit: int = DATASET_LIMIT) -> Dataset:
     """All before the pixels, by pydicom, from at most `limit` bytes. Raises LeftOutError as `read` does."""
     with _opened(location) as (reader, found):
         return header_dataset(reader, found[0], limit)[0]

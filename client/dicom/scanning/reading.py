@@ -11,7 +11,6 @@ from client.dicom.geometry.frames import classic_frame, needs_dataset, object_fr
 from client.dicom.item import Location
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning import containers
-from client.dicom.scanning.elements import HEADER_LIMIT
 from client.dicom.scanning.entry import Entry, Row, entry_of, left_out, row_of
 from client.dicom.scanning.header import Header
 from client.dicom.scanning.rules import fault
@@ -46,4 +45,4 @@ def _frames(location: Location, header: Header) -> bytes:
     """Raises LeftOutError where the geometry cannot be read at all; where it says nothing, so do the frames."""
     if not needs_dataset(header):
         return pack_frames((classic_frame(header),))
-    return pack_frames(object_frames(containers.dataset(location, HEADER_LIMIT)))
+    return pack_frames(object_frames(containers.dataset(location)))

@@ -1,7 +1,8 @@
 """What the byte scanner does not read, read by pydicom: big endian, no preamble, odd VRs, damaged headers.
 
-Guarantees: `ask_pydicom` gives the same raw values or raises LeftOutError. pydicom builds objects many times larger
-than their bytes, so it is given headers up to `UNUSUAL_LIMIT` only, with at most `ITEMS_LIMIT` items of sequences.
+Guarantees: `ask_pydicom` gives the same raw values or raises LeftOutError. pydicom makes objects many times larger than
+their bytes and takes seconds for a megabyte of the smallest ones, so it is given headers up to a limit only, with at
+most `ITEMS_LIMIT` items of sequences.
 """
 
 import io
@@ -17,8 +18,10 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import DEFLATED, DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS, Elements, Read
 
-#: Header bytes that pydicom may be given, and items of sequences in them.
-UNUSUAL_LIMIT = 1 << 24
+#: Header bytes that pydicom may be given: where the byte scanner gave up, and of an object whose frames lie in
+#: sequences (5,000 frames take 15 MB). Items of sequences in them.
+UNUSUAL_LIMIT = 1 << 22
+DATASET_LIMIT = 1 << 24
 ITEMS_LIMIT = 1 << 17
 
 #: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end; MemoryError: a
@@ -36,7 +39,7 @@ def ask_pydicom(read: Read, size: int, wanted: frozenset[int]) -> Elements:
         raise LeftOutError(Reason.UNREADABLE)
     if start[128:132] != b"DICM" and not _plausible(start):
         raise LeftOutError(Reason.NOT_DICOM)
-    dataset, position = header_dataset(read, size)
+    dataset, position = header_dataset(read, size, UNUSUAL_LIMIT)
     try:
         implicit, little = dataset.original_encoding
         found = {
@@ -50,12 +53,11 @@ def ask_pydicom(read: Read, size: int, wanted: frozenset[int]) -> Elements:
     return _pixel_element(found, read(12, position), position, bool(implicit), little is not False)
 
 
-def header_dataset(read: Read, size: int, limit: int | None = None) -> tuple[Dataset, int]:
+def header_dataset(read: Read, size: int, limit: int) -> tuple[Dataset, int]:
     """The data set before the pixels, read from at most `limit` bytes, and where the pixel element starts.
 
     Raises LeftOutError (unreadable, too_large).
     """
-    limit = UNUSUAL_LIMIT if limit is None else limit
     data = read(min(size, limit), 0)
     # an item's tag (PS3.5 7.5) in either byte order
     if data.count(b"\xfe\xff\x00\xe0") + data.count(b"\xff\xfe\xe0\x00") > ITEMS_LIMIT:

@@ -18,7 +18,7 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,13 @@ def guard(limits: Limits) -> tuple[Any, ...]:
     return (evt.EVT_CONN_OPEN, take)
 
 
-def receiver(store: Store, tell: Told) -> tuple[Any, ...]:
-    """An event handler that keeps what C-STORE brings and answers success once it is on disk; `tell` hears of each."""
+def receiver(store: Store, tell: Told, wanted: Callable[[], Container[str]] | None = None) -> tuple[Any, ...]:
+    """An event handler that keeps what C-STORE brings and answers success once it is on disk; `tell` hears of each. Only
+    what is `wanted`, by the store's names, if that is given."""
 
     def keep(event: evt.Event) -> int:
         try:
-            kept = _keep(event, store)
+            kept = _keep(event, store, wanted() if wanted is not None else None)
         except RefusedError as refused:
             tell(refused.why)
             return STATUS[refused.why]
@@ -161,7 +162,7 @@ def receiver(store: Store, tell: Told) -> tuple[Any, ...]:
     return (evt.EVT_C_STORE, keep)
 
 
-def _keep(event: evt.Event, store: Store) -> Kept:
+def _keep(event: evt.Event, store: Store, wanted: Container[str] | None) -> Kept:
     """The bytes as they were received, with the meta information of PS3.10 7.1 in front."""
     request: Any = event.request
     sop_class, sop_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
@@ -169,7 +170,7 @@ def _keep(event: evt.Event, store: Store) -> Kept:
         raise RefusedError(Why.MALFORMED)
     head = bytes(HEAD - 4) + b"DICM" + encode_file_meta(event.file_meta)
     data = event.encoded_dataset(include_meta=False)
-    return store.keep((head, data), sop_class=sop_class, sop_uid=sop_uid)
+    return store.keep((head, data), sop_class=sop_class, sop_uid=sop_uid, wanted=wanted)
 
 
 def storage_contexts() -> list[PresentationContext]:

@@ -42,9 +42,11 @@ class PacsSource:
         self._config = config
         self._patients = read_lines(base / config.filter.patients) if config.filter.patients else ()
         self._accessions = read_lines(base / config.filter.accessions) if config.filter.accessions else ()
+        self._store = store
+        self._wanted: frozenset[str] = frozenset()
         self._refused: Counter[str] = Counter()
         limits = Limits(store.largest, config.timeout_s)
-        self._links = Links(config, base, [guard(limits), receiver(store, self._tell)])
+        self._links = Links(config, base, [guard(limits), receiver(store, self._tell, lambda: self._wanted)])
         self.unusable = 0
 
     @property
@@ -98,6 +100,7 @@ class PacsSource:
     def fetch(self, series: Series, objects: tuple[Object, ...], *, whole: bool) -> Counter[str]:
         """Bring `objects`; how many failed, by status. Raises SilentError, PeerError."""
         self._refused.clear()
+        self._wanted = frozenset(self._store.sop(one.uid) for one in objects)
         failed = Counter[str]()
         if self._config.retrieve == "move":
             with self._links.asking() as association:

@@ -25,7 +25,16 @@ def leaks(data: bytes, planted: Iterable[str]) -> list[str]:
     lowered = data.lower()
     found = []
     for text in planted:
-        for encoding in ("utf-8", "latin-1", "utf-16-le", "utf-16-be", "iso2022_jp", "shift_jis", "gb18030"):
+        for encoding in (
+            "utf-8",
+            "latin-1",
+            "utf-16-le",
+            "utf-16-be",
+            "iso8859_5",
+            "iso2022_jp",
+            "shift_jis",
+            "gb18030",
+        ):
             try:
                 pattern = text.lower().encode(encoding)
             except UnicodeEncodeError:

@@ -285,7 +285,7 @@ def test_dummy_graphics_keep_their_shape_and_lose_their_places(make: Make) -> No
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_pixels_and_numbers_stay_in_every_encoding(make: Make, syntax: str) -> None:
+def test_pixels_and_numbers_stay_in_every_encoding(make: Make, syntax: UID) -> None:
     dataset = make(PixelSpacing=["0.1234567890123456789"[:16], "0.5"], SmallestImagePixelValue=0)
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.add_new(0x00281101, "US", [0, 0, 16])

@@ -143,7 +143,9 @@ def test_no_such_region() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ["1\\2\\x", "1\\2", "1e999\\0\\0", "nan\\0\\0", "1\\2\\3\\4"], ids=["word", "two", "inf", "nan", "four"]
+    "data",
+    ["1\\2\\x", "1\\2", "1e999\\0\\0", "nan\\0\\0", "1e9\\0\\0", "1\\2\\3\\4"],
+    ids=["word", "two", "inf", "nan", "far", "four"],
 )
 def test_coordinates_that_are_none_are_refused(tmp_path: Any, data: str) -> None:
     made = structure_set([("GTV", [square(0, 0, 3)])])

@@ -4,7 +4,7 @@ import struct
 
 import jpeg_ls
 import numpy as np
-import openjpeg
+import openjpeg.utils
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,13 +40,13 @@ def test_jpeg_ls() -> None:
 @pytest.mark.parametrize("container", [0, 1])
 def test_jpeg_2000(signed: bool, container: int) -> None:
     pixels = GREY.astype(np.int16) if signed else GREY
-    data = bytes(openjpeg.encode_array(pixels, bits_stored=12, codec_format=container))
+    data = bytes(openjpeg.utils.encode_array(pixels, bits_stored=12, codec_format=container))
     code = described(data)
     assert (code.rows, code.columns, code.components, code.precision, code.signed) == (40, 48, 1, 12, signed)
 
 
 def test_an_offset_of_the_image_area_counts() -> None:
-    data = bytearray(openjpeg.encode_array(GREY, bits_stored=12))
+    data = bytearray(openjpeg.utils.encode_array(GREY, bits_stored=12))
     struct.pack_into(">I", data, 16, 8)  # XOsiz
     assert described(bytes(data)).columns == 40
 

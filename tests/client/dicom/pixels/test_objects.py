@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_files
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -141,7 +141,6 @@ def test_what_cannot_be_opened_has_a_reason(make: Make) -> None:
     data = packed(make())
     assert reason_of(data[:-1]) is Reason.TRUNCATED
     assert reason_of(data[:200]) is Reason.TRUNCATED
-    assert reason_of(data[:140]) in (Reason.TRUNCATED, Reason.UNREADABLE)
 
 
 def test_a_deflated_bomb_is_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +167,7 @@ def test_damaged_bytes_raise_nothing_else(data: st.DataObject) -> None:
     dataset.SOPClassUID = dataset.SOPInstanceUID = "1.2.3"
     dataset.Rows = dataset.Columns = 2
     dataset.update(groups(2, undefined=data.draw(st.booleans())))
-    dataset.file_meta = dcmread(io.BytesIO(SMALL)).file_meta
+    dataset.file_meta = FileMetaDataset()
     bytes_ = bytearray(packed(dataset, data.draw(st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]))))
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(132, len(bytes_) - 1))
@@ -178,15 +177,3 @@ def test_damaged_bytes_raise_nothing_else(data: st.DataObject) -> None:
     except LeftOutError:
         return
     assert isinstance(opened, Dataset)
-
-
-def small() -> bytes:
-    from pydicom.dataset import FileMetaDataset  # noqa: PLC0415
-
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.SOPClassUID = dataset.SOPInstanceUID = "1.2.3"
-    return packed(dataset)
-
-
-SMALL = small()

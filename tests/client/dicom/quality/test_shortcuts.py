@@ -77,7 +77,7 @@ def test_nothing_is_said_of_too_few() -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [(10, False), (30, True)])
 def test_a_strong_association_needs_patients_too(count: int, expected: bool) -> None:
-    """An area of 0.84, of which ten and ten patients make nothing."""
+    """An area of 0.88, of which ten and ten patients make nothing."""
     ranks = np.arange(5.0)
     yes, no = np.tile(ranks + 2.25, count // 5), np.tile(ranks, count // 5)
     sample = [
@@ -86,7 +86,8 @@ def test_a_strong_association_needs_patients_too(count: int, expected: bool) -> 
         for value in values
     ]
     (only,) = shortcuts(sample)
-    assert (only.strength, only.warning) == (pytest.approx(0.88), expected)
+    assert only.strength == pytest.approx(0.88)
+    assert only.warning is expected
 
 
 def test_chance_alone_is_never_a_warning() -> None:
@@ -126,9 +127,9 @@ def test_images_without_a_finding_are_the_rest() -> None:
 def test_warnings_stand_first_and_the_strongest_of_them() -> None:
     sample = [
         Observation((label,), {"weak": weak + k % 7, "strong": strong + k % 7}, {"maker": maker})
-        for label, weak, strong, maker in (("b", 1.0, 9.0, "x"), ("a", 0.0, 0.0, "y"))
+        for label, weak, strong, maker in (("b", 1.0, 4.0, "x"), ("a", 0.0, 0.0, "y"))
         for k in range(40)
     ]
     found = shortcuts(sample)
-    assert [one.attribute for one in found if one.warning] == ["strong", "maker"]
+    assert [one.attribute for one in found if one.warning] == ["maker", "strong"]
     assert [one.attribute for one in found if not one.warning] == ["weak"]
