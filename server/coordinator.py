@@ -25,7 +25,7 @@ from server.observer import (
     SiteLeft,
     StepProgress,
 )
-from server.report.result import Images, LeftOut, figure
+from server.report.result import Images, LeftOut, Purpose, figure
 from server.strategies import fedavg
 from server.survey import class_weights, surveyed
 from shared.accounting import noise_multiplier
@@ -42,6 +42,8 @@ ATTEMPTS = 3
 ATTEMPTS_PER_START = 1_000_000
 #: No sum of images reaches it; beyond it histograms would wrap.
 MOST_IMAGES = 2**48
+#: Why a run that was for the survey ended before its first round.
+SURVEY_ONLY = "only the survey was asked for"
 #: Seconds a round waits for hospitals that vanished and are connected again to join again.
 REJOIN_S = 15.0
 
@@ -62,10 +64,20 @@ class Outcome:
 
 
 class Coordinator:
-    """One run, through `aggregator`. `start` counts the starts of this run, from 1, never the same twice."""
+    """One run, through `aggregator`. `start` counts the starts of this run, from 1, never the same twice. A run whose
+    `purpose` is the survey ends when that is on disk; the same run can go on for a model later."""
 
-    def __init__(self, aggregator: Aggregator, checkpoints: Checkpoints, observer: Observer, *, start: int) -> None:
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        checkpoints: Checkpoints,
+        observer: Observer,
+        *,
+        start: int,
+        purpose: Purpose = "model",
+    ) -> None:
         self._aggregator, self._checkpoints, self._observer = aggregator, checkpoints, observer
+        self._purpose = purpose
         self._study: Study = aggregator.study
         self._attempt = start * ATTEMPTS_PER_START
         self._laps = Laps(aggregator.traffic)
@@ -85,6 +97,8 @@ class Coordinator:
         status: Literal["finished", "stopped", "failed"] = "finished"
         try:
             checkpoint = self._prepare(checkpoint)
+            if self._purpose == "survey":
+                return self._surveyed(checkpoint)
             self._laps.lap()
             while not because and (checkpoint.memory.round < study.training.rounds or not checkpoint.memory.judged):
                 checkpoint = self._train(checkpoint) if checkpoint.memory.judged else self._judge(checkpoint)
@@ -99,6 +113,13 @@ class Coordinator:
         checkpoint = replace(checkpoint, memory=replace(checkpoint.memory, left_out=tuple(self._left)))
         self._tell(RunFinished(status, because))
         return Outcome(status, because, checkpoint, validation, test, self._figures)
+
+    def _surveyed(self, checkpoint: Checkpoint) -> Outcome:
+        """The end of a run that was for the survey only."""
+        checkpoint = replace(checkpoint, memory=replace(checkpoint.memory, left_out=tuple(self._left)))
+        self._checkpoints.save(checkpoint)
+        self._tell(RunFinished("finished", SURVEY_ONLY))
+        return Outcome("finished", SURVEY_ONLY, checkpoint, None, None, {})
 
     def _tell(self, event: Event) -> None:
         self._observer.notice(event)

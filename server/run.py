@@ -1,6 +1,7 @@
 """A run in its folder, from its first start to its report.
 
 run.json                 the run's id and how often it was started
+asked.json               what it is for, where that is not a model
 checkpoints/             one file per round
 result.json · report.html · model.safetensors
 """
@@ -21,7 +22,7 @@ from server.open_plan import Desk
 from server.receipts import Receipts
 from server.reception import Owner
 from server.report.build import result_of
-from server.report.result import Result, write_result
+from server.report.result import Purpose, Result, write_result
 from server.strategies import fedavg
 from shared.errors import InputError, OperatorError
 from shared.files import write_atomically
@@ -29,6 +30,9 @@ from shared.layout import begin, layout_for
 from shared.study import Study, study_hash
 from shared.weights import save_weights
 from shared.wire import Record, read_json
+
+#: The file that says what a run is for.
+ASKED = "asked.json"
 
 
 class RunId(Record, frozen=True):
@@ -38,6 +42,12 @@ class RunId(Record, frozen=True):
     starts: int
 
 
+class Asked(Record, frozen=True):
+    """What asked.json holds."""
+
+    purpose: Purpose
+
+
 @dataclass(frozen=True)
 class Start:
     """One start of a run: nothing of it has been sent yet."""
@@ -45,6 +55,7 @@ class Start:
     folder: Path
     study: Study
     identity: RunId
+    purpose: Purpose = "model"
 
     @property
     def begin(self) -> Checkpoint:
@@ -53,8 +64,8 @@ class Start:
         return newest or _fresh(self.study, self.identity.run)
 
 
-def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
-    """A new run of `study` in `folder`, or the one to go on with.
+def open_run(folder: Path, study: Study, *, resume: bool, purpose: Purpose = "model") -> Start:
+    """A new run of `study` in `folder`, or the one to go on with; after a survey, for a model too.
 
     Raises InputError if there is a run already and `resume` is not set, or none and it is; OperatorError for a
     damaged checkpoint.
@@ -62,7 +73,7 @@ def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
     path, checkpoints = folder / "run.json", Checkpoints(folder / "checkpoints")
     if resume:
         known = _read_id(path, checkpoints.resume(study_hash(study).hex()).memory.run)
-        start = enter_run(folder, study, known.run, starts=known.starts + 1)
+        start = enter_run(folder, study, known.run, starts=known.starts + 1, purpose=purpose)
     else:
         if not checkpoints.empty:
             raise InputError(
@@ -71,9 +82,24 @@ def open_run(folder: Path, study: Study, *, resume: bool) -> Start:
                 got="one with a run",
                 do="Use --resume or another --out.",
             )
-        start = enter_run(folder, study, new_run(study), starts=1)
+        start = enter_run(folder, study, new_run(study), starts=1, purpose=purpose)
     write_atomically(path, msgspec.json.encode(start.identity))
     return start
+
+
+def ask(folder: Path, purpose: Purpose) -> None:
+    """Write down in `folder`, which waits for its turn, what its run is for."""
+    write_atomically(folder / ASKED, msgspec.json.encode(Asked(purpose=purpose)))
+
+
+def asked(folder: Path) -> Purpose:
+    """What the run in `folder` is for; a model, where nothing is said. Raises OperatorError for a damaged file."""
+    path = folder / ASKED
+    try:
+        return read_json(path.read_bytes(), Asked).purpose if path.exists() else "model"
+    except (OSError, msgspec.DecodeError) as error:
+        do = "Queue the study anew."
+        raise OperatorError(str(path), expected="what the run is for", got=str(error), do=do) from None
 
 
 def new_run(study: Study) -> str:
@@ -81,13 +107,13 @@ def new_run(study: Study) -> str:
     return f"{study.name}-{secrets.token_hex(8)}"
 
 
-def enter_run(folder: Path, study: Study, run: str, *, starts: int) -> Start:
+def enter_run(folder: Path, study: Study, run: str, *, starts: int, purpose: Purpose = "model") -> Start:
     """Go on with `run` in `folder` from its last checkpoint, or from the beginning where there is none.
 
     `starts` counts its starts, this one included, never the same twice. Raises OperatorError for a damaged checkpoint.
     """
     Checkpoints(folder / "checkpoints").newest()  # a damaged one is found before the run begins
-    return Start(folder, study, RunId(run=run, starts=starts))
+    return Start(folder, study, RunId(run=run, starts=starts), purpose)
 
 
 def _read_id(path: Path, run: str) -> RunId:
@@ -125,9 +151,10 @@ def conduct(
         link, invitation, federation.roster, federation.operator, receipts=receipts, desk=desk, owner=owner
     )
     checkpoints = Checkpoints(folder / "checkpoints")
-    outcome = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts).run(start.begin)
+    coordinator = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts, purpose=start.purpose)
+    outcome = coordinator.run(start.begin)
     _write_model(folder, study, outcome)
-    result = result_of(outcome, study, aggregator)
+    result = result_of(outcome, study, aggregator, start.purpose)
     publish(result, folder)
     return result
 

@@ -15,7 +15,7 @@ from server.collect import Link
 from server.history import Diary, History
 from server.home import ServerHome
 from server.nodes import owner_of
-from server.run import conduct, enter_run
+from server.run import asked, conduct, enter_run
 from shared.errors import KonsilError, OperatorError
 from shared.study import read_study
 
@@ -31,9 +31,10 @@ def take_turn(home: ServerHome, run: str, link: Link) -> None:
     with held(folder / LOCK):
         starts = history.start(run)
         try:
-            start = enter_run(folder, read_study(folder / "study.toml"), run, starts=starts)
+            study = read_study(folder / "study.toml")
+            start = enter_run(folder, study, run, starts=starts, purpose=asked(folder))
             result = conduct(start, link, home.federation, Diary(history, run), owner=lambda node: owner_of(home, node))
-            if result.status == "finished":
+            if result.status == "finished" and result.purpose == "model":
                 from server.models import publish_model  # noqa: PLC0415  matplotlib: 31 MB that no round needs
 
                 publish_model(home, folder)

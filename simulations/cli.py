@@ -7,8 +7,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from server.report.result import Result
-from server.text import number, span
+from server.report.result import Purpose, Result
+from server.text import number, printable, span
 from shared.console import run as run_app
 from shared.errors import InputError, OperatorError
 from shared.study import parse_study, read_study
@@ -43,6 +43,7 @@ def run(
     out: Out = Path("run-out"),
     resume: Resume = False,
     baselines: Annotated[bool, typer.Option(help="Also train each hospital alone, and all pooled.")] = False,
+    survey: Annotated[bool, typer.Option("--survey", help="Only survey the archives; train nothing.")] = False,
     processes: Annotated[
         bool, typer.Option("--processes", help="A real coordinator and real daemons, over TLS on this machine.")
     ] = False,
@@ -50,7 +51,8 @@ def run(
     """Run STUDY over the given DICOM archives."""
     console = Console()
     read = read_study(study)
-    wish = Wish(read, study.read_text("utf-8"), _archives(site), out, resume=resume, baselines=baselines)
+    source, purpose = study.read_text("utf-8"), _purpose(survey)
+    wish = Wish(read, source, _archives(site), out, resume=resume, baselines=baselines, purpose=purpose)
     _finish(simulate_processes(wish, console) if processes else simulate(wish, console), out, console)
 
 
@@ -73,6 +75,10 @@ def hospital(
 app.command()(faults)
 
 
+def _purpose(survey: bool) -> Purpose:
+    return "survey" if survey else "model"
+
+
 def _archives(options: list[str]) -> dict[str, Path]:
     archives: dict[str, Path] = {}
     for option in options:
@@ -91,6 +97,9 @@ def _finish(result: Result, out: Path, console: Console) -> None:
         found = result.metrics
         interval = span(found.stratified_low, found.stratified_high)
         console.print(f"site-stratified AUC {number(found.stratified_auc)} ({interval}) on {found.n} held-out images")
+    if result.survey is not None and result.purpose == "survey":
+        held = ", ".join(f"{count} {label}" for label, count in result.survey.labels.items())
+        console.print(printable(f"training images: {held}"), markup=False, highlight=False)
     console.print(f"report: {out / 'report.html'}   figures: {out / 'result.json'}")
     if result.status != "finished":
         raise OperatorError(f"run {result.run} {result.status}: {result.because}", do="The report has the details.")

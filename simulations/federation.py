@@ -21,7 +21,7 @@ from server.app import make_app
 from server.collect import GridLink
 from server.federation import create
 from server.progress import Progress as RunProgress
-from server.report.result import Baselines, Result
+from server.report.result import Baselines, Purpose, Result
 from server.run import Start, conduct, open_run, publish
 from shared.accounting import noise_multiplier
 from shared.console import bars
@@ -46,6 +46,7 @@ class Wish:
     out: Path
     resume: bool = False
     baselines: bool = False
+    purpose: Purpose = "model"
 
 
 def simulate(wish: Wish, console: Console) -> Result:
@@ -55,7 +56,7 @@ def simulate(wish: Wish, console: Console) -> Result:
     """
     study = wish.study
     _check(wish)
-    start = open_run(wish.out, study, resume=wish.resume)
+    start = open_run(wish.out, study, resume=wish.resume, purpose=wish.purpose)
     write_atomically(wish.out / "study.toml", wish.source.encode())
     sites = _open_sites(wish, console)
     result = _run(start, sites, console)
@@ -72,7 +73,8 @@ def simulate_processes(wish: Wish, console: Console) -> Result:
     federation = found(wish.out, archives, tell=lambda what: console.print(what, highlight=False))
     write_atomically(wish.out / "study.toml", wish.source.encode())
     with up(federation):
-        result = run_study(federation, wish.out / "study.toml", console, resume=wish.resume)
+        study = wish.out / "study.toml"
+        result = run_study(federation, study, console, resume=wish.resume, purpose=wish.purpose)
     if wish.baselines and result.metrics is not None:
         sites = [SimulatedSite(name, Home(federation.site(name)), 0) for name in archives]
         result = replace(result, baselines=_baselines(wish.study, sites, console))

@@ -18,7 +18,7 @@ from server.federation import Federation, create
 from server.observer import Event, Observer
 from server.open_plan import Desk
 from server.report.build import result_of
-from server.report.result import Result
+from server.report.result import Purpose, Result
 from server.run import open_run
 from shared.study import Study
 from simulations.sites import open_site
@@ -68,14 +68,23 @@ class LocalFederation:
         return [Site(self.home(name)) for name in self.names]
 
     def run(
-        self, link: Link, study: Study, *, out: str = "run", resume: bool = False, recorder: Observer | None = None
+        self,
+        link: Link,
+        study: Study,
+        *,
+        out: str = "run",
+        resume: bool = False,
+        recorder: Observer | None = None,
+        purpose: Purpose = "model",
     ) -> tuple[Outcome, Result]:
         """One run of `study`, in `folder`/`out`."""
-        start = open_run(self.folder / out, study, resume=resume)
+        start = open_run(self.folder / out, study, resume=resume, purpose=purpose)
         invitation = self.federation.invitation(start.identity.run, study)
         desk = Desk(self.folder / out / "plan.bin")
         aggregator = Aggregator(link, invitation, self.federation.roster, self.federation.operator, desk=desk)
         checkpoints = Checkpoints(self.folder / out / "checkpoints")
-        coordinator = Coordinator(aggregator, checkpoints, recorder or Recorder(), start=start.identity.starts)
+        coordinator = Coordinator(
+            aggregator, checkpoints, recorder or Recorder(), start=start.identity.starts, purpose=purpose
+        )
         outcome = coordinator.run(start.begin)
-        return outcome, result_of(outcome, study, aggregator)
+        return outcome, result_of(outcome, study, aggregator, purpose)

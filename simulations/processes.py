@@ -23,7 +23,7 @@ from rich.console import Console
 from server.commands.coordinator import Status
 from server.history import History
 from server.home import ServerHome
-from server.report.result import Result, read_result
+from server.report.result import Purpose, Result, read_result
 from shared.errors import OperatorError
 from shared.files import write_atomically
 from shared.supervise import python, script
@@ -171,10 +171,14 @@ def up(federation: Processes) -> Iterator[Processes]:
             federation.stop(name)
 
 
-def run_study(federation: Processes, study: Path, console: Console, *, resume: bool = False) -> Result:
+def run_study(
+    federation: Processes, study: Path, console: Console, *, resume: bool = False, purpose: Purpose = "model"
+) -> Result:
     """Queue `study`, follow it to its end, and leave its report in `out`."""
     history = History(federation.coordinator.history)
     again = ["--resume", history.runs()[0].run] if resume and history.runs() else [str(study)]
+    if purpose == "survey":
+        again.append("--survey")
     console.print("coordinator and hospitals are up", highlight=False)
     subprocess.run(  # noqa: S603  our own script; what it says of the run is for whoever watches
         [script("konsil-server"), "run", *again], env=federation.env(), check=False

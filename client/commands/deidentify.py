@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from client.commands.daemon import DEFAULT_HOME, HomeOption
-from client.dicom.deident.export import Export, Rules, export
+from client.dicom.deident.export import Export, Terms, export
 from client.dicom.deident.profile import CLEAN, RETAIN, Option, Profile
 from client.home import Home, make_keys
 from shared.console import bars
@@ -44,7 +44,7 @@ def deidentify(
         result = export(
             archive,
             out,
-            Rules(profile, allow_burned_in),
+            Terms(profile, allow_burned_in),
             key=Home(folder).archive_key,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )

@@ -61,7 +61,8 @@ def pull(
                 source,
                 store,
                 journal,
-                attempts=one.attempts,
+                # an HTTP session has its own attempts for every request: here only for answers that broke off
+                attempts=one.attempts if isinstance(one, Pacs) else 2,
                 pause_s=one.pause_s,
                 again=again,
                 progress=lambda done, of, task=task: bar.update(task, completed=done, total=of),  # type: ignore[misc]

@@ -2,9 +2,9 @@
 
 Guarantees: every task is answered once, with what its work returned, or None if it ended two processes (one may have
 been ended from outside, for memory); what else lay in their hands is given to another. The processes are fresh, hold at
-most as many bytes as `Limits` says above what they start with, use one thread each, write nothing to our standard
-error, and end when we do. What comes back from them is bytes, never objects: a decoder that somebody took over cannot
-hand us a pickle.
+most as many bytes as `Limits` says above what they start with, use one thread each, write nothing to our terminal, and
+end when we do. What comes back from them is bytes, never objects: a decoder that somebody took over cannot hand us a
+pickle.
 
     start = partial(prepare, file)  # of a module; runs in each process and returns what does the tasks there
     for task, answer in spread(start, tasks, Limits()):
@@ -150,7 +150,8 @@ class _Worker:
 def _serve(connection: Connection, memory_bytes: int) -> None:
     """A worker's life. Nothing is imported for the work before the libraries are told to use one thread."""
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders write what they stumble over, and that may be a name
+    for ours in (1, 2):  # decoders write what they stumble over, and that may be a name
+        os.dup2(os.open(os.devnull, os.O_WRONLY), ours)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever is interrupted ends us
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, in C code too
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # whoever started us is gone

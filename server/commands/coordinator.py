@@ -17,7 +17,8 @@ from server.home import ServerHome
 from server.nodes import NodeLine, read_nodes
 from server.observer import RunFinished
 from server.progress import Progress
-from server.run import new_run
+from server.report.result import Purpose
+from server.run import ask, new_run
 from server.text import printable
 from shared.accounting import noise_multiplier
 from shared.errors import InputError, OperatorError
@@ -73,13 +74,16 @@ def run(
     dir_: DirOption = HERE,
     resume: Annotated[str, typer.Option(help="Go on with this stopped or failed run instead.")] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
+    survey: Annotated[bool, typer.Option("--survey", help="Only survey what hospitals hold; train nothing.")] = False,
 ) -> None:
     """Queue a run of STUDY, and follow it. Interrupting this leaves the run running."""
     home = ServerHome(dir_.expanduser().resolve())
     history, console = History(home.history), Console()
     if (study is None) == (not resume):
         raise InputError("run", expected="a study file, or --resume RUN", got="both or neither", do="Give one.")
-    name = resume or _enqueue(home, history, study or Path())
+    if survey and resume:
+        raise InputError("run", expected="--survey with a study file", got="with --resume", do="Give one.")
+    name = resume or _enqueue(home, history, study or Path(), "survey" if survey else "model")
     if resume:
         history.requeue(resume)
     console.print(f"queued: run {name}", highlight=False)
@@ -89,7 +93,7 @@ def run(
         follow(home, history, name, console)
 
 
-def _enqueue(home: ServerHome, history: History, path: Path) -> str:
+def _enqueue(home: ServerHome, history: History, path: Path, purpose: Purpose) -> str:
     """A new run of the study at `path`. Raises InputError for what cannot work, before any hospital is asked."""
     study = read_study(path)
     layout_for(study)
@@ -97,6 +101,8 @@ def _enqueue(home: ServerHome, history: History, path: Path) -> str:
     _check_members(home, study)
     name = new_run(study)
     write_atomically(home.runs / name / "study.toml", path.read_bytes())
+    if purpose != "model":
+        ask(home.runs / name, purpose)
     history.enqueue(name, study)
     return name
 
@@ -122,7 +128,8 @@ def follow(home: ServerHome, history: History, name: str, console: Console) -> N
         _show(history, name, seen, progress)
     if line.state != "finished":
         raise OperatorError(f"run {name} {line.state}", got=line.because, do=f"konsil-server run --resume {name}")
-    console.print(f"report: {home.runs / name / 'report.html'}   model: {home.models / name}", highlight=False)
+    model = f"   model: {home.models / name}" if (home.models / name).exists() else ""
+    console.print(f"report: {home.runs / name / 'report.html'}{model}", highlight=False)
 
 
 def _show(history: History, name: str, seen: int, progress: Progress) -> int:

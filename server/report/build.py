@@ -7,6 +7,7 @@ from server.report.result import (
     AggregationFacts,
     Images,
     Metrics,
+    Purpose,
     Result,
     RoundRow,
     Rounds,
@@ -25,7 +26,7 @@ from shared.vectors import Codec
 from shared.version import versions
 
 
-def result_of(outcome: Outcome, study: Study, aggregator: Aggregator) -> Result:
+def result_of(outcome: Outcome, study: Study, aggregator: Aggregator, purpose: Purpose = "model") -> Result:
     """The whole result, without baselines."""
     memory = outcome.checkpoint.memory
     rows = memory.rows
@@ -44,9 +45,10 @@ def result_of(outcome: Outcome, study: Study, aggregator: Aggregator) -> Result:
         metrics=_metrics(outcome, study),
         baselines=None,
         privacy={name: _privacy(study, memory.spent.get(name)) for name in aggregator.expected},
-        aggregation=_aggregation(study, rows, aggregator),
+        aggregation=_aggregation(study, memory, aggregator),
         versions=versions(),
         survey=memory.survey,
+        purpose=purpose,
     )
 
 
@@ -110,16 +112,19 @@ def _privacy(study: Study, spent: Spent | None) -> SitePrivacy:
     )
 
 
-def _aggregation(study: Study, rows: tuple[RoundRow, ...], aggregator: Aggregator) -> AggregationFacts | None:
-    if not rows:
+def _aggregation(study: Study, memory: Memory, aggregator: Aggregator) -> AggregationFacts | None:
+    """Of the last round; of a run that has none yet, of its survey."""
+    rows, aggregation = memory.rows, study.aggregation
+    if not rows and memory.survey is None:
         return None
-    cohort, aggregation = max(2, len(rows[-1].trained)), study.aggregation
+    members = len(rows[-1].trained) if rows else len(aggregator.members.records)
+    cohort = max(2, members)
     codec = Codec.of(study, cohort=cohort, parameters=aggregator.parameters, seed=bytes(32))
     return AggregationFacts(
         adversary=aggregation.adversary,
         threshold=threshold_for(cohort, aggregation.threshold, aggregation.colluders),
-        cohort=len(rows[-1].trained),
-        vector_length=codec.length,
+        cohort=members,
+        vector_length=codec.length if rows else 0,
         bits=aggregation.bits,
         colluders=aggregation.colluders,
         update_norm=aggregation.update_norm,

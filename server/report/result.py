@@ -15,6 +15,9 @@ from shared.metrics import BinaryCounts, bin_edges
 from shared.study import Study
 from shared.wire import Record, read_json
 
+#: What a run is for: a model, or only to know what hospitals hold.
+Purpose = Literal["model", "survey"]
+
 
 class StudyId(Record, frozen=True):
     """Which study: its name, its hash in hex, and the whole of it."""
@@ -207,6 +210,7 @@ class Result(Record, frozen=True):
     aggregation: AggregationFacts | None
     versions: dict[str, str]
     survey: SurveyFigures | None = None
+    purpose: Purpose = "model"
 
 
 def figure(value: float) -> float | None:

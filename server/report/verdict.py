@@ -92,12 +92,32 @@ def _when(rounds: Sequence[int]) -> str:
 def findings(result: Result) -> tuple[Finding, ...]:
     """All findings, the bad ones first."""
     found = [_ending(result), _missing(result), _privacy(result), comparison(result)]
+    if _is_survey(result):
+        found = [_ending(result), _surveyed(result)]
     present = [finding for finding in found if finding is not None]
     return tuple(sorted(present, key=lambda finding: ("bad", "note", "good").index(finding.level)))
 
 
+def _is_survey(result: Result) -> bool:
+    """Whether the run was for the survey only, and has one."""
+    return result.purpose == "survey" and result.survey is not None
+
+
+def _surveyed(result: Result) -> Finding:
+    """Whose images the survey holds; nothing was trained, so nothing else is to be judged."""
+    gone = absences(result)
+    everybody = hospitals(result)
+    names = [site for site in everybody if any(a.site == site for a in gone)]
+    if not names:
+        return Finding("good", f"The survey holds the images of all {plural(len(everybody), 'hospital')}.")
+    items = tuple(f"{a.site}, {a.step}: {a.reason}" for a in gone)
+    return Finding("bad", f"{len(names)} of {plural(len(everybody), 'hospital')} were missing from a step.", items)
+
+
 def headline(result: Result) -> str:
     """The verdict in one line."""
+    if _is_survey(result):
+        return "The survey is done; nothing was trained"
     bad = sum(finding.level == "bad" for finding in findings(result))
     ending = {"finished": "The run finished", "stopped": "The run stopped early", "failed": "The run failed"}
     if bad:

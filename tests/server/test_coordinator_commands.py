@@ -14,6 +14,7 @@ from server.commands import coordinator
 from server.federation import Federation, create
 from server.history import History
 from server.home import ServerHome
+from server.run import asked
 from shared.crypto.identity import Identity
 from shared.errors import InputError, KonsilError, OperatorError
 from shared.study import MINIMAL
@@ -66,6 +67,26 @@ def test_up_says_what_is_wrong_before_anything_starts(tmp_path: Path, monkeypatc
     monkeypatch.setattr(coordinator, "supervise", lambda *_, **__: pytest.fail("started"))
     with pytest.raises(KonsilError):
         coordinator.up(tmp_path)
+
+
+def test_a_survey_is_queued_as_one(home: ServerHome, study: Path) -> None:
+    assert konsil(home, "run", study, "--no-wait").exit_code == 0
+    assert konsil(home, "run", study, "--survey", "--no-wait").exit_code == 0
+    surveyed, whole = (home.runs / line.run for line in History(home.history).runs())
+    assert (asked(surveyed), asked(whole)) == ("survey", "model")
+    assert [path.name for path in whole.iterdir()] == ["study.toml"]
+
+
+def test_a_survey_is_not_resumed(home: ServerHome) -> None:
+    found = konsil(home, "run", "--survey", "--resume", "a-run")
+    assert isinstance(found.exception, InputError)
+    assert "--survey with a study file" in str(found.exception)
+
+
+def test_what_a_run_is_for_is_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "asked.json").write_text('{"purpose": "both"}')
+    with pytest.raises(OperatorError, match="what the run is for"):
+        asked(tmp_path)
 
 
 def test_a_renewed_certificate_is_taken_once_and_disturbs_no_run(home: ServerHome, study: Path) -> None:

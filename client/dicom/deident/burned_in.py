@@ -1,9 +1,9 @@
 """Whether text may be burned into the pixels of an object, which no table of attributes removes.
 
 Guarantees: an object that says so, or is of a kind that usually has it (ultrasound, secondary captures, screenshots,
-encapsulated documents, overlays within the pixels), is held back without a look at it; of all others the pixels are
-searched, up to FRAMES frames spread over the object. A search finds much, not all: that is why Clean Pixel Data is
-never claimed.
+encapsulated documents, labels of slides, voices, overlays within the pixels), is held back without a look at it; of
+all others the pixels are searched, up to FRAMES frames spread over the object. A search finds much, not all: that is
+why Clean Pixel Data is never claimed.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,9 +22,10 @@ from client.dicom.reasons import Reason
 FRAMES = 16
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
-#: Secondary Capture, Ultrasound (the retired ones too), Encapsulated PDF and CDA
-_KINDS = tuple(_STORAGE + kind for kind in ("7", "6", "6.1", "6.2", "3", "3.1", "104.1", "104.2"))
-_SCREENS = frozenset({"SCREEN SAVE", "SCREENSHOT", "SCREEN SHOT", "SCREEN CAPTURE"})
+#: Secondary Capture, Ultrasound (the retired ones too), Encapsulated PDF and CDA, voices (Audio Waveforms)
+_KINDS = tuple(_STORAGE + kind for kind in ("7", "6", "6.1", "6.2", "3", "3.1", "104.1", "104.2", "9.4.1", "9.4.2"))
+#: Values of Image Type: pictures of screens, and those of a slide's label (PS3.3 C.8.12.4.1.1)
+_TYPES = frozenset({"SCREEN SAVE", "SCREENSHOT", "SCREEN SHOT", "SCREEN CAPTURE", "LABEL", "OVERVIEW"})
 
 Detect = Callable[[NDArray[np.float32]], bool]
 
@@ -49,7 +50,7 @@ def announced(dataset: Dataset) -> bool:
         or sop_class in _KINDS
         or sop_class.startswith(_STORAGE + "7.")
         or str(dataset.get("Modality", "")).strip() == "US"
-        or not _SCREENS.isdisjoint(_image_type(dataset))
+        or not _TYPES.isdisjoint(_image_type(dataset))
         or any(_within_pixels(dataset, group) for group in range(0x6000, 0x6020, 2))
     )
 

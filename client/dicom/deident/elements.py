@@ -31,6 +31,7 @@ _FORMS = {
     "DT": re.compile(rb"[0-9.+\\ -]*"),
     "IS": re.compile(rb"[0-9+.\\ -]*"),
     "TM": re.compile(rb"[0-9.:\\ ]*"),
+    "UI": re.compile(rb"[0-9.\\]*"),
 }
 _NUMBERS = frozenset({"DS", "IS"})
 
@@ -66,7 +67,7 @@ def read(dataset: Dataset, tag: BaseTag) -> Element | None:
         element = dataset[tag]
         if element.VR == "SQ":
             len(element.value)
-    except MALFORMED:
+    except (OSError, *MALFORMED):  # OSError: where bytes of a sequence under UN end too soon
         return None
     return Element(tag, element.VR.partition(" ")[0], element)
 

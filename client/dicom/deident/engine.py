@@ -64,7 +64,7 @@ def clean(dataset: Dataset, profile: Profile, *, key: bytes, identity_removed: b
             swept = sweep(output, collect(dataset, profile))
             mark(output, profile, identity_removed=identity_removed)
             output.file_meta = fresh_meta(dataset, output)
-    except MALFORMED:
+    except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
     return Cleaned(output, swept)
 

@@ -4,7 +4,7 @@ Guarantees: every file counts once, as written, quarantined or left out for a re
 is quarantined, and where the hospital lets it out all the same, it claims nothing; the folder appears whole or not at
 all; files are numbered in the order of their new UIDs, so that neither names nor order tell of the archive.
 
-    result = export(Path("archive"), Path("out"), Rules(Profile.of("device")), key=archive_key)
+    result = export(Path("archive"), Path("out"), Terms(Profile.of("device")), key=archive_key)
 """
 
 import io
@@ -52,22 +52,22 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How an export is done. `allow_burned_in`: write what would be quarantined; `detect`: finds text in an image."""
+class Terms:
+    """On which terms objects leave. `allow_burned_in`: write what would be quarantined; `detect`: finds text in images."""
 
     profile: Profile
     allow_burned_in: bool = False
     detect: Detect = suspected_text
 
 
-def export(archive: Path, out: Path, rules: Rules, *, key: bytes, progress: Progress | None = None) -> Export:
+def export(archive: Path, out: Path, terms: Terms, *, key: bytes, progress: Progress | None = None) -> Export:
     """De-identify the objects of `archive`, a folder or a zip, into the new folder `out`. `key` is the site's secret.
 
     Raises InputError if there is no DICOM file or `out` is in use, SiteError for the disk.
     """
     total = count(archive) if progress else 0
     with whole_folder(out) as draft:
-        task = _Task(draft, rules, key)
+        task = _Task(draft, terms, key)
         for done, verdict in enumerate(_verdicts(archive, task), start=1):
             task.left_out[verdict] += verdict is not None
             if progress:
@@ -97,8 +97,8 @@ def _verdicts(archive: Path, task: "_Task") -> Iterator[Reason | None]:
 class _Task:
     """An export under way, into `draft`. `names`: new SOP Instance UID → file."""
 
-    def __init__(self, draft: Path, rules: Rules, key: bytes) -> None:
-        self.draft, self.rules, self.key = draft, rules, key
+    def __init__(self, draft: Path, terms: Terms, key: bytes) -> None:
+        self.draft, self.terms, self.key = draft, terms, key
         self.names: dict[str, Path] = {}
         self.quarantined: Counter[Reason] = Counter()
         self.left_out: Counter[Reason | None] = Counter()
@@ -107,11 +107,11 @@ class _Task:
     def add(self, location: Location) -> None:
         """Write or quarantine one object. Raises LeftOutError."""
         source = read_whole(location)
-        reason = held_back(source, self.rules.detect)
-        if reason and not self.rules.allow_burned_in:
+        reason = held_back(source, self.terms.detect)
+        if reason and not self.terms.allow_burned_in:
             self.quarantined[reason] += 1
             return
-        cleaned = clean(source, self.rules.profile, key=self.key, identity_removed=reason is None)
+        cleaned = clean(source, self.terms.profile, key=self.key, identity_removed=reason is None)
         data = encoded(cleaned.dataset)
         name = str(cleaned.dataset.SOPInstanceUID)
         if name in self.names:
@@ -147,6 +147,6 @@ def encoded(dataset: Dataset) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values
             dataset.save_as(buffer, enforce_file_format=True)
-    except MALFORMED:
+    except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
     return buffer.getvalue()

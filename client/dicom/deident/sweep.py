@@ -15,8 +15,9 @@ _SEARCHED = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR
 _BULK = frozenset({"OB", "OW", "UN"})
 #: Specific Character Set, Image Type, Modality, Patient ID (by now a pseudonym)
 _SPARED = frozenset({0x00080005, 0x00080008, 0x00080060, 0x00100020})
-#: Groups of the pixel module, of waveforms and of pixels: codes for decoders, and samples.
-_SPARED_GROUPS = frozenset({0x0028, 0x5400, 0x7FE0})
+#: Groups of waveforms and of pixels: samples. Codes of the pixel module say how to decode.
+_SAMPLES = frozenset({0x5400, 0x7FE0})
+_PIXEL_MODULE = 0x0028
 
 
 def collect(dataset: Dataset, profile: Profile) -> Identifiers:
@@ -59,7 +60,8 @@ def sweep(dataset: Dataset, found: Identifiers) -> int:
 
 
 def _holds(element: Element, found: Identifiers) -> bool:
-    if element.tag in _SPARED or element.tag.group in _SPARED_GROUPS:
+    group = element.tag.group
+    if element.tag in _SPARED or group in _SAMPLES or (group == _PIXEL_MODULE and element.vr == "CS"):
         return False
     if element.vr in _BULK:
         value = element.source.value

@@ -10,7 +10,7 @@ from typing import cast
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Frame
-from client.dicom.geometry.values import directions, phase, point, spacing, whole
+from client.dicom.geometry.values import directions, matrix, phase, point, spacing, whole
 
 #: Dimension Index Pointers (0020,9165) to what says where a frame lies: In-Stack Position Number, Image Position, Image
 #: Orientation, Plane Position, Plane Orientation. Stack ID is a phase of its own.
@@ -59,9 +59,10 @@ def enhanced_frames(dataset: Dataset, count: int) -> tuple[Frame, ...]:
 
 
 def _frame(dataset: Dataset, groups: Groups, number: int, dimensions: list[int]) -> Frame:
+    rows, columns = matrix(dataset)
     return Frame(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
+        rows=rows,
+        columns=columns,
         position=point(groups.value("PlanePositionSequence", "ImagePositionPatient")),
         orientation=directions(groups.value("PlaneOrientationSequence", "ImageOrientationPatient")),
         spacing=spacing(groups.value("PixelMeasuresSequence", "PixelSpacing"), dataset.get("ImagerPixelSpacing")),

@@ -32,7 +32,7 @@ from pydicom.uid import (
 from client.dicom.geometry.enhanced import enhanced_frames
 from client.dicom.geometry.frame import Frame
 from client.dicom.geometry.mosaic import is_mosaic, mosaic_frames
-from client.dicom.geometry.values import directions, phase, phase_of, point, spacing, whole
+from client.dicom.geometry.values import directions, matrix, phase, phase_of, point, spacing, whole
 from client.dicom.geometry.vectors import vector_frames
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.header import MALFORMED, Header
@@ -110,12 +110,13 @@ def _frames(dataset: Dataset) -> tuple[Frame, ...]:
 def _plain_frame(dataset: Dataset, index: int, count: int) -> Frame:
     """A frame of an object without functional groups. Of several frames, a cine, none has a place of its own; nor has
     the picture of a mosaic whose tiles are not known, for its position is that of a slice."""
+    rows, columns = matrix(dataset)
     alone = count == 1
     placed = alone and "MOSAIC" not in (dataset.get("ImageType") or ())
     number = whole(dataset.get("InstanceNumber"))
     return Frame(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
+        rows=rows,
+        columns=columns,
         position=point(dataset.get("ImagePositionPatient")) if placed else None,
         orientation=directions(dataset.get("ImageOrientationPatient")) if placed else None,
         spacing=spacing(

@@ -20,7 +20,18 @@ from pydicom.dataset import Dataset
 from client.dicom.geometry.csa import Plan, image_count, read_plan
 from client.dicom.geometry.frame import Directions, Frame, Point
 from client.dicom.geometry.grid import EVEN
-from client.dicom.geometry.values import directions, dot, moved, normal_of, number, phase_of, point, spacing, whole
+from client.dicom.geometry.values import (
+    directions,
+    dot,
+    matrix,
+    moved,
+    normal_of,
+    number,
+    phase_of,
+    point,
+    spacing,
+    whole,
+)
 from client.dicom.reasons import LeftOutError, Reason
 
 Tile = tuple[int, int, int, int]
@@ -45,7 +56,7 @@ def is_mosaic(dataset: Dataset) -> bool:
     """Whether the one picture of `dataset` is a mosaic, and private headers say of how many slices."""
     return (
         "MOSAIC" in (dataset.get("ImageType") or ())
-        and int(dataset.get("NumberOfFrames") or 1) == 1
+        and whole(dataset.get("NumberOfFrames")) <= 1
         and _grid(dataset) is not None
     )
 
@@ -87,7 +98,7 @@ def mosaic_frames(dataset: Dataset) -> tuple[Frame, ...]:
 
 
 def _grid(dataset: Dataset) -> _Grid | None:
-    rows, columns, count = int(dataset.Rows), int(dataset.Columns), image_count(dataset)
+    (rows, columns), count = matrix(dataset), image_count(dataset)
     side = math.isqrt(count - 1) + 1 if count > 0 else 0
     if side == 0 or count > _MOST_TILES or rows % side or columns % side or min(rows, columns) < side:
         return None

@@ -11,15 +11,26 @@ from collections.abc import Iterable
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import PHASE, Directions, Point
+from client.dicom.reasons import LeftOutError, Reason
 
 #: By which a vector's length may differ from 1 and a scalar product from 0: three decimals, as some PACSs keep.
 _ROUNDING = 2e-3
 #: mm; further away or larger is no patient.
 _FARTHEST_MM = 1e5
+#: of Rows and Columns, unsigned shorts
+_LARGEST = 65535
 #: of an Integer String
 _IS_DIGITS = 12
 #: Characters of a phase that are kept: an Image Type has hardly more, and a hostile one not a megabyte for each frame.
 _LONGEST = 128
+
+
+def matrix(dataset: Dataset) -> tuple[int, int]:
+    """Rows and columns of the picture. Raises LeftOutError(unreadable) if they are not within 1 to 65,535."""
+    rows, columns = whole(dataset.get("Rows")), whole(dataset.get("Columns"))
+    if not (0 < rows <= _LARGEST and 0 < columns <= _LARGEST):
+        raise LeftOutError(Reason.UNREADABLE)
+    return rows, columns
 
 
 def point(values: object) -> Point | None:

@@ -7,7 +7,18 @@ distance of slices is Spacing Between Slices (0018,0088): the standard has no ot
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Directions, Frame, Point
-from client.dicom.geometry.values import directions, floats, moved, normal_of, number, phase, point, spacing, whole
+from client.dicom.geometry.values import (
+    directions,
+    floats,
+    matrix,
+    moved,
+    normal_of,
+    number,
+    phase,
+    point,
+    spacing,
+    whole,
+)
 
 #: Frame Increment Pointer's vectors (PS3.3 C.8.4.8.1) other than the one that counts slices.
 _VECTORS = (
@@ -43,10 +54,11 @@ def _frames(dataset: Dataset, positions: list[Point | None], orientation: Direct
     start = whole(dataset.get("InstanceNumber")) << 20
     vectors = [list(vector) for name in _VECTORS if (vector := dataset.get(name)) and not isinstance(vector, int)]
     vectors = [vector for vector in vectors if len(vector) == len(positions)]
+    rows, columns = matrix(dataset)
     return tuple(
         Frame(
-            rows=int(dataset.Rows),
-            columns=int(dataset.Columns),
+            rows=rows,
+            columns=columns,
             position=position,
             orientation=orientation,
             spacing=spacing(dataset.get("PixelSpacing")),

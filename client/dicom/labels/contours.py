@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset
 
 from client.dicom.labels.faults import MaskError, MaskFault
 from client.dicom.labels.grid import Floats, Grid, Mask
+from client.dicom.labels.objects import guarded
 from client.dicom.labels.polygons import Points, fill
 from client.dicom.labels.segments import series_of
-from client.dicom.scanning.header import MALFORMED
+from client.dicom.reasons import LeftOutError
 
 #: Corners of all contours of one structure set.
 POINTS_LIMIT = 1 << 23
@@ -112,9 +113,10 @@ def _planes(indices: list[Floats], axis: int) -> dict[float, list[Points]]:
 def contours_of(dataset: Dataset) -> Contours:
     """The structure set in `dataset`. Raises MaskError (unreadable, too_large)."""
     try:
-        return _contours_of(dataset)
-    except MALFORMED:
-        raise MaskError(MaskFault.UNREADABLE) from None
+        with guarded():
+            return _contours_of(dataset)
+    except LeftOutError as left_out:
+        raise MaskError(MaskFault.of(left_out.reason)) from None
 
 
 def _contours_of(dataset: Dataset) -> Contours:

@@ -6,25 +6,25 @@ refused, not stretched; nothing is unpickled, nothing unfolds beyond a limit.
 An NPZ file holds an array of whole numbers or booleans, `mask`, [rows, columns] or [slices, rows, columns]; the latter
 lies where its `affine` says: [4, 4], (slice, row, column, 1) → LPS mm.
 
-    drawing_of(Path("lesion.png")).on_image("", (512, 512))   # bool: wherever the pixel is not 0
+    drawing_of(Location(Path("lesion.png"))).on_image("", (512, 512))   # bool: wherever the pixel is not 0
 """
 
 import io
 import warnings
 import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from client.dicom.item import Location
 from client.dicom.labels.faults import MaskError, MaskFault
 from client.dicom.labels.grid import Floats, Grid, Mask, nearest_voxels
-from client.dicom.labels.objects import read_bytes
 from client.dicom.pixels.objects import open_object
 from client.dicom.pixels.stored import stored_frame
 from client.dicom.reasons import LeftOutError
+from client.dicom.scanning import containers
 from client.dicom.scanning.header import MALFORMED
 
 #: Bytes of a file, and of what is in it once unfolded.
@@ -78,10 +78,13 @@ class Drawing:
         return where
 
 
-def drawing_of(path: Path) -> Drawing:
-    """The mask in the file at `path`, whatever its name says. Raises MaskError (unreadable, unsupported, too_large)."""
+def drawing_of(location: Location) -> Drawing:
+    """The mask in the file at `location`, whatever its name says.
+
+    Raises MaskError (unreadable, unsupported, too_large).
+    """
     try:
-        data = read_bytes(path, FILE_LIMIT)
+        data = containers.read(location, FILE_LIMIT)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if data[128:132] == b"DICM":

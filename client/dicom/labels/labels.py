@@ -108,6 +108,7 @@ def gather(
     """Labels from `statements`. `several`: rows of one identifier add up; else all of them must say the same."""
     join = add if several else agree
     levels: dict[str, dict[bytes, Claim]] = {}
+    more: dict[tuple[str, bytes], list[int]] = {}  # rows after the first: a wrong column may give a million of them
     known: dict[Said, Said] = {}
     rows = set[int]()
     for statement in statements:
@@ -115,8 +116,13 @@ def gather(
         claims = levels.setdefault(statement.level, {})
         before = claims.get(statement.value)
         rows.add(statement.row)
-        claims[statement.value] = (
-            Claim(join(before.said, said), (*before.rows, statement.row)) if before else Claim(said, (statement.row,))
-        )
+        if before is None:
+            claims[statement.value] = Claim(said, (statement.row,))
+        else:
+            claims[statement.value] = Claim(join(before.said, said), before.rows)
+            more.setdefault((statement.level, statement.value), []).append(statement.row)
+    for (level, value), others in more.items():
+        claim = levels[level][value]
+        levels[level][value] = Claim(claim.said, (*claim.rows, *others))
     ordered = {level: levels[level] for level in LEVELS if level in levels}
     return Labels(source, ordered, len(rows), dict(remarks or {}))

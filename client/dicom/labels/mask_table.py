@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from client.dicom.item import Location
 from client.dicom.labels.faults import MaskError, MaskFault
 from client.dicom.labels.levels import find, identifier_key
 from client.dicom.labels.rows import open_table
@@ -29,7 +30,7 @@ class MaskTable:
     levels: Mapping[str, Mapping[bytes, str | None]] = field(repr=False)
     rows: int
 
-    def of(self, entry: Entry) -> Path | Reason:
+    def of(self, entry: Entry) -> Location | Reason:
         """The file of the mask of `entry`; no_label or label_conflict if there is none. Raises MaskError(no_image) for
         a name that leads out of the folder."""
         matched = find(self.levels, entry)
@@ -44,7 +45,7 @@ class MaskTable:
             raise MaskError(MaskFault.UNREADABLE) from None
         if not path.is_relative_to(self.folder.resolve()):
             raise MaskError(MaskFault.NO_IMAGE)
-        return path
+        return Location(path)
 
 
 def read_mask_table(path: Path, key: bytes, column: str = COLUMN) -> MaskTable:

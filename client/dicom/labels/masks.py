@@ -8,20 +8,23 @@ by keyed hash; no path or UID is in a report, an error or a repr.
         found = mask_on(grid, source.load(), "Tumor")
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from client.dicom.item import Location
 from client.dicom.keys import short_key
 from client.dicom.labels.contours import Contours, contours_of
 from client.dicom.labels.drawing import Drawing, drawing_of
 from client.dicom.labels.faults import MaskError, MaskFault
 from client.dicom.labels.grid import Grid, Mask
-from client.dicom.labels.objects import files_of, read_bytes, read_object, storage_class
+from client.dicom.labels.objects import files_of, guarded, read_object, storage_class
 from client.dicom.labels.segmentation import Segmentation, segmentation_of
 from client.dicom.pixels.objects import open_object
-from client.dicom.reasons import LeftOutError
+from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning import containers
 
 #: Bytes of one segmentation, and of one structure set, which is text.
 SEGMENTATION_LIMIT, STRUCTURES_LIMIT = 1 << 30, 1 << 28
@@ -38,13 +41,13 @@ class Source:
     """One file: `number` is its place among all files looked at, from 1, by which a report names it."""
 
     number: int
-    path: Path = field(repr=False)
+    location: Location = field(repr=False)
     labels: tuple[str, ...]
     series: frozenset[bytes] = field(repr=False)
 
     def load(self) -> Masked:
         """Its masks. Raises MaskError."""
-        return load_masks(self.path)
+        return load_masks(self.location)
 
 
 @dataclass(frozen=True)
@@ -81,40 +84,55 @@ class Masks:
         known = frozenset(series)
         joined = [source for source in self.sources if source.series & known]
         alone = {source.number: MaskFault.NO_SERIES for source in self.sources if not source.series & known}
-        unjoined: dict[MaskFault, tuple[int, ...]] = {}
+        unjoined: dict[MaskFault, list[int]] = {}
         for number, fault in sorted((alone | dict(self.faults)).items()):
-            unjoined[fault] = (*unjoined.get(fault, ()), number)
+            unjoined.setdefault(fault, []).append(number)
         labels = Counter(label for source in joined for label in source.labels)
-        return MaskReport(len(self.sources) + len(self.faults), len(joined), unjoined, dict(sorted(labels.items())))
+        return MaskReport(
+            files=len(self.sources) + len(self.faults),
+            joined=len(joined),
+            unjoined={fault: tuple(numbers) for fault, numbers in unjoined.items()},
+            labels=dict(sorted(labels.items())),
+        )
 
 
 def read_masks(place: Path, key: bytes) -> Masks:
-    """The segmentations and structure sets in `place`, a folder or one file; other files there are passed over."""
+    """The segmentations and structure sets in `place`, a folder, a zip or one file; other files are passed over.
+
+    Objects that cannot be read are among the faults, as they may hold masks.
+    """
     sources, faults = list[Source](), dict[int, MaskFault]()
-    for number, path in enumerate(files_of(place), start=1):
-        if storage_class(path) not in (*SEGMENTATIONS, STRUCTURE_SET):
-            continue
+    for number, location in enumerate(files_of(place), start=1):
         try:
-            found = load_masks(path)
+            if storage_class(location) not in (*SEGMENTATIONS, STRUCTURE_SET):
+                continue
+            found = load_masks(location)
+        except LeftOutError as left_out:
+            if left_out.reason != Reason.NOT_DICOM:
+                faults[number] = MaskFault.of(left_out.reason)
         except MaskError as error:
             faults[number] = error.fault
-            continue
-        series = frozenset(short_key(key, "series", uid.encode()) for uid in found.series)
-        sources.append(Source(number, path, found.labels, series))
+        else:
+            series = frozenset(short_key(key, "series", uid.encode()) for uid in found.series)
+            sources.append(Source(number, location, found.labels, series))
     return Masks(tuple(sources), faults)
 
 
-def load_masks(path: Path) -> Masked:
-    """The masks in the file at `path`: a segmentation, a structure set, a mask drawn as an image. Raises MaskError."""
-    kind = storage_class(path)
+def load_masks(location: Location) -> Masked:
+    """The masks in one file: a segmentation, a structure set, a mask drawn as an image. Raises MaskError."""
+    kind = ""
+    with contextlib.suppress(LeftOutError):
+        kind = storage_class(location)
     try:
         if kind in SEGMENTATIONS:
-            return segmentation_of(open_object(read_bytes(path, SEGMENTATION_LIMIT)))
+            with guarded():
+                dataset = open_object(containers.read(location, SEGMENTATION_LIMIT))
+            return segmentation_of(dataset)
         if kind == STRUCTURE_SET:
-            return contours_of(read_object(path, STRUCTURES_LIMIT))
+            return contours_of(read_object(location, STRUCTURES_LIMIT))
     except LeftOutError as left_out:
         raise MaskError(MaskFault.of(left_out.reason)) from None
-    return drawing_of(path)
+    return drawing_of(location)
 
 
 def mask_on(grid: Grid, source: Masked, label: str) -> Mask:

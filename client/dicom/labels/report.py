@@ -11,7 +11,7 @@ evidence for its study.
     read_reports(Path("reports"), key).of(entry)   # ("Pneumonia",)
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,11 +21,10 @@ from pydicom.dataset import Dataset
 from client.dicom.labels.coded import Target, statements_of
 from client.dicom.labels.content import read_content
 from client.dicom.labels.findings import Said
-from client.dicom.labels.labels import Labels, Remark, Statement, gather
+from client.dicom.labels.labels import Labels, Remark, Rows, Statement, gather
 from client.dicom.labels.levels import identifier_key
-from client.dicom.labels.objects import files_of, read_object, storage_class
-from client.dicom.reasons import LeftOutError
-from client.dicom.scanning.header import MALFORMED
+from client.dicom.labels.objects import files_of, guarded, read_object, storage_class
+from client.dicom.reasons import LeftOutError, Reason
 from shared.errors import InputError
 
 #: Bytes of one report; they hold text.
@@ -52,54 +51,73 @@ class Reading:
     several: bool = False
 
 
+@dataclass(frozen=True)
+class _Report:
+    """`replaces`: UIDs of earlier documents; `said`: of each target."""
+
+    uid: str
+    replaces: frozenset[str]
+    verified: bool
+    said: Mapping[Target, Said]
+
+
 def read_reports(place: Path, key: bytes, reading: Reading | None = None) -> Labels:
-    """What the reports in `place`, a folder or one file, say; other files there are passed over.
+    """What the reports in `place`, a folder, a zip or one file, say; other files there are passed over.
 
     Raises InputError if there is no report.
     """
     reading = reading or Reading()
-    reports, remarks = _reports(place)
-    replaced = {uid for _, report in reports for uid in _predecessors(report)}
-    statements: list[Statement] = []
-    for row, report in reports:
-        remark = _against(report, replaced, reading)
-        if remark is None:
-            said = _said(report, reading)
-            remark = Remark.UNREADABLE if said is None else None if said else Remark.NO_CODE
-            statements += _statements(row, said or {}, key)
-        if remark:
-            remarks.setdefault(remark, []).append(row)
-    if not reports and not remarks:
+    reports = _reports(place, reading)
+    if not reports:
         do = "Point at a folder with structured reports, or at a CSV file."
         raise InputError(f"labels {place}", expected="DICOM structured reports", got="none", do=do)
-    told = {remark: tuple(rows) for remark, rows in remarks.items()}
+    replaced = frozenset(uid for report in reports.values() if report for uid in report.replaces)
+    remarks: dict[Remark, list[int]] = {}
+    statements: list[Statement] = []
+    for row, report in reports.items():
+        remark = _against(report, replaced, reading)
+        if remark:
+            remarks.setdefault(remark, []).append(row)
+        elif report:
+            statements += _statements(row, report.said, key)
+    told: dict[Remark, Rows] = {remark: tuple(rows) for remark, rows in remarks.items()}
     return gather(place, statements, several=reading.several, remarks=told)
 
 
-def _reports(place: Path) -> tuple[list[tuple[int, Dataset]], dict[Remark, list[int]]]:
-    """The reports in `place` with their numbers, and the numbers of those that cannot be read."""
-    reports, unreadable = [], []
-    for row, path in enumerate(files_of(place), start=1):
-        if storage_class(path) not in REPORTS:
-            continue
+def _reports(place: Path, reading: Reading) -> dict[int, _Report | None]:
+    """The reports in `place` by number; None for objects that cannot be read, as they may have been reports."""
+    reports: dict[int, _Report | None] = {}
+    for row, location in enumerate(files_of(place), start=1):
         try:
-            reports.append((row, read_object(path, REPORT_LIMIT)))
-        except LeftOutError:
-            unreadable.append(row)
-    return reports, {Remark.UNREADABLE: unreadable} if unreadable else {}
+            if storage_class(location) in REPORTS:
+                reports[row] = _report(read_object(location, REPORT_LIMIT), reading)
+        except LeftOutError as left_out:
+            if left_out.reason != Reason.NOT_DICOM:
+                reports[row] = None
+    return reports
 
 
-def _against(report: Dataset, replaced: set[str], reading: Reading) -> Remark | None:
-    """Why nothing `report` says counts, or None (PS3.3 C.17.2)."""
-    if str(report.get("SOPInstanceUID")) in replaced:
+def _against(report: _Report | None, replaced: frozenset[str], reading: Reading) -> Remark | None:
+    """Why nothing `report` says counts, or None."""
+    if report is None:
+        return Remark.UNREADABLE
+    if report.uid in replaced:
         return Remark.SUPERSEDED
-    verified = report.get("VerificationFlag") == "VERIFIED" and report.get("PreliminaryFlag") != "PRELIMINARY"
-    return None if verified or reading.unverified else Remark.UNVERIFIED
+    if not report.verified and not reading.unverified:
+        return Remark.UNVERIFIED
+    return None if report.said else Remark.NO_CODE
 
 
-def _predecessors(report: Dataset) -> Iterator[str]:
-    """SOP Instance UIDs of the documents that `report` replaces (0040,A360)."""
-    return (uid for uid in _evidence(report, "PredecessorDocumentsSequence"))
+def _report(dataset: Dataset, reading: Reading) -> _Report:
+    """What is needed of one report (PS3.3 C.17.2). Raises LeftOutError(unreadable)."""
+    with guarded():
+        final = dataset.get("PreliminaryFlag") != "PRELIMINARY"
+        return _Report(
+            uid=str(dataset.get("SOPInstanceUID") or ""),
+            replaces=frozenset(_evidence(dataset, "PredecessorDocumentsSequence")),
+            verified=final and dataset.get("VerificationFlag") == "VERIFIED",
+            said=_said(dataset, reading),
+        )
 
 
 def _evidence(report: Dataset, keyword: str = "CurrentRequestedProcedureEvidenceSequence") -> Evidence:
@@ -115,23 +133,20 @@ def _evidence(report: Dataset, keyword: str = "CurrentRequestedProcedureEvidence
     }
 
 
-def _said(report: Dataset, reading: Reading) -> dict[Target, Said] | None:
-    """What `report` says of each target; None if it cannot be read."""
-    try:
-        evidence = _evidence(report)
-        study: Target = ("study_instance_uid", str(report.get("StudyInstanceUID") or ""))
-        whole = tuple(("sop_instance_uid", uid) for uid in evidence) or (study,)
-        found: dict[Target, Said] = {}
-        for targets, said in statements_of(read_content(report), reading.spelling):
-            for target in targets or whole:
-                lifted = _lift(target, reading.scope, evidence, study)
-                before = found.get(lifted, Said())
-                # within a report, a finding seen somewhere in the image is there
-                present = before.present | said.present
-                found[lifted] = Said(present, (before.absent | said.absent) - present)
-        return found
-    except (*MALFORMED, LeftOutError):
-        return None
+def _said(report: Dataset, reading: Reading) -> dict[Target, Said]:
+    """What `report` says of each target."""
+    evidence = _evidence(report)
+    study: Target = ("study_instance_uid", str(report.get("StudyInstanceUID") or ""))
+    whole = tuple(("sop_instance_uid", uid) for uid in evidence) or (study,)
+    found: dict[Target, Said] = {}
+    for targets, said in statements_of(read_content(report), reading.spelling):
+        for target in targets or whole:
+            lifted = _lift(target, reading.scope, evidence, study)
+            before = found.get(lifted, Said())
+            # within a report, a finding seen somewhere in the image is there
+            present = before.present | said.present
+            found[lifted] = Said(present, (before.absent | said.absent) - present)
+    return found
 
 
 def _lift(target: Target, scope: str, evidence: Evidence, study: Target) -> Target:
@@ -144,5 +159,5 @@ def _lift(target: Target, scope: str, evidence: Evidence, study: Target) -> Targ
     return target
 
 
-def _statements(row: int, said: dict[Target, Said], key: bytes) -> Iterable[Statement]:
+def _statements(row: int, said: Mapping[Target, Said], key: bytes) -> Iterable[Statement]:
     return [Statement(row, level, identifier_key(key, level, uid), each) for (level, uid), each in said.items() if uid]

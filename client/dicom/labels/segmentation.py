@@ -20,10 +20,10 @@ from client.dicom.geometry.frames import object_frames
 from client.dicom.geometry.values import number
 from client.dicom.labels.faults import MaskError, MaskFault
 from client.dicom.labels.grid import Grid, Mask, planes_of
+from client.dicom.labels.objects import guarded
 from client.dicom.labels.segments import segment_names, series_of
 from client.dicom.pixels.stored import stored_frame
 from client.dicom.reasons import LeftOutError
-from client.dicom.scanning.header import MALFORMED
 
 #: Pixels of one segment that are held at once: a byte each.
 PIXELS_LIMIT = 1 << 30
@@ -114,11 +114,10 @@ class Segmentation:
 def segmentation_of(dataset: Dataset) -> Segmentation:
     """The segmentation in `dataset`. Raises MaskError (unreadable, unsupported, too_large)."""
     try:
-        return _segmentation_of(dataset)
+        with guarded():
+            return _segmentation_of(dataset)
     except LeftOutError as left_out:
         raise MaskError(MaskFault.of(left_out.reason)) from None
-    except MALFORMED:
-        raise MaskError(MaskFault.UNREADABLE) from None
 
 
 def _segmentation_of(dataset: Dataset) -> Segmentation:

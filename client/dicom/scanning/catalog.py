@@ -8,53 +8,28 @@ an older version is emptied: the next scan fills it.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from client.dicom.item import Stamp
 from client.dicom.reasons import Reason
-from client.dicom.scanning.entry import COLUMNS, Entry, Row
+from client.dicom.scanning.entry import COLUMNS, Entry
+from client.dicom.scanning.tables import DROP, SCHEMA, VERSION, Batch, Known, Seen
 from shared.errors import SiteError
 
 __all__ = ["VERSION", "Batch", "Catalog", "Entry", "Known", "Seen", "Series"]
 
-VERSION = 2
-
 #: Hashes asked for at once; SQLite admits 32,766 parameters.
 _ASKED = 1000
 
-#: The columns of `entry`, behind its page, are the fields of Entry, in order. Rows are appended and found by slim
-#: indexes: a table ordered by random hashes would be written all over with every batch.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS page (
-  id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, digest BLOB NOT NULL, files INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS entry (
-  page INTEGER NOT NULL,
-  file BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-  fault TEXT NOT NULL, sop BLOB NOT NULL, series BLOB NOT NULL, study BLOB NOT NULL, accession BLOB NOT NULL,
-  bare_patient BLOB NOT NULL, patient BLOB NOT NULL, orphan INTEGER NOT NULL, modality TEXT NOT NULL,
-  manufacturer TEXT NOT NULL, sex TEXT NOT NULL, age TEXT NOT NULL, intent TEXT NOT NULL,
-  series_number TEXT NOT NULL, transfer_syntax TEXT NOT NULL, photometric TEXT NOT NULL,
-  rows INTEGER NOT NULL, columns INTEGER NOT NULL, bits_stored INTEGER NOT NULL, sop_class TEXT NOT NULL,
-  year INTEGER NOT NULL, view_position TEXT NOT NULL, laterality TEXT NOT NULL, body_part TEXT NOT NULL,
-  number_of_frames INTEGER NOT NULL, frames BLOB NOT NULL, sealed BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS entry_page ON entry (page);
-CREATE INDEX IF NOT EXISTS entry_series ON entry (series, file);
-CREATE TABLE IF NOT EXISTS failure (
-  file BLOB NOT NULL, spec BLOB NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (file, spec)
-) WITHOUT ROWID;
-"""
 _FAULTS = frozenset(reason.value for reason in Reason)
-_DROP = "DROP TABLE IF EXISTS page; DROP TABLE IF EXISTS entry; DROP TABLE IF EXISTS failure;"
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM entry"  # noqa: S608  names of our own
 _PUT = f"INSERT OR REPLACE INTO entry VALUES (?{',?' * len(COLUMNS)})"  # noqa: S608
 
@@ -70,34 +45,6 @@ class Series:
     files: int
     usable: int
     faults: Mapping[str, int]
-
-
-class Known(NamedTuple):
-    """What is remembered of a file: where it stood, its stamp and its fault."""
-
-    page: int
-    stamp: Stamp
-    fault: str
-
-
-class Seen(NamedTuple):
-    """What is remembered of a page (walk.Page): `digest` of its files, b"" while some are yet to be read."""
-
-    id: int
-    digest: bytes
-    files: int
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one transaction writes: new pages (id, name), rows with their page before them, files that are on another
-    page now (page, file), files that are gone, and pages that are done (digest, files, id)."""
-
-    opened: list[tuple[int, bytes]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    moved: list[tuple[int, bytes]] = field(default_factory=list)
-    gone: list[bytes] = field(default_factory=list)
-    settled: list[tuple[bytes, int, int]] = field(default_factory=list)
 
 
 class Catalog:
@@ -126,16 +73,25 @@ class Catalog:
 
     def _prepare(self) -> None:
         with self._telling():
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                do = "Upgrade Konsil here, or delete it; the next scan makes a new one."
-                raise SiteError(f"catalog {self.path}", expected=f"version {VERSION}", got=f"version {version}", do=do)
-            self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA cache_size = -65536")  # KiB: the indexes of a million files
-            if 0 < version < VERSION:
-                self._connection.executescript(_DROP)
-            self._connection.executescript(_SCHEMA)
+        if self._version() != VERSION:
+            with self.alone():  # switching to WAL does not wait for others who do
+                self._make()
+
+    def _version(self) -> int:
+        version = self._first("PRAGMA user_version")
+        if version > VERSION:
+            do = "Upgrade Konsil here, or delete it; the next scan makes a new one."
+            raise SiteError(f"catalog {self.path}", expected=f"version {VERSION}", got=f"version {version}", do=do)
+        return version
+
+    def _make(self) -> None:
+        with self._telling():
+            if (version := self._version()) == VERSION:
+                return
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.executescript((DROP if version else "") + SCHEMA)
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def entries(self) -> Iterator[Entry]:
@@ -238,6 +194,17 @@ class Catalog:
         with self._telling(), self._transaction():
             self._connection.executemany("INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", rows)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """One refresh at a time: a second process waits here, and then finds the work done."""
+        with self._telling():
+            gate = os.open(self.path.with_name(self.path.name + ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(gate)
+
     def close(self) -> None:
         """Close the database."""
         self._connection.close()
@@ -267,7 +234,13 @@ class Catalog:
         """SQLite's errors as ours."""
         try:
             yield
-        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:  # damaged names, values of other types
+        except (
+            sqlite3.Error,
+            OSError,
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # damaged names, values of other types
             do = "Check disk space and permissions; if it is damaged, delete it: the next scan makes a new one."
             raise SiteError(f"catalog {self.path}", expected="a usable database", got=str(error), do=do) from None
 

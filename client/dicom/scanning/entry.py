@@ -31,7 +31,8 @@ class Entry:
     the file itself can never be used; `orphan`: no patient id, the study stands for the patient.
 
     `frames`: of an object without a fault, its frames as geometry.frame.unpack_frames reads them; a Siemens mosaic has
-    more than its `number_of_frames`. `year` is the study's, 0 for none. `sealed`: see `place_of`.
+    more than its `number_of_frames`. `year` is the study's, 0 for none;
+    `view_position` a mammogram's view by its code. `sealed`: see `place_of`.
     """
 
     file: bytes
@@ -146,7 +147,7 @@ def entry_of(key: bytes, file: File, header: Header, fault: Reason | None, frame
         bits_stored=header.bits_stored,
         sop_class=header.sop_class[:TEXT_LIMIT],
         year=header.year,
-        view_position=header.view_position[:TEXT_LIMIT],
+        view_position=header.view[:TEXT_LIMIT],
         laterality=header.side[:TEXT_LIMIT],
         body_part=header.body_part[:TEXT_LIMIT],
         number_of_frames=header.frames,

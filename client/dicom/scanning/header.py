@@ -16,7 +16,6 @@ from pathlib import Path
 from client.dicom.item import Stamp
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import (
-    TRANSFER_SYNTAX,
     UNDEFINED,
     Elements,
     EndedError,
@@ -25,6 +24,7 @@ from client.dicom.scanning.elements import (
     read_elements,
 )
 from client.dicom.scanning.opening import open_regular, stamp_of
+from client.dicom.scanning.tags import TAGS, WANTED
 from client.dicom.scanning.unusual import MALFORMED, ask_pydicom
 from client.dicom.scanning.values import (
     Order,
@@ -38,6 +38,7 @@ from client.dicom.scanning.values import (
     year,
 )
 from client.dicom.scanning.values import text as parse_text
+from client.dicom.scanning.views import first_code, view
 
 __all__ = ["MALFORMED", "WANTED", "Header", "header_of", "read_header"]
 
@@ -48,56 +49,6 @@ for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
 _UID = re.compile(rb"[0-9.]{1,64}")
 #: of an Integer String (PS3.5 6.2)
 _IS_DIGITS = 12
-
-_TAGS = {
-    "transfer_syntax": TRANSFER_SYNTAX,
-    "image_type": 0x00080008,
-    "sop_class": 0x00080016,
-    "sop_uid": 0x00080018,
-    "study_date": 0x00080020,
-    "acquisition_time": 0x00080032,
-    "content_time": 0x00080033,
-    "accession": 0x00080050,
-    "modality": 0x00080060,
-    "intent": 0x00080068,
-    "manufacturer": 0x00080070,
-    "patient_id": 0x00100020,
-    "issuer": 0x00100021,
-    "sex": 0x00100040,
-    "age": 0x00101010,
-    "body_part": 0x00180015,
-    "echo_time": 0x00180081,
-    "echo_number": 0x00180086,
-    "trigger_time": 0x00181060,
-    "imager_spacing": 0x00181164,
-    "nominal_spacing": 0x00182010,
-    "view_position": 0x00185101,
-    "b_value": 0x00189087,
-    "study_uid": 0x0020000D,
-    "series_uid": 0x0020000E,
-    "series_number": 0x00200011,
-    "acquisition_number": 0x00200012,
-    "instance_number": 0x00200013,
-    "position": 0x00200032,
-    "orientation": 0x00200037,
-    "laterality": 0x00200060,
-    "image_laterality": 0x00200062,
-    "temporal_position": 0x00200100,
-    "temporal_index": 0x00209128,
-    "samples": 0x00280002,
-    "photometric": 0x00280004,
-    "frames": 0x00280008,
-    "rows": 0x00280010,
-    "columns": 0x00280011,
-    "pixel_spacing": 0x00280030,
-    "aspect": 0x00280034,
-    "bits_allocated": 0x00280100,
-    "bits_stored": 0x00280101,
-    "high_bit": 0x00280102,
-    "pixel_representation": 0x00280103,
-    "burned_in": 0x00280301,
-}
-WANTED = frozenset(_TAGS.values())
 
 
 @dataclass(frozen=True)
@@ -144,6 +95,7 @@ class Header:
     year: int = 0
     body_part: str = ""
     view_position: str = ""
+    view_code: str = ""
     laterality: str = ""
     image_laterality: str = ""
     content_time: str = ""
@@ -167,6 +119,11 @@ class Header:
     def size(self) -> int:
         """Bytes of the object."""
         return self.stamp[0]
+
+    @property
+    def view(self) -> str:
+        """Of a mammogram by its code, else View Position (0018,5101)."""
+        return view(self.view_code, self.view_position)
 
     @property
     def side(self) -> str:
@@ -223,7 +180,7 @@ def _complete(read: Read, found: Elements, size: int) -> bool:
 def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
     """Raw values → Header. Raises LeftOutError as `_check` does."""
     order: Order = "little" if found.little_endian else "big"
-    raw = {name: found.values.get(tag, b"") for name, tag in _TAGS.items()}
+    raw = {name: found.values.get(tag, b"") for name, tag in TAGS.items()}
     text = {name: parse_text(raw[name]) for name in _TEXTS}
     identity = {name: raw[name].strip(b"\0 ") for name in _IDENTITIES}
     frames = raw["frames"].strip(b"\0 ")
@@ -262,6 +219,7 @@ def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
         year=year(raw["study_date"]),
         body_part=text["body_part"],
         view_position=text["view_position"],
+        view_code=first_code(raw["view_codes"]) if raw["view_codes"] else "",
         laterality=text["laterality"],
         image_laterality=text["image_laterality"],
         content_time=text["content_time"],

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from client.dicom.keys import file_key, short_key
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Batch, Catalog, Known
+from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import COLUMNS, Row
 from client.dicom.scanning.reading import read_rows
+from client.dicom.scanning.tables import Batch, Known
 from client.dicom.scanning.walk import File, Page, base_of, count, listed, pages
 from shared.errors import InputError, SiteError
 from shared.workers import pool
@@ -30,7 +31,8 @@ from shared.workers import pool
 CHUNK = 1000
 #: Chunks below which starting workers takes longer than reading.
 ALONE = 4
-PROCESSES = 2
+#: Workers, if there are as many processors: beyond that they wait for the disk and for the one that writes.
+MOST_PROCESSES = 8
 
 #: Perhaps a moment's trouble of the disk.
 _AGAIN = frozenset((Reason.UNREADABLE.value, Reason.CHANGED.value))
@@ -66,20 +68,22 @@ def refresh(
     key: bytes,
     ignore: Path | None = None,
     progress: Progress | None = None,
-    processes: int = PROCESSES,
+    processes: int | None = None,
 ) -> Changes:
     """Bring `catalog` up to date with `archive`: a folder, a zip, or a DICOMDIR, whose folder is then read.
 
-    `key` is the site's; `ignore` a file that is none of the archive's, its label file. progress(done, total) is told
-    after each chunk of files that was read; the total is an estimate. Raises InputError if there is no DICOM file,
-    SiteError for the catalog's disk.
+    `key` is the site's; `ignore` a file that is none of the archive's, its label file; `processes` read headers, by
+    default as many as there are processors for. progress(done, total) is told after each chunk of files that was read;
+    the total is an estimate. Raises InputError if there is no DICOM file, SiteError for the catalog's disk.
     """
-    task = _Refresh(archive, catalog, key, progress)
-    read = partial(read_rows, base_of(archive), key)
-    with closing(_results(task.chunks(ignore), read, processes)) as results:
-        for chunk, rows in results:
-            task.commit(chunk, rows)
-    removed = task.removed + (catalog.keep_only(task.seen) if task.files else 0)
+    with catalog.alone():
+        task = _Refresh(archive, catalog, key, progress)
+        read = partial(read_rows, base_of(archive), key)
+        workers = processes or min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+        with closing(_results(task.chunks(ignore), read, workers)) as results:
+            for chunk, rows in results:
+                task.commit(chunk, rows)
+        removed = task.removed + (catalog.keep_only(task.seen) if task.files else 0)
     if not task.files or not catalog.holds_dicom():
         got = f"{task.files} files, none of them DICOM" if task.files else "an empty folder"
         do = "Point at the folder that holds the images (konsil-client dicomize makes DICOM from PNG, JPEG or NPZ)."

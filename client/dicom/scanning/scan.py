@@ -9,37 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.dicom.item import Location
 from client.dicom.labels.table import Labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.entry import Entry, place_of
+from client.dicom.scanning.entry import Entry
 from client.dicom.scanning.judge import judge, repeated_files
 from client.dicom.scanning.refresh import Changes, Progress, refresh
-from client.dicom.scanning.walk import base_of
 from shared.study import Input
 
 Verdict = tuple[str, ...] | Reason
-
-
-@dataclass(frozen=True)
-class Found:
-    """One file of the archive: where, what the catalog knows of it, and its findings or why it is left out."""
-
-    location: Location
-    entry: Entry
-    reason: Reason | None
-    findings: tuple[str, ...] = ()
-
-    @property
-    def path(self) -> Path:
-        """The file, or the zip it is in."""
-        return self.location.path
-
-    @property
-    def label(self) -> str:
-        """The findings in one word."""
-        return "|".join(self.findings)
 
 
 @dataclass(frozen=True)
@@ -86,30 +64,6 @@ def scan(
     for entry, verdict in verdicts(catalog, key=key, labels=labels, spec=spec):
         tally.add(entry, verdict)
     return tally.report(changes, time.perf_counter() - start)
-
-
-def examine(
-    archive: Path,
-    catalog: Catalog,
-    *,
-    key: bytes,
-    labels: Labels | None = None,
-    spec: Input | None = None,
-    modalities: tuple[str, ...] | None = None,
-    progress: Progress | None = None,
-) -> tuple[tuple[Found, ...], ScanReport]:
-    """As `scan`, and every file with what was decided about it, in the order of paths: for archives that fit memory."""
-    if modalities is not None:  # the way archive.py asks until it is written anew
-        spec = Input(modalities=modalities, size=(8, 8))
-    report = scan(archive, catalog, key=key, labels=labels, spec=spec, progress=progress)
-    base, found = base_of(archive), list[Found]()
-    for entry, verdict in verdicts(catalog, key=key, labels=labels, spec=spec):
-        location = place_of(key, entry).location(base)
-        if isinstance(verdict, Reason):
-            found.append(Found(location, entry, verdict))
-        else:
-            found.append(Found(location, entry, None, verdict))
-    return tuple(sorted(found, key=lambda item: (item.path, item.location.member))), report
 
 
 def verdicts(

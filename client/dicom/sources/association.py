@@ -147,8 +147,8 @@ def guard(limits: Limits) -> tuple[Any, ...]:
 
 
 def receiver(store: Store, tell: Told, wanted: Callable[[], Container[str]] | None = None) -> tuple[Any, ...]:
-    """An event handler that keeps what C-STORE brings and answers success once it is on disk; `tell` hears of each. Only
-    what is `wanted`, by the store's names, if that is given."""
+    """An event handler that keeps what C-STORE brings and answers success once it is on disk; `tell` hears of each.
+    Only what is `wanted`, by the store's names, if that is given."""
 
     def keep(event: evt.Event) -> int:
         try:

@@ -90,21 +90,24 @@ class Query:
             "StudyInstanceUID": "",
         }
 
-    def admits(self, row: Mapping[str, str]) -> bool:
-        """Whether a study's answer is what was asked: servers ignore keys they do not support, and other patients'
-        images are none of our business. What the answer leaves out, it is not held to."""
-        day = row.get("StudyDate", "").replace(".", "")  # dates of ACR-NEMA times have dots
-        first, last = self.filter.study_from, self.filter.study_until
-        described, wanted = row.get("StudyDescription", ""), self.filter.description.replace("[", "[[]")
-        return (
-            all(
-                not key or row.get(keyword, "") in ("", key)
-                for keyword, key in (("PatientID", self.patient), ("AccessionNumber", self.accession))
-            )
-            and (not day or not first or day >= f"{first:%Y%m%d}")
-            and (not day or not last or day <= f"{last:%Y%m%d}")
-            and (not described or not wanted or fnmatchcase(described.casefold(), wanted.casefold()))
-        )
+    def admits(self, row: Mapping[str, str], who: str) -> bool:
+        """Whether `who`'s answer about a study is what was asked: servers ignore keys they do not support, and other
+        patients' images are none of our business. Raises PeerError for an answer that leaves out what the filter is
+        about: nobody could tell then."""
+        keys = {keyword: key for keyword, key in self.keys().items() if key and keyword != "ModalitiesInStudy"}
+        for keyword in keys.keys() - row.keys():
+            do = f"This server cannot choose by {keyword}: leave that out of its filter in sources.toml."
+            raise PeerError(who, expected=f"answers with {keyword}", got="one without", do=do)
+        return all(self._matches(keyword, key, row[keyword]) for keyword, key in keys.items())
+
+    def _matches(self, keyword: str, key: str, value: str) -> bool:
+        if keyword == "StudyDate":
+            first, last = self.filter.study_from, self.filter.study_until
+            day = value.replace(".", "")  # dates of ACR-NEMA times have dots
+            return bool(day) and (f"{first:%Y%m%d}" if first else "0") <= day <= (f"{last:%Y%m%d}" if last else "9")
+        if keyword == "StudyDescription":
+            return fnmatchcase(value.casefold(), key.replace("[", "[[]").casefold())
+        return value == key
 
 
 def queries(asked: Filter, patients: tuple[str, ...] = (), accessions: tuple[str, ...] = ()) -> Iterator[Query]:

@@ -63,7 +63,7 @@ class PacsSource:
                 keys = {"QueryRetrieveLevel": "STUDY", **query.keys()}
                 for study in list(self._find(association, keys, MOST_STUDIES)):
                     uid = self._uid(study, "StudyInstanceUID")
-                    if uid and query.admits(study):
+                    if uid and query.admits(study, self._links.who):
                         yield from self._series_of(association, uid, query, seen)
 
     def _series_of(self, association: Any, study: str, query: Query, seen: set[str]) -> Iterator[Series]:

@@ -24,7 +24,7 @@ from client.dicom.sources.config import Web
 from shared.errors import InputError, PeerError
 
 # They log URLs, which name studies and patients.
-for _name in ("dicomweb_client", "requests", "urllib3"):
+for _name in ("dicomweb_client", "requests", "retrying", "urllib3"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 LARGEST_ANSWER = 1 << 26
@@ -74,6 +74,7 @@ class Session(requests.Session):
         """Where an answer redirects to, on the same server. Raises PeerError for another."""
         target = super().get_redirect_target(resp)
         if target is not None and _origin(urljoin(resp.url, target)) != _origin(self._config.url):
+            resp.close()
             do = "If it moved, correct its url in sources.toml."
             raise PeerError(_who(self._config), expected="answers from this server", got="a redirect to another", do=do)
         return target
@@ -118,8 +119,10 @@ class _Body:
         for chunk in self._raw.stream(size, decode_content=decode_content):
             read += len(chunk)
             if self._largest is not None and read > self._largest:
+                self._raw.close()
                 raise requests.exceptions.ContentDecodingError("a larger answer than any search has")
             if time.monotonic() > deadline:
+                self._raw.close()
                 raise requests.ReadTimeout("an answer without end")
             yield chunk
 

@@ -19,7 +19,7 @@ from client.dicom.sources.store import Store, Why
 from shared.errors import PeerError
 
 GIVEN_UP = 3
-#: Series in a row without an answer after which a source counts as down.
+#: Series in a row without a proper answer after which a source counts as down.
 SILENT = 3
 NO_ANSWER, NOT_SENT = "no answer", "not sent"
 LONGEST_PAUSE_S = 300.0
@@ -56,7 +56,7 @@ class PullReport:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Of one series; `silent`: nobody answered to the end."""
+    """Of one series; `silent`: nobody answered to the end, or not as they should."""
 
     asked: int
     here: int
@@ -92,7 +92,7 @@ def pull(
             if progress:
                 progress(done, len(rows))
             if silent >= SILENT or Why.DISK.value in outcomes[-1].statuses:
-                trouble = "it no longer answers" if silent >= SILENT else Why.DISK.value
+                trouble = "it no longer answers as it should" if silent >= SILENT else Why.DISK.value
                 break
     except PeerError as error:
         trouble = str(error)
@@ -139,8 +139,8 @@ class _Puller:
     def _fetch(self, row: Series, held: frozenset[str]) -> _Outcome:
         try:
             objects = self.answered(lambda: self._source.objects(row))
-        except SilentError:
-            return _Outcome(row.told, 0, statuses={NO_ANSWER: row.told}, silent=True)
+        except PeerError as error:
+            return _Outcome(row.told, 0, statuses={_said(error): row.told}, silent=True)
         missing = first = self._missing(objects, held)
         failed, silent = Counter[str](), False
         for attempt in range(self._attempts):
@@ -151,8 +151,8 @@ class _Puller:
             silent = False
             try:
                 failed = self._source.fetch(row, missing, whole=len(missing) == len(objects))
-            except SilentError:
-                failed, silent = Counter({NO_ANSWER: len(missing)}), True
+            except PeerError as error:
+                failed, silent = Counter({_said(error): len(missing)}), True
             missing = self._missing(objects, self._store.held(row.uid))
         unsaid = len(missing) - failed.total()
         if unsaid > 0:
@@ -170,6 +170,10 @@ class _Puller:
 
     def _pause(self, attempt: int) -> float:
         return float(min(self._pause_s * 2**attempt, LONGEST_PAUSE_S))
+
+
+def _said(error: PeerError) -> str:
+    return NO_ANSWER if isinstance(error, SilentError) else error.got
 
 
 def _report(source: Source, outcomes: list[_Outcome], trouble: str, seconds: float) -> PullReport:

@@ -61,10 +61,12 @@ class WebSource:
         seen = set[str]()
         self.unusable = 0
         for query in queries(self._config.filter, self._patients, self._accessions):
-            asked = {keyword: value for keyword, value in query.keys().items() if value}
+            # the description is compared here: its wildcards travel as %2A, which some servers (Orthanc 1.10) do not
+            # read
+            asked = {keyword: key for keyword, key in query.keys().items() if key and keyword != "StudyDescription"}
             rows = self._all("StudyInstanceUID", MOST_STUDIES, self._client.search_for_studies, asked)
             for study, row in rows.items():
-                if query.admits(row):
+                if query.admits(row, f"DICOMweb server {self.name}"):
                     yield from self._series_of(study, query, seen)
 
     def _series_of(self, study: str, query: Query, seen: set[str]) -> Iterator[Series]:
@@ -131,6 +133,8 @@ class WebSource:
         while len(found) <= most:
             with told(self.name):
                 page = search(limit=self._config.page, offset=offset, search_filters=asked, fields=fields)
+                if not isinstance(page, list):
+                    raise ValueError
             rows = [_texts(row) for row in page]
             proper = {row[key]: row for row in rows if is_uid(row.get(key, ""))}
             if not rows or (proper and proper.keys() <= found.keys()):
@@ -150,7 +154,8 @@ def _texts(row: Any) -> Row:
     found: Row = {}
     for keyword in ASKED_BACK:
         element = row.get(f"{tag_for_keyword(keyword):08X}") if isinstance(row, dict) else None
-        values = element.get("Value") if isinstance(element, dict) else None
-        if isinstance(values, list) and values and isinstance(values[0], str | int):
-            found[keyword] = str(values[0]).strip("\0 ")
+        if isinstance(element, dict):
+            values = element.get("Value", [""])
+            if isinstance(values, list) and values and isinstance(values[0], str | int):
+                found[keyword] = str(values[0]).strip("\0 ")
     return found

@@ -4,7 +4,6 @@ import io
 import warnings
 from collections.abc import Iterable
 
-import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -36,14 +35,19 @@ def leaks(data: bytes, planted: Iterable[str]) -> list[str]:
             "gb18030",
         ):
             try:
-                pattern = text.lower().encode(encoding)
+                patterns = [one.encode(encoding) for one in (text, text.lower(), text.upper())]
             except UnicodeEncodeError:
                 continue
-            if pattern in lowered:
+            if patterns[1] in lowered or any(pattern in data for pattern in patterns):
                 found.append(f"{text} ({encoding})")
     return found
 
 
-@pytest.fixture
-def key() -> bytes:
-    return KEY
+def identifying(dataset: Dataset) -> set[str]:
+    """The original values that must not leave, where they are long enough not to stand anywhere by chance."""
+    uids = (
+        dataset.get(f"{name}UID") for name in ("SOPInstance", "StudyInstance", "SeriesInstance", "FrameOfReference")
+    )
+    names = (dataset.get(name) for name in ("PatientID", "PatientName", "AccessionNumber", "ReferringPhysicianName"))
+    words = (word for name in names for word in str(name or "").replace("^", " ").split())
+    return {str(value) for value in (*uids, *words) if value and len(str(value)) > 4}

@@ -188,8 +188,7 @@ def appended(data: bytes, tag: int, value: bytes) -> bytes:
         0x00104000,  # Patient Comments
         0x00081030,  # Study Description
         0x00180050,  # Slice Thickness
-        0x00081090,  # Manufacturer's Model Name
-        0x00280301,  # Burned In Annotation
+        0x00181151,  # X-Ray Tube Current
         0x00101010,  # Patient's Age
         0x00289110,  # Pixel Measures Sequence
     ],

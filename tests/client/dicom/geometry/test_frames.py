@@ -1,6 +1,7 @@
 """Objects → frames: classic, enhanced, counted by vectors."""
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import highdicom
@@ -98,9 +99,11 @@ def test_more_frames_than_any_volume_has(count: int) -> None:
 
 
 @pytest.mark.parametrize("keyword", ["Rows", "Columns"])
-def test_a_dataset_without_a_matrix_is_unreadable(keyword: str) -> None:
-    dataset = image(1)
-    delattr(dataset, keyword)
+@pytest.mark.parametrize("value", [None, 0, -1, 65536, 2**64, "many"])
+@pytest.mark.parametrize("make", [lambda: image(1), lambda: multi_frame(line(2)), lambda: nuclear([1, 2])])
+def test_a_dataset_without_a_matrix_is_unreadable(make: Callable[[], Dataset], keyword: str, value: object) -> None:
+    dataset = make()
+    dataset[keyword]._value = value
     with pytest.raises(LeftOutError) as caught:
         object_frames(dataset)
     assert caught.value.reason is Reason.UNREADABLE

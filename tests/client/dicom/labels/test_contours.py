@@ -1,20 +1,18 @@
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.uid import RTStructureSetStorage
 
+from client.dicom.item import Location
 from client.dicom.labels import contours
 from client.dicom.labels.contours import contours_of
 from client.dicom.labels.faults import MaskError
 from client.dicom.labels.grid import Grid
 from client.dicom.labels.objects import read_object
-from client.dicom.writing import derived_uid, write_object
+from client.dicom.writing import write_object
+from tests.client.dicom.labels.structures import FRAME, structure_set
 
-FRAME = derived_uid("frame")
 Points = NDArray[np.float64]
 #: Axial, slices 3 mm apart towards the head, rows 2 mm, columns 1 mm.
 AFFINE = np.array([[0, 0, 1.0, -5], [0, 2.0, 0, 7], [3.0, 0, 0, 100], [0, 0, 0, 1]])
@@ -34,26 +32,6 @@ def square(number: float, first: float, last: float, matrix: Points = AFFINE) ->
     corners = [(number, row, column, 1) for row, column in [(first, first), (first, last), (last, last), (last, first)]]
     moved: Points = (np.array(corners) @ matrix.T)[:, :3]
     return moved
-
-
-def structure_set(regions: Sequence[tuple[str, Sequence[Any]]], kind: str = "CLOSED_PLANAR") -> Dataset:
-    """An RT structure set with named regions, each a list of contours [points, 3]."""
-    made = Dataset()
-    made.SOPClassUID, made.SOPInstanceUID = RTStructureSetStorage, derived_uid("rtstruct")
-    made.Modality = "RTSTRUCT"
-    made.StructureSetROISequence, made.ROIContourSequence = [], []
-    for number, (name, drawn) in enumerate(regions, start=1):
-        roi, shown = Dataset(), Dataset()
-        roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID = number, name, FRAME
-        shown.ReferencedROINumber, shown.ContourSequence = number, []
-        for points in drawn:
-            contour = Dataset()
-            contour.ContourGeometricType, contour.NumberOfContourPoints = kind, len(points)
-            contour.ContourData = [f"{value:.6g}" for value in np.ravel(points)]
-            shown.ContourSequence.append(contour)
-        made.StructureSetROISequence.append(roi)
-        made.ROIContourSequence.append(shown)
-    return made
 
 
 def squares(*planes: tuple[int, int, int], shape: tuple[int, int, int] = SHAPE) -> NDArray[np.bool_]:
@@ -157,13 +135,13 @@ def test_coordinates_that_are_none_are_refused(tmp_path: Any, data: str) -> None
     assert raw.count(text) == 1
     path.write_bytes(raw.replace(text, padded))
     with pytest.raises(MaskError, match="unreadable"):
-        contours_of(read_object(path, 1 << 20))
+        contours_of(read_object(Location(path), 1 << 20))
 
 
 def test_read_from_a_file_as_it_was_written(tmp_path: Any) -> None:
     path = tmp_path / "a.dcm"
     write_object(path, structure_set([("GTV", [square(1, 0.5, 2.5)])]))
-    found = contours_of(read_object(path, 1 << 20))
+    found = contours_of(read_object(Location(path), 1 << 20))
     assert np.array_equal(found.on(grid_of(), "GTV"), squares((1, 1, 2)))
     assert FRAME not in repr(found)
 

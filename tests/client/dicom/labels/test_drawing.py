@@ -9,14 +9,20 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from client.dicom.item import Location
 from client.dicom.labels import drawing
-from client.dicom.labels.drawing import ANY, drawing_of
+from client.dicom.labels.drawing import ANY, Drawing
+from client.dicom.labels.drawing import drawing_of as drawing_at
 from client.dicom.labels.faults import MaskError
 from client.dicom.labels.grid import Grid
 
 SKIN = Path(__file__).parents[4].parent / "shared" / "data" / "skin"
 NUMBERS = np.array([[0, 1, 1], [2, 0, 3]], np.uint8)
 AFFINE = np.array([[0, 0.3, 1.0, -5], [0, 2.0, 0, 7], [3.0, 0.1, 0, 100], [0, 0, 0, 1]])  # sheared
+
+
+def drawing_of(path: Path) -> Drawing:
+    return drawing_at(Location(path))
 
 
 def picture(tmp_path: Path, image: Image.Image, name: str = "mask.png") -> Path:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from client.dicom.item import Location
 from client.dicom.labels.faults import MaskError
 from client.dicom.labels.mask_table import read_mask_table
 from client.dicom.reasons import Reason
@@ -16,7 +17,7 @@ WriteTable = Callable[..., Path]
 def test_the_most_specific_row_names_the_file(table: WriteTable, entry: Entry) -> None:
     path = table("patient_id,sop_instance_uid,mask,label\nP1,,p.png,a\nP1,1.1,deep\\1.png,a\n")
     found = read_mask_table(path, KEY)
-    assert found.of(entry) == path.parent / "deep" / "1.png"
+    assert found.of(entry) == Location(path.parent / "deep" / "1.png")
     assert found.rows == 2
     assert "1.png" not in repr(found)
 

@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,13 +9,15 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import CTImageStorage, RTStructureSetStorage
+from pydicom.uid import CTImageStorage
 
+from client.dicom.item import Location
 from client.dicom.keys import short_key
 from client.dicom.labels.faults import MaskError, MaskFault
 from client.dicom.labels.grid import Grid
 from client.dicom.labels.masks import load_masks, mask_on, read_masks
 from client.dicom.writing import derived_uid, write_object
+from tests.client.dicom.labels.structures import structure_set
 
 KEY = b"k" * 32
 MASK = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]], np.uint8)
@@ -41,26 +44,14 @@ def folder(tmp_path: Path, make: Callable[..., Dataset]) -> Path:
         [image], MASK[None], "BINARY", [tumour], derived_uid("seg"), 1, derived_uid("seg", "1"), 1, "T", "T", "1", "1"
     )
     write_object(tmp_path / "1-seg.dcm", seg)
-    write_object(tmp_path / "2-rtstruct.dcm", structure_set())
+    corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    drawn = structure_set([("Tumor", [corners])], series=derived_uid("series", "b"))
+    write_object(tmp_path / "2-rtstruct.dcm", drawn)
     data = (tmp_path / "1-seg.dcm").read_bytes()
     (tmp_path / "3-damaged.dcm").write_bytes(data[:700])
     write_object(tmp_path / "4-image.dcm", image)
     (tmp_path / "5-note.txt").write_text("Tumor")
     return tmp_path
-
-
-def structure_set() -> Dataset:
-    made, roi, shown, contour = Dataset(), Dataset(), Dataset(), Dataset()
-    made.SOPClassUID, made.SOPInstanceUID, made.Modality = RTStructureSetStorage, derived_uid("rt"), "RTSTRUCT"
-    frame, study, series = Dataset(), Dataset(), Dataset()
-    series.SeriesInstanceUID = derived_uid("series", "b")
-    study.RTReferencedSeriesSequence, frame.RTReferencedStudySequence = [series], [study]
-    made.ReferencedFrameOfReferenceSequence = [frame]
-    roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID = 1, "Tumor", derived_uid("frame")
-    contour.ContourGeometricType, contour.ContourData = "CLOSED_PLANAR", [0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0]
-    shown.ReferencedROINumber, shown.ContourSequence = 1, [contour]
-    made.StructureSetROISequence, made.ROIContourSequence = [roi], [shown]
-    return made
 
 
 def test_files_find_their_series(folder: Path) -> None:
@@ -86,9 +77,18 @@ def test_what_did_not_join_is_reported(folder: Path) -> None:
     assert not any(text in told for text in (str(folder), "rtstruct", derived_uid("series", "a")))
 
 
+def test_masks_in_a_zip(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    place = tmp_path_factory.mktemp("zips")
+    with zipfile.ZipFile(place / "masks.zip", "w") as packed:
+        packed.write(folder / "1-seg.dcm", "deep/1-seg.dcm")
+    for where in (place, place / "masks.zip"):
+        (source,) = read_masks(where, KEY).of(series_key("a"))
+        assert np.array_equal(mask_on(GRID, source.load(), "Tumor")[0], MASK > 0)
+
+
 def test_a_picture_is_loaded_by_what_is_in_it(tmp_path: Path) -> None:
     Image.fromarray(MASK).save(tmp_path / "mask.xyz", format="PNG")
-    assert load_masks(tmp_path / "mask.xyz").labels == ("1",)
+    assert load_masks(Location(tmp_path / "mask.xyz")).labels == ("1",)
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,10 @@ def test_objects_others_wrote(name: str, labels: tuple[str, ...]) -> None:
     path = get_testdata_file(name)
     if path is None:
         pytest.skip(f"pydicom ships no {name}")
-    assert load_masks(Path(str(path))).labels == labels
+    assert load_masks(Location(Path(str(path)))).labels == labels
 
 
 def test_what_is_neither_object_nor_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("Tumor")
     with pytest.raises(MaskError, match="unreadable"):
-        load_masks(tmp_path / "note.txt")
+        load_masks(Location(tmp_path / "note.txt"))

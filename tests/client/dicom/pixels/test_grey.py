@@ -18,12 +18,12 @@ from shared.study import Input
 
 Make = Callable[..., Dataset]
 
-TYPES = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
+TYPES = ("u1", "i1", "u2", "i2", "u4", "i4")
 
 
 def arrays(data: st.DataObject) -> NDArray[Any]:
-    dtype = data.draw(st.sampled_from(TYPES))
-    limits = np.iinfo(dtype)
+    dtype = np.dtype(data.draw(st.sampled_from(TYPES)))
+    limits: np.iinfo[Any] = np.iinfo(dtype)
     low, high = sorted(data.draw(st.tuples(st.integers(limits.min, limits.max), st.integers(limits.min, limits.max))))
     numbers = data.draw(st.lists(st.integers(low, high), min_size=6, max_size=6))
     return np.array(numbers, dtype=dtype).reshape(2, 3)
@@ -40,7 +40,7 @@ def test_an_index_and_levels_are_the_values(data: st.DataObject) -> None:
 
 def grey_of(stored: NDArray[Any], own: Window | None, *, inverted: bool, padding: int | None) -> Grey:
     index, levels = indexed(stored)
-    values = levels * 1.7 - 3
+    values = levels.astype(np.float64) * 1.7 - 3
     mask = levels == (10**12 if padding is None else padding)
     return Grey(index, levels, values, mask, own, inverted, Spacing())
 
@@ -105,7 +105,7 @@ def test_a_window_of_stored_values_is_taken_without_a_detour() -> None:
     """(v × 0.1 + 0.3 - 0.3) / 0.1 is not v: on the frame's own values the window sees the stored ones."""
     index, levels = indexed(np.arange(200, dtype=np.uint8).reshape(1, 200))
     own = Window(Linear(100, 77), rescale=(0.1, 0.3))
-    grey = Grey(index, levels, levels * 0.1 + 0.3, levels < 0, own, False, Spacing())
+    grey = Grey(index, levels, levels.astype(np.float64) * 0.1 + 0.3, levels < 0, own, False, Spacing())
     direct = Linear(100, 77)(np.arange(200, dtype=np.float64)).astype(np.float32)
     assert grey.through(own).tobytes() == direct.tobytes()
     assert grey.through(Window(Linear(100, 77), rescale=(0.1, 0.3))).tobytes() == direct.tobytes()

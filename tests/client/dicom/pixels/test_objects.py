@@ -14,6 +14,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -34,7 +35,7 @@ PIXELS = 0x7FE00010
 
 def packed(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     """`dataset` as a file in native `syntax`."""
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

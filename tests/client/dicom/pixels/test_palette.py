@@ -88,7 +88,7 @@ def test_segments_never_give_more_than_asked(segments: list[int], entries: int, 
 
 @pytest.mark.parametrize(
     ("descriptor", "data"),
-    [([2, 0, 12], words(1, 2)), ([4, 0, 16], words(1, 2)), ([2, 0], words(1, 2)), ([2, 0, 16], b"")],
+    [([2, 0, 12], words(1, 2)), ([5, 0, 16], words(1, 2)), ([2, 0], words(1, 2)), ([2, 0, 16], b"")],
 )
 def test_a_damaged_palette_is_refused(make: Make, descriptor: list[int], data: bytes) -> None:
     with pytest.raises(ValueError):

@@ -75,8 +75,10 @@ def test_each_frame_has_its_own_window() -> None:
 
 @pytest.mark.parametrize("centre", ["nan", "inf"])
 def test_a_damaged_window_is_no_window(centre: str) -> None:
+    dataset = item(WindowWidth=7)
+    dataset.add_new("WindowCenter", "LO", centre)
     with pytest.raises(ValueError, match="finite"):
-        file_voi(item(WindowCenter=centre, WindowWidth=7), 0, signed=False)
+        file_voi(dataset, 0, signed=False)
 
 
 @given(

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,25 @@ def test_workers_find_what_one_process_finds(
             found.append(list(catalog.entries()))
     assert found[0] == found[1]
     assert len(found[0]) == 21
+
+
+def test_two_scans_at_once_do_the_work_once(
+    write: Write, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        write(f"{number % 4}/{number}.dcm", number)
+    monkeypatch.setattr(refresh, "CHUNK", 2)
+    monkeypatch.setattr(refresh, "ALONE", 99)
+
+    def one(_: int) -> Changes:
+        with Catalog(tmp_path / "c.sqlite") as catalog:
+            return again(archive, catalog)
+
+    with ThreadPoolExecutor(3) as executor:
+        found = list(executor.map(one, range(3)))
+    assert sorted(changes.read for changes in found) == [0, 0, 40]
+    with Catalog(tmp_path / "c.sqlite") as catalog:
+        assert catalog.usable() == 40
 
 
 def test_an_archive_without_dicom(catalog: Catalog, archive: Path) -> None:

@@ -8,10 +8,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from client.dicom.labels.table import read_labels
+from client.dicom.labels.table import Labels, read_labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.scan import examine, scan
+from client.dicom.scanning.entry import place_of
+from client.dicom.scanning.scan import Verdict, scan, verdicts
 from client.dicom.writing import derived_uid, write_object
 from shared.errors import InputError
 from shared.study import Input
@@ -30,6 +31,15 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 def uid(number: int) -> str:
     return derived_uid("test", "image", str(number))
+
+
+def told(catalog: Catalog, labels: Labels | None = None) -> dict[str, Verdict]:
+    """Path and member → what became of the file."""
+    found = {}
+    for entry, verdict in verdicts(catalog, key=KEY, labels=labels):
+        place = place_of(KEY, entry)
+        found[f"{place.path} {place.member}".strip()] = verdict
+    return found
 
 
 def test_every_file_ends_usable_or_with_one_reason(write: Write, catalog: Catalog, tmp_path: Path) -> None:
@@ -79,8 +89,8 @@ def test_every_file_ends_usable_or_with_one_reason(write: Write, catalog: Catalo
 def test_a_truncated_copy_does_not_hide_the_whole_one(write: Write, catalog: Catalog, tmp_path: Path) -> None:
     whole = write("b.dcm", 1)
     (tmp_path / "archive" / "a.dcm").write_bytes(whole.read_bytes()[:-2])
-    found, _ = examine(tmp_path / "archive", catalog, key=KEY)
-    assert [(item.path.name, item.reason) for item in found] == [("a.dcm", Reason.TRUNCATED), ("b.dcm", None)]
+    scan(tmp_path / "archive", catalog, key=KEY)
+    assert told(catalog) == {"a.dcm": Reason.TRUNCATED, "b.dcm": ()}
 
 
 def test_patients_are_told_apart_by_issuer(write: Write, catalog: Catalog, tmp_path: Path) -> None:
@@ -115,9 +125,9 @@ def test_several_findings_are_counted_each(write: Write, catalog: Catalog, tmp_p
     write("b.dcm", 2)
     (tmp_path / "labels.csv").write_text(f"sop_instance_uid,label\n{uid(1)},edema|effusion\n{uid(2)},edema\n")
     labels = read_labels(tmp_path / "labels.csv", KEY)
-    found, report = examine(tmp_path / "archive", catalog, key=KEY, labels=labels)
-    assert dict(report.by_label) == {"edema": 2, "effusion": 1}
-    assert [item.findings for item in found] == [("edema", "effusion"), ("edema",)]
+    report = scan(tmp_path / "archive", catalog, key=KEY, labels=labels)
+    assert (report.usable, dict(report.by_label)) == (2, {"edema": 2, "effusion": 1})
+    assert told(catalog, labels) == {"a.dcm": ("edema", "effusion"), "b.dcm": ("edema",)}
 
 
 def test_members_of_a_zip_are_counted_as_files(write: Write, catalog: Catalog, tmp_path: Path) -> None:
@@ -125,13 +135,13 @@ def test_members_of_a_zip_are_counted_as_files(write: Write, catalog: Catalog, t
     with zipfile.ZipFile(tmp_path / "archive" / "a.zip", "w") as file:
         file.write(path, "same")
         file.writestr("nested.zip", b"PK")
-    found, report = examine(tmp_path / "archive", catalog, key=KEY)
+    report = scan(tmp_path / "archive", catalog, key=KEY)
     assert (report.files, report.usable) == (3, 1)
-    assert [(item.path.name, item.location.member, item.reason) for item in found] == [
-        ("a.zip", "nested.zip", Reason.UNSAFE_CONTAINER),
-        ("a.zip", "same", None),
-        ("b.dcm", "", Reason.DUPLICATE),
-    ]
+    assert told(catalog) == {
+        "a.zip nested.zip": Reason.UNSAFE_CONTAINER,
+        "a.zip same": (),
+        "b.dcm": Reason.DUPLICATE,
+    }
 
 
 def test_a_dicomdir_is_no_image_and_stands_for_its_folder(

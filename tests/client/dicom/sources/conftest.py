@@ -12,18 +12,26 @@ from client.dicom.writing import write_object
 from tests.client.dicom.sources.peers import KEY, Peer, started
 
 
-@pytest.fixture(scope="session", params=["qrscp", "dcmqrscp", "orthanc"])
-def peer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    """Each PACS in turn."""
-    if request.param == "orthanc":
-        yield request.getfixturevalue("orthanc_peer")
-    else:
-        yield from started(request.param, tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="session")
+def qrscp_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    yield from started("qrscp", tmp_path_factory.mktemp("qrscp"))
+
+
+@pytest.fixture(scope="session")
+def dcmqrscp_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    yield from started("dcmqrscp", tmp_path_factory.mktemp("dcmqrscp"))
 
 
 @pytest.fixture(scope="session")
 def orthanc_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     yield from started("orthanc", tmp_path_factory.mktemp("orthanc"))
+
+
+@pytest.fixture(params=["qrscp", "dcmqrscp", "orthanc"])
+def peer(request: pytest.FixtureRequest) -> Peer:
+    """Each PACS in turn."""
+    found: Peer = request.getfixturevalue(f"{request.param}_peer")
+    return found
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from client.dicom.sources.base import Object, Query, Series, dates, queries
 from client.dicom.sources.config import Filter
+from shared.errors import PeerError
 
 YEAR = Filter(study_from=date(2020, 1, 1), study_until=date(2020, 12, 31))
 
@@ -39,14 +40,17 @@ def test_one_question_per_modality_and_patient() -> None:
     [
         (Query(Filter(), patient="A"), {"PatientID": "A"}, True),
         (Query(Filter(), patient="A"), {"PatientID": "AB"}, False),
-        (Query(Filter(), patient="A"), {}, True),
+        (Query(Filter(), patient="A"), {"PatientID": ""}, False),
+        (Query(YEAR), {"StudyDate": "2020.05.01"}, True),
         (Query(Filter()), {"PatientID": "whoever"}, True),
         (Query(Filter(), accession="7"), {"AccessionNumber": "8"}, False),
         (Query(YEAR), {"StudyDate": "20200101"}, True),
         (Query(YEAR), {"StudyDate": "20201231"}, True),
         (Query(YEAR), {"StudyDate": "20191231"}, False),
         (Query(YEAR), {"StudyDate": "2021.01.01"}, False),
-        (Query(YEAR), {"StudyDate": ""}, True),
+        (Query(YEAR), {"StudyDate": ""}, False),
+        (Query(Filter(study_from=date(2020, 1, 1))), {"StudyDate": "20991231"}, True),
+        (Query(Filter(study_until=date(2020, 1, 1))), {"StudyDate": ""}, False),
         (Query(Filter(description="*thorax*")), {"StudyDescription": "CT THORAX nativ"}, True),
         (Query(Filter(description="*THORAX")), {"StudyDescription": "CT THORAX nativ"}, False),
         (Query(Filter(description="C?")), {"StudyDescription": "CT"}, True),
@@ -55,7 +59,20 @@ def test_one_question_per_modality_and_patient() -> None:
     ],
 )
 def test_an_answer_is_held_to_the_question(query: Query, row: dict[str, str], admitted: bool) -> None:
-    assert query.admits(row) is admitted
+    assert query.admits(row, "PACS x") is admitted
+
+
+@pytest.mark.parametrize(
+    ("query", "keyword"),
+    [
+        (Query(Filter(), patient="A"), "PatientID"),
+        (Query(Filter(description="*")), "StudyDescription"),
+        (Query(YEAR), "StudyDate"),
+    ],
+)
+def test_an_answer_without_what_the_filter_is_about_ends_the_pull(query: Query, keyword: str) -> None:
+    with pytest.raises(PeerError, match=f"PACS x: expected answers with {keyword}"):
+        query.admits({"Modality": "CT"}, "PACS x")
 
 
 def test_reprs_name_nobody() -> None:

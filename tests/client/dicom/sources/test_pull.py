@@ -17,8 +17,8 @@ Encode = Callable[[Dataset], bytes]
 
 
 class Script:
-    """A source with IMAGES that does as it is told: `silences` times no answer before each answer, objects of `withheld`
-    numbers never sent, `lies` about how many a series has."""
+    """A source with IMAGES that does as it is told: `silences` times no answer before each answer, objects of
+    `withheld` numbers never sent, whether it is `told` how many a series has."""
 
     name = "script"
 
@@ -130,7 +130,7 @@ def test_a_source_that_is_down_ends_the_pull_and_says_so(script: Script, journal
 def test_a_source_that_goes_down_is_not_asked_for_ever(script: Script, journal: Journal) -> None:
     script.silences["objects"] = 99
     report = go(script, journal)
-    assert (report.series, report.trouble) == (3, "it no longer answers")
+    assert (report.series, report.trouble) == (3, "it no longer answers as it should")
     assert report.statuses == {"no answer": report.failed}
     script.silences.clear()
     assert go(script, journal).received == 10, "and is believed once it is back"
@@ -157,12 +157,15 @@ def test_a_full_disk_ends_the_pull(script: Script, journal: Journal) -> None:
     assert report.trouble == "no room on the disk, or it cannot be written"
 
 
-def test_what_a_source_forbids_ends_the_pull(script: Script, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_source_forbids_is_told_and_ends_the_pull(
+    script: Script, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> tuple[Object, ...]:
         raise PeerError("script", expected="an answer", got="status 0xA900")
 
     monkeypatch.setattr(script, "objects", refuse)
-    assert "0xA900" in go(script, journal).trouble
+    report = go(script, journal)
+    assert (report.series, report.failed, report.statuses) == (3, 7, {"status 0xA900": 7})
 
 
 def test_answers_without_a_uid_are_told(script: Script, journal: Journal) -> None:
