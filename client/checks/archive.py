@@ -18,9 +18,12 @@ from client.dicom.keys import short_key
 from client.dicom.labels.table import Labels, read_labels
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.catalog import Catalog, Entry
-from client.dicom.scanning.header import Header, read_header
+from client.dicom.scanning.containers import header
+from client.dicom.scanning.header import Header
+from client.dicom.scanning.walk import File, base_of, listed, pages
 from shared.accounts import may
 from shared.checks import Check, fail, graded, ok, warn
+from shared.errors import InputError
 
 SAMPLE, SAMPLE_S = 200, 10.0
 
@@ -42,9 +45,9 @@ class Sample:
 def sample(archive: Path, most: int = SAMPLE, seconds: float = SAMPLE_S) -> Sample:
     """The first `most` files of `archive`, or those read within `seconds`."""
     end, headers, other, unreadable = time.monotonic() + seconds, [], 0, 0
-    for path in islice(_files(archive), most):
+    for file in islice(_files(archive), most):
         try:
-            headers.append(read_header(path))
+            headers.append(header(file.location(base_of(archive))))
         except LeftOutError as left_out:
             unreadable += left_out.reason == Reason.UNREADABLE
             other += left_out.reason != Reason.UNREADABLE
@@ -53,19 +56,22 @@ def sample(archive: Path, most: int = SAMPLE, seconds: float = SAMPLE_S) -> Samp
     return Sample(tuple(headers), other, unreadable)
 
 
-def _files(archive: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(archive):
-        folders.sort()
-        yield from (path for name in sorted(names) if (path := Path(folder, name)).is_file())
+def _files(archive: Path) -> Iterator[File]:
+    """Raises InputError for what is no archive."""
+    for page in pages(archive):
+        files = listed(page, base_of(archive)).files if page.container else page.files
+        yield from (file for file in files if file.fault != Reason.SPECIAL_FILE)
 
 
 def archive_readable(context: Context) -> Check:
     """The agent's user may read the archive, and it holds DICOM."""
     archive = context.archive
-    if not archive.is_dir():
+    try:
+        files = list(islice(_files(archive), SAMPLE))
+    except InputError:
         do = "Correct archive in site.toml, or mount it; in a service, bind it (deploy/README.md)."
-        return fail(f"{archive} is not a folder", do)
-    paths = [archive, *islice(_files(archive), SAMPLE)]
+        return fail(f"{archive} is not a folder, a .zip or a DICOMDIR", do)
+    paths = [archive, *dict.fromkeys(base_of(archive) / file.path for file in files)]
     denied = len(paths) - sum(may(context.agent, paths, os.R_OK))
     if denied:
         do = f"Let user {context.agent.name} read the archive (group or access list); read only is enough."
@@ -85,7 +91,7 @@ def labels_join(context: Context) -> Check:
     if usable_images(context):
         with Catalog(catalog_path(context)) as catalog:
             return _joined(table, (entry for entry in catalog.entries() if not entry.fault), "in the catalog")
-    return _joined(table, (_entry(header, key) for header in sample(context.archive).headers), "looked at")
+    return _joined(table, (_entry(found, key) for found in sample(context.archive).headers), "looked at")
 
 
 def _joined(table: Labels, entries: Iterable[Entry], where: str) -> Check:
@@ -98,18 +104,18 @@ def _joined(table: Labels, entries: Iterable[Entry], where: str) -> Check:
     return fail(found, do)
 
 
-def _entry(header: Header, key: bytes) -> Entry:
+def _entry(found: Header, key: bytes) -> Entry:
     """What the label file is matched against, hashed as the scan does."""
     return Entry(
         file=b"",
         size=0,
         mtime_ns=0,
         inode=0,
-        sop=short_key(key, "sop", header.sop_uid),
-        series=short_key(key, "series", header.series_uid),
-        study=short_key(key, "study", header.study_uid),
-        accession=short_key(key, "accession", header.accession),
-        bare_patient=short_key(key, "bare-patient", header.patient_id),
+        sop=short_key(key, "sop", found.sop_uid),
+        series=short_key(key, "series", found.series_uid),
+        study=short_key(key, "study", found.study_uid),
+        accession=short_key(key, "accession", found.accession),
+        bare_patient=short_key(key, "bare-patient", found.patient_id),
     )
 
 

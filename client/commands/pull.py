@@ -6,6 +6,7 @@ What is printed are counts, statuses and the names of sources.toml: nobody's ide
 import fcntl
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,6 +44,7 @@ def pull(
     json: Annotated[bool, typer.Option("--json", help="One JSON line per source on stdout, nothing else.")] = False,
 ) -> None:
     """Bring what is missing from the PACS and DICOMweb servers of sources.toml. Exit 1 unless all of it came."""
+    threading.excepthook = _thread_ended
     folder = home.expanduser().resolve()
     sources = read_sources(folder / "sources.toml")
     chosen = _chosen(sources, name)
@@ -77,6 +79,7 @@ def pull(
 
 def listen(home: HomeOption = DEFAULT_HOME) -> None:
     """Keep what a PACS or a scanner sends here (C-STORE), until stopped. One JSON line per association."""
+    threading.excepthook = _thread_ended
     folder = home.expanduser().resolve()
     sources = read_sources(folder / "sources.toml")
     if sources.listen is None:
@@ -93,6 +96,11 @@ def listen(home: HomeOption = DEFAULT_HOME) -> None:
             tell("listening", port=listener.port, ae_title=sources.listen.ae_title)
             stop.wait()
         tell("stopped", **listener.counts)
+
+
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    """A thread of pynetdicom's ended by what a peer did: of that only the kind is told."""
+    sys.stderr.write(f"a connection ended by {ended.exc_type.__name__}{os.linesep}")
 
 
 def _key(folder: Path) -> bytes:

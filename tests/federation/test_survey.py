@@ -94,7 +94,10 @@ def test_its_report_says_so_and_judges_no_model(local: LocalFederation, study: S
         ("note", "The run finished after 0 of 2 rounds: only the survey was asked for"),
         ("good", "The survey holds the images of all 3 hospitals."),
     ]
-    assert "The training images, surveyed" in render(result)
+    page = render(result)
+    assert "The training images, surveyed" in page
+    assert "Site-stratified AUC" not in page
+    assert "Privacy spent" not in page
 
 
 def test_a_hospital_missing_from_it_is_named(local: LocalFederation, study: Study) -> None:

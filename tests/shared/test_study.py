@@ -110,6 +110,14 @@ def test_hash_ignores_comments_and_order_but_no_value() -> None:
     assert study_hash(study) != study_hash(parse_study(MINIMAL.replace("batch = 8", "batch = 9")))
 
 
+def test_hash_changes_with_the_rules_for_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hospitals whose Konsil makes different tensors of one file never train in one study."""
+    study = parse_study(MINIMAL)
+    before = study_hash(study)
+    monkeypatch.setattr("shared.study.CANONICAL", "canonical/v2")
+    assert study_hash(study) != before
+
+
 def test_study_survives_the_wire() -> None:
     study = parse_study(MINIMAL)
     assert unpack(type(study), pack(study)) == study

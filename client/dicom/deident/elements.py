@@ -57,9 +57,9 @@ class Element:
 
 def read(dataset: Dataset, tag: BaseTag) -> Element | None:
     """The element `tag` of `dataset`; None if there is none, or its bytes are not what they say."""
-    if tag not in dataset:
+    raw = dataset.get_item(tag) if tag in dataset else None
+    if raw is None:
         return None
-    raw = dataset.get_item(tag)
     vr = _vr(tag, raw)
     if isinstance(raw, RawDataElement) and vr in (_BINARY | _NUMBERS):
         return Element(tag, vr.partition(" ")[0], raw)
@@ -82,16 +82,22 @@ def uniform(dataset: Dataset) -> bool:
     return True
 
 
-def _vr(tag: BaseTag, raw: DataElement | RawDataElement | None) -> str:
+def announced_vr(dataset: Dataset, tag: BaseTag) -> str:
+    """The VR under which `read` would read an element that is there, at no cost; UN where that shows only then."""
+    raw = dataset.get_item(tag)
+    return "UN" if raw is None else _vr(tag, raw).partition(" ")[0]
+
+
+def _vr(tag: BaseTag, raw: DataElement | RawDataElement) -> str:
     """The VR an element is to be read under: its own, or the dictionary's where the syntax gives none."""
-    if raw is not None and raw.VR:
+    if raw.VR:
         return str(raw.VR)
     return dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
 
 
-def standard_vr(element: Element) -> str:
-    """The first VR that the dictionary gives this tag; that of the file where the dictionary lacks it."""
-    return dictionary_VR(element.tag).partition(" ")[0] if dictionary_has_tag(element.tag) else element.vr
+def standard_vr(tag: int) -> str:
+    """The first VR that the dictionary gives this tag; UN if it has none."""
+    return dictionary_VR(tag).partition(" ")[0] if dictionary_has_tag(tag) else "UN"
 
 
 def texts(element: Element) -> list[str]:

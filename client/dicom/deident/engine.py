@@ -20,12 +20,12 @@ from pydicom.uid import UID
 
 from client.dicom.deident import codes, dates, uids, vocabulary
 from client.dicom.deident.dummies import dummy
-from client.dicom.deident.elements import Element, blanked, kept, read, standard_vr, texts, uniform
+from client.dicom.deident.elements import Element, announced_vr, blanked, kept, read, standard_vr, texts, uniform
 from client.dicom.deident.marks import fresh_meta, mark, patient_of, syntax_of
 from client.dicom.deident.pixels import PIXEL_DATA, pixels_alone
 from client.dicom.deident.private import creator_tag, is_safe
 from client.dicom.deident.profile import Option, Profile
-from client.dicom.deident.rules import CONTENT, DATES, Rules
+from client.dicom.deident.rules import CONTENT, DATES, Rules, rules_of
 from client.dicom.deident.sweep import collect, sweep
 from client.dicom.deident.table import Action
 from client.dicom.keys import short_key
@@ -95,7 +95,7 @@ class _Run:
         """What follows from the object as a whole."""
         patient = patient_of(dataset, key)
         return cls(
-            Rules(profile, str(dataset.get("SOPClassUID", ""))),
+            rules_of(profile, str(dataset.get("SOPClassUID", ""))),
             key,
             dates.weeks_back(key, patient),
             short_key(key, "pseudonym", patient).hex(),
@@ -113,6 +113,9 @@ class _Run:
         for tag in sorted(source.keys()):
             if tag.is_private:
                 self._private(source, tag, output)
+                continue
+            vr = announced_vr(source, tag)
+            if vr != "UN" and self.rules.action(tag, vr, root=level.root) is Action.REMOVE:
                 continue
             element = read(source, tag)
             made = None if element is None else self._made(element, level)
@@ -149,7 +152,7 @@ class _Run:
         return None
 
     def _empty(self, element: Element, _level: _Level) -> Made:
-        vr = standard_vr(element)
+        vr = standard_vr(element.tag)
         return DataElement(element.tag, vr, Sequence() if vr == "SQ" else None)
 
     def _keep(self, element: Element, level: _Level) -> Made:
@@ -166,7 +169,7 @@ class _Run:
 
     def _dummy(self, element: Element, level: _Level) -> Made:
         """A dummy in place of a value; where there was none, none."""
-        vr = standard_vr(element)
+        vr = standard_vr(element.tag)
         if vr == "SQ" or element.is_empty:
             return self._items(element, _Level(blank=True)) if vr == "SQ" else DataElement(element.tag, vr, None)
         return self._uid(element, level) if vr == "UI" else dummy(element.tag, vr)

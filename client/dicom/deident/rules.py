@@ -9,7 +9,10 @@ have no place in what leaves; the last are the engine's, which knows their creat
     <Action.KEEP: 'K'>
 """
 
+from functools import lru_cache
+
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.valuerep import VR
 
 from client.dicom.deident.profile import Option, Profile
 from client.dicom.deident.table import Action, by_tag
@@ -23,6 +26,7 @@ _WHOLE = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})
 _BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
 #: VRs that stand in for each other in files as they are; a text is never taken for a number, nor the reverse.
 _KINDS = (TEXTS, frozenset({"DA", "DT"}), frozenset({"DS", "IS"}), frozenset({"FD", "FL"}), _WHOLE, _WHOLE | _BULK)
+_VRS = frozenset(VR)
 #: Texts of type UC that are codes, not prose: Long Code Value.
 _CODES = frozenset({0x00080119})
 #: Acquisition Context, Specimen Preparation and Content Sequence: cleaned by treating their items one by one, which
@@ -45,7 +49,9 @@ class Rules:
         """
         action = self._known.get((tag, vr, root))
         if action is None:
-            action = self._known[tag, vr, root] = self._decide(tag, vr, root)
+            action = self._decide(tag, vr, root)
+            if vr in _VRS and dictionary_has_tag(tag):  # what hostile files make up is not remembered
+                self._known[tag, vr, root] = action
         return action
 
     def without_cleaning(self, tag: int, *, root: bool) -> Action:
@@ -94,6 +100,12 @@ class Rules:
         if Option.MODIFIED_DATES in self.profile.options:
             return Action.KEEP if vr == "TM" else Action.CLEAN
         return Action.DUMMY
+
+
+@lru_cache(maxsize=64)
+def rules_of(profile: Profile, sop_class: str) -> Rules:
+    """The rules, with what they have decided before."""
+    return Rules(profile, sop_class)
 
 
 def _plausible(tag: int, vr: str) -> bool:

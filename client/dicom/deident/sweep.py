@@ -6,13 +6,16 @@ stands is removed as a whole. Codes that say how to read the pixels or the text 
 
 from pydicom.dataset import Dataset
 
-from client.dicom.deident.elements import Element, read, standard_vr, texts
+from client.dicom.deident.elements import Element, announced_vr, read, standard_vr, texts
 from client.dicom.deident.identifiers import NUMBERS, Identifiers
 from client.dicom.deident.profile import Option, Profile
 
 _INSTITUTION = 0x00080080
 _SEARCHED = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 _BULK = frozenset({"OB", "OW", "UN"})
+_LOOKED_AT = _SEARCHED | _BULK | {"SQ"}
+#: VRs of names, of what may hold names, and of what may turn out to be either.
+_NAMING = frozenset({"PN", "SQ", "UN"})
 #: Specific Character Set, Image Type, Modality, Patient ID (by now a pseudonym)
 _SPARED = frozenset({0x00080005, 0x00080008, 0x00080060, 0x00100020})
 #: Groups of waveforms and of pixels: samples. Codes of the pixel module say how to decode.
@@ -30,7 +33,9 @@ def collect(dataset: Dataset, profile: Profile) -> Identifiers:
 
 def _collect(dataset: Dataset, numbers: frozenset[int], found: Identifiers) -> None:
     for tag in dataset.keys():  # noqa: SIM118, a Dataset iterates over elements, not tags
-        element = None if tag.is_private else read(dataset, tag)
+        if tag.is_private or not (tag in numbers or _NAMING & {announced_vr(dataset, tag), standard_vr(tag)}):
+            continue
+        element = read(dataset, tag)
         if element is None:
             continue
         if element.vr == "SQ":
@@ -39,7 +44,7 @@ def _collect(dataset: Dataset, numbers: frozenset[int], found: Identifiers) -> N
         elif tag in numbers:
             for number in texts(element):
                 found.add_number(number)
-        elif "PN" in (element.vr, standard_vr(element)):
+        elif "PN" in (element.vr, standard_vr(tag)):
             for name in texts(element):
                 found.add_name(name)
 
@@ -48,7 +53,7 @@ def sweep(dataset: Dataset, found: Identifiers) -> int:
     """Remove what holds one of `found` from `dataset`, which is ours. Returns how many elements that were."""
     count = 0
     for tag in list(dataset.keys()):
-        element = read(dataset, tag)
+        element = read(dataset, tag) if announced_vr(dataset, tag) in _LOOKED_AT else None
         if element is None:
             continue
         if element.vr == "SQ":

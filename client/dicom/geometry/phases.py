@@ -9,8 +9,8 @@ Rules, in this order:
 2. One of which every value has every place: it splits, and others split the parts.
 3. An order in time (rising at each place, but with other values from place to place, as trigger times have): the first
    of each place, the second of each ...
-4. An attribute no value of which has a place twice, if most frames end in regular volumes: the others are of one that
-   was not finished.
+4. An attribute that leaves most frames in regular volumes: the others are of one that was not finished, or of images
+   taken again and again at one place, as when a bolus is awaited.
 5. The order of the Instance Numbers, where each place has as many frames.
 6. Where no place repeats but slices lie unevenly: an attribute whose values are regular volumes, cutting no even run.
 """
@@ -83,8 +83,8 @@ def _shared_places(slices: Slices, chosen: Indices, place: Indices) -> Indices |
     for attribute in _IN_TIME:
         if (rank := _ranks(slices.phases[attribute, chosen], place)) is not None:
             return rank
-    for code, found in zip(codes, spread, strict=True):
-        if found.once and _mostly_regular(slices, _parts(chosen, code)):
+    for code in codes:
+        if _mostly_regular(slices, _parts(chosen, code)):
             return code
     return _ranks(slices.numbers[chosen], place)
 

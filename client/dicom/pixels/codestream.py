@@ -19,7 +19,7 @@ _JP2 = b"\0\0\0\x0cjP  "
 @dataclass(frozen=True)
 class Codestream:
     """`precision`: bits of a sample; `signed`: only JPEG 2000 says so; `ids`: JPEG's names of the components; `jfif`:
-    has that marker, which means YCbCr where there are three."""
+    has that marker, which means YCbCr where there are three; `adobe`: has that one, which may mean anything."""
 
     rows: int
     columns: int
@@ -28,6 +28,7 @@ class Codestream:
     signed: bool = False
     ids: tuple[int, ...] = ()
     jfif: bool = False
+    adobe: bool = False
 
 
 def described(data: bytes) -> Codestream:
@@ -39,7 +40,7 @@ def described(data: bytes) -> Codestream:
 
 
 def _jpeg(data: bytes) -> Codestream:
-    position, jfif = 2, False
+    position, names = 2, set[bytes]()
     while True:
         if data[position] != 0xFF:
             raise ValueError("a JPEG marker")
@@ -49,7 +50,8 @@ def _jpeg(data: bytes) -> Codestream:
             continue
         if marker in _FRAMES:
             break
-        jfif = jfif or (0xE0 <= marker <= 0xEF and data[position + 4 : position + 8] == b"JFIF")
+        if 0xE0 <= marker <= 0xEF:  # APPn
+            names.add(data[position + 4 : position + 8])
         position += 2 + _BIG(data, position + 2)[0]
     components = data[position + 9]
     return Codestream(
@@ -58,7 +60,8 @@ def _jpeg(data: bytes) -> Codestream:
         components=components,
         precision=data[position + 4],
         ids=tuple(data[position + 10 + 3 * number] for number in range(components)),
-        jfif=jfif,
+        jfif=b"JFIF" in names,
+        adobe=b"Adob" in names,
     )
 
 

@@ -63,9 +63,12 @@ def _ask_pydicom(data: bytes) -> Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = dcmread(io.BytesIO(data), force=True)
-            for tag in [tag for tag in dataset.keys() if tag.group not in KEPT | MOSAIC]:  # noqa: SIM118 - no dict
-                del dataset[tag]
+            whole = dcmread(io.BytesIO(data), force=True)
+            tags = [tag for tag in whole.keys() if tag.group in KEPT | MOSAIC]  # noqa: SIM118 - it is no dict
+            dataset = Dataset({tag: whole.get_item(tag) for tag in tags})
+            dataset.file_meta = whole.file_meta
+            implicit, little = whole.original_encoding
+            dataset.set_original_encoding(implicit, little)
             return dataset
     except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
@@ -90,7 +93,7 @@ def _opened(data: bytes) -> Dataset:
     dataset = Dataset(_elements(data, start, explicit))
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(name.decode("ascii", "replace"))
-    dataset.set_original_encoding(not explicit, True, None)
+    dataset.set_original_encoding(not explicit, True)
     return dataset
 
 

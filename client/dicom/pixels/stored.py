@@ -91,7 +91,7 @@ def _values(decoded: Decoded, layout: Layout) -> Cells:
     if DECODERS[layout.syntax] in ("", "rle", "zlib"):
         low = max(layout.high + 1 - layout.bits, 0)
         return _field(cells, low, layout.bits) if layout.allocated > 1 else cells
-    if code is None or DECODERS[layout.syntax] == "gdcm":
+    if code is None or DECODERS[layout.syntax] in ("gdcm", "pillow"):
         return cells
     wrong = layout.signed if DECODERS[layout.syntax] == "charls" else code.signed != layout.signed
     return _field(cells, 0, code.precision) if wrong else cells

@@ -49,6 +49,8 @@ for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
 _UID = re.compile(rb"[0-9.]{1,64}")
 #: of an Integer String (PS3.5 6.2)
 _IS_DIGITS = 12
+#: Of the pixels of one object: sixteen for each frame that rules.py admits.
+FRAGMENTS_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -161,20 +163,25 @@ def header_of(read: Read, stamp: Stamp) -> Header:
 
 
 def _complete(read: Read, found: Elements, size: int) -> bool:
-    """Whether the pixel data ends within the file; fragments (PS3.5 A.4) are stepped over, not read."""
+    """Whether the pixel data ends within the file; fragments (PS3.5 A.4) are stepped over, not read.
+
+    Raises LeftOutError(too_large) for more fragments than any object has.
+    """
     if not found.pixels or found.offset < 0:
         return True
     if found.length != UNDEFINED:
         return found.offset + found.length <= size
     position = found.offset
-    while position + 8 <= size:
+    for _ in range(FRAGMENTS_LIMIT):
+        if position + 8 > size:
+            return False
         group, element, length = struct.unpack("<HHI", read(8, position).ljust(8, b"\0"))
         if (group, element) == (0xFFFE, 0xE0DD):  # sequence delimitation item
             return True
         if (group, element) != (0xFFFE, 0xE000):
             return False
         position += 8 + length
-    return False
+    raise LeftOutError(Reason.TOO_LARGE)
 
 
 def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from client.dicom.item import Stamp
 from client.dicom.scanning.entry import Row
 
+#: Raised with every change of what an entry holds, of geometry's frames, or of the rules that give a fault (rules.py):
+#: files that stand as they did are not read again, so what an older Konsil made of them would stay.
 VERSION = 2
 
 #: The columns of `entry`, behind its page, are the fields of Entry, in order. Rows are appended and found by slim

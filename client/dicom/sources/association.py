@@ -74,7 +74,17 @@ class Limits:
     timeout_s: float
 
 
-class GuardedSocket(AssociationSocket):
+class ClosingSocket(AssociationSocket):
+    """Closes where pynetdicom's stays open: after a connection that was refused, or that the peer closed first."""
+
+    def _shutdown_socket(self) -> None:
+        ours = self.socket
+        super()._shutdown_socket()
+        if ours is not None:
+            ours.close()
+
+
+class GuardedSocket(ClosingSocket):
     """Takes the place of an association's open socket, `taken`, and reads within `limits`."""
 
     def __init__(self, taken: AssociationSocket, limits: Limits) -> None:
@@ -106,13 +116,6 @@ class GuardedSocket(AssociationSocket):
                 break
             read += some
         return read
-
-    def _shutdown_socket(self) -> None:
-        """Close it even where the peer was first: pynetdicom leaves it open then."""
-        ours = self.socket
-        super()._shutdown_socket()
-        if ours is not None:
-            ours.close()
 
     def _check(self, deadline: float) -> None:
         if time.monotonic() > deadline:

@@ -4,15 +4,18 @@ Guarantees: every failure is ours to tell: SilentError where nobody answers or s
 PACS says no. After an error the association is gone, and the next question gets a new one.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pynetdicom import AE, build_context, build_role
+from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, StoragePresentationContexts
+from pynetdicom.transport import AddressInformation
 
-from client.dicom.sources.association import LONGEST_PDU, SYNTAXES, tls_context
+from client.dicom.sources.association import LONGEST_PDU, SYNTAXES, ClosingSocket, tls_context
 from client.dicom.sources.base import SilentError
 from client.dicom.sources.config import Pacs
 from shared.errors import PeerError
@@ -25,6 +28,17 @@ MOST_CONTEXTS = 128
 #: Storage classes one association for C-GET has contexts for.
 MOST_CLASSES = (MOST_CONTEXTS - 1) // len(SYNTAXES)
 CHECK = "Check host, port and AE titles in sources.toml, and that it runs."
+
+
+class _Entity(AE):
+    """An AE whose sockets are closed when they are no longer needed."""
+
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
+    ) -> ClosingSocket:
+        made = ClosingSocket(assoc, address=address)
+        made.tls_args = tls_args
+        return made
 
 
 class Links:
@@ -71,7 +85,7 @@ class Links:
 
     def _associate(self, contexts: list[PresentationContext]) -> Any:
         config = self._config
-        entity = AE(ae_title=config.our_ae_title)
+        entity = _Entity(ae_title=config.our_ae_title)
         entity.acse_timeout = entity.dimse_timeout = config.timeout_s
         entity.network_timeout = entity.connection_timeout = config.timeout_s
         storage = dict.fromkeys(
@@ -88,7 +102,8 @@ class Links:
             tls_args=(self._tls, config.host) if self._tls else None,
             evt_handlers=self._handlers,
         )
-        if association.is_rejected:
+        permanent = getattr(association.acceptor.primitive, "result", 0) == 1  # PS3.8 9.3.4; 2 is transient
+        if association.is_rejected and permanent:
             do = f"Let its administrator admit the AE title {config.our_ae_title}."
             raise PeerError(self.who, expected="an association", got="a rejection", do=do)
         if not association.is_established:

@@ -6,7 +6,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from client.dicom.deident.elements import Element, blanked, kept, read, standard_vr, texts, uniform
+from client.dicom.deident.elements import Element, announced_vr, blanked, kept, read, standard_vr, texts, uniform
 from tests.client.dicom.conftest import Make
 from tests.client.dicom.deident.conftest import round_trip
 
@@ -105,9 +105,16 @@ def test_blank_values_are_as_many(one: Element, value: object) -> None:
     assert made.value == value
 
 
-def test_the_standards_vr_is_asked_for_before_the_files() -> None:
-    assert standard_vr(element(0x00100010, "LO", "x")) == "PN"
-    assert standard_vr(element(0x00101234, "LO", "x")) == "LO"
+def test_the_standards_vr() -> None:
+    assert standard_vr(0x00100010) == "PN"
+    assert standard_vr(0x00280106) == "US"  # US or SS
+    assert standard_vr(0x00101234) == "UN"
+
+
+def test_the_vr_is_told_before_anything_is_read(make: Make) -> None:
+    dataset = round_trip(make())
+    assert announced_vr(dataset, Tag(0x00100010)) == "PN"
+    assert isinstance(dataset.get_item(0x00100010), RawDataElement)
 
 
 def test_an_object_that_changes_its_encoding_is_not_uniform(make: Make) -> None:

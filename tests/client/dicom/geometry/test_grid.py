@@ -19,7 +19,7 @@ def reason_of(heights: list[float]) -> Reason | None:
         ([0, 2], None),
         ([0, 2, 4, 6], None),
         ([0, 2.04, 3.96, 6], None),  # within 5 % of the distance
-        ([0, 2.2, 4, 6], Reason.UNEVEN_SLICES),
+        ([0, 2.16, 4, 6], Reason.UNEVEN_SLICES),
         ([0, 2, 4, 8, 10], Reason.MISSING_SLICES),
         ([0, 2, 4, 14, 16], Reason.MISSING_SLICES),
         ([0, 4, 6, 8], Reason.MISSING_SLICES),

@@ -47,10 +47,54 @@ def test_an_acquisition_of_each_slice_splits_nothing() -> None:
     assert reasons(stacks([frame(z, acquisition=z) for z in range(6)])) == [None]
 
 
-def test_a_gap_is_not_hidden_by_splitting_step_and_shoot_acquisitions() -> None:
-    # four slices each; one of the third is missing
-    found = stacks([frame(z, acquisition=z // 4) for z in range(16) if z != 9])
+@pytest.mark.parametrize("missing", [7, 8, 9])
+def test_a_gap_is_not_hidden_by_splitting_step_and_shoot_acquisitions(missing: int) -> None:
+    # four slices each; without the first or the last of one, each by itself would be even
+    found = stacks([frame(z, acquisition=z // 4) for z in range(16) if z != missing])
     assert reasons(found) == [Reason.MISSING_SLICES]
+
+
+def test_a_gap_is_not_hidden_by_taking_every_other_slice() -> None:
+    # interleaved packages: the even slices by themselves would be a volume
+    found = stacks([frame(z, acquisition=z % 2) for z in range(16) if z != 9])
+    assert reasons(found) == [Reason.MISSING_SLICES]
+
+
+def test_a_bolus_awaited_at_one_place_spoils_no_volume() -> None:
+    frames = [frame(z, number=z, acquisition=2) for z in range(8)]
+    frames += [frame(3, number=20 + time, acquisition=1) for time in range(4)]
+    found = stacks(frames)
+    assert members(found) == [(8,), (9,), (10,), (11,), (0, 1, 2, 3, 4, 5, 6, 7)]
+    assert reasons(found) == [Reason.TOO_FEW_SLICES] * 4 + [None]
+
+
+def test_a_few_slices_taken_again_are_a_volume_of_their_own() -> None:
+    frames = [frame(z, acquisition=1) for z in range(8)] + [frame(z, acquisition=2) for z in (3, 4)]
+    assert members(stacks(frames)) == [(0, 1, 2, 3, 4, 5, 6, 7), (8, 9)]
+
+
+def test_a_number_of_each_slice_does_not_hide_a_duplicate() -> None:
+    found = stacks([frame(z, acquisition=at) for at, z in enumerate([0, 1, 2, 2, 3, 4])])
+    assert reasons(found) == [Reason.SAME_POSITION]
+
+
+def test_an_attribute_that_tells_all_apart_goes_before_one_that_seems_to() -> None:
+    # the first of the two has every place twice, but runs across the times
+    frames = [frame(z, temporal=time, image_type="MP"[(z + time) % 2]) for time in range(4) for z in range(4)]
+    assert members(stacks(frames)) == [tuple(range(start, start + 4)) for start in range(0, 16, 4)]
+
+
+def test_a_localizer_beside_few_slices() -> None:
+    found = stacks([frame(0), frame(1), frame(2), frame(1.5, image_type="LOCALIZER")])
+    assert members(found) == [(0, 1, 2), (3,)]
+    assert reasons(found) == [None, Reason.TOO_FEW_SLICES]
+
+
+@pytest.mark.parametrize(("slope", "tilt"), [(0.001, 0.0), (0.1, 5.7105931)])
+def test_what_is_less_than_a_tenth_of_a_degree_is_no_tilt(slope: float, tilt: float) -> None:
+    (stack,) = stacks([frame(z, x=slope * z) for z in range(5)])
+    assert stack.tilt == pytest.approx(tilt)
+    near(stack, affine((0, 0, 0), [(slope, 0, 1), (0, 0.5, 0), (0.5, 0, 0)]))  # the affine has it all the same
 
 
 def test_two_acquisitions_apart_are_two_volumes() -> None:

@@ -25,7 +25,7 @@ Make = Callable[..., Dataset]
 
 def mutated(data: bytes, seed: int) -> bytes:
     """`data` with up to four bytes changed, runs removed or inserted, or lengths without end."""
-    chance, changed = random.Random(seed), bytearray(data)
+    chance, changed = random.Random(seed), bytearray(data)  # noqa: S311  damage, not keys
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(132, len(changed))
         kind = chance.randrange(4)
@@ -44,7 +44,7 @@ def mutated(data: bytes, seed: int) -> bytes:
 def test_masks(tmp_path: Path, make: Make, kind: str) -> None:
     matrix, path = affine(), tmp_path / "mask.dcm"
     square = np.array([[-7, 11, 30], [-6, 11, 30], [-6, 14, 30]])
-    drawn = structure_set([("A", [square, square + (0, 0, 2)]), ("B", [square])])
+    drawn = structure_set([("A", [square, square + np.array([0, 0, 2])]), ("B", [square])])
     seg = written(ct(make)(matrix), some_mask().astype(np.uint8))
     write_object(path, seg if kind == "segmentation" else drawn)
     data, outcomes = path.read_bytes(), set()

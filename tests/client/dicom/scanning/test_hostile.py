@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning import elements, unusual
+from client.dicom.scanning import elements, header, unusual
 from client.dicom.scanning.header import header_of, read_header
 from client.dicom.scanning.reading import read_entry
 from client.dicom.scanning.walk import File
@@ -141,6 +141,14 @@ def test_a_pipe_or_device_swapped_in(tmp_path: Path) -> None:
 
 def test_a_file_that_went(tmp_path: Path) -> None:
     assert read_entry(tmp_path, KEY, File("gone", size=99)).fault == Reason.UNREADABLE
+
+
+def test_more_fragments_than_any_object_has(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("a.dcm", syntax="1.2.840.10008.1.2.5")
+    path.write_bytes(path.read_bytes()[: read_header(path).offset] + (ITEM + bytes(4)) * 50 + END + bytes(4))
+    assert read_header(path).complete
+    monkeypatch.setattr(header, "FRAGMENTS_LIMIT", 50)
+    assert fault_of(path) == Reason.TOO_LARGE
 
 
 def test_fragments_without_end(write: Write) -> None:
