@@ -20,7 +20,11 @@ import numpy as np
 import torch
 from images import cpu, slice_of_ct
 from monai.data.image_reader import PydicomReader
-from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Resize, ScaleIntensityRange
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.array import ScaleIntensityRange
+from monai.transforms.io.array import LoadImage
+from monai.transforms.spatial.array import Resize
+from monai.transforms.utility.array import EnsureChannelFirst
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
@@ -187,27 +191,22 @@ def stored_values(folder: Path) -> dict[UID, list[Path]]:
 def tensors(files: Mapping[UID, Sequence[Path]]) -> None:
     """The second table: MONAI's way to the same things with its PydicomReader."""
     load = LoadImage(reader=PydicomReader, image_only=True)
-    whole = Compose(
-        [
-            load,
-            EnsureChannelFirst(),
-            ScaleIntensityRange(0, 4095, 0, 1, clip=True),
-            Resize((224, 224), anti_aliasing=True),
-        ]
-    )
+    window, resize = ScaleIntensityRange(0, 4095, 0, 1, clip=True), Resize((224, 224), anti_aliasing=True)
+    theirs: dict[int, Read] = {SIDE: load, 224: Compose([load, EnsureChannelFirst(), window, resize])}
     print(f"\nfile to canonical tensor{'':<32}images per CPU-second         MONAI, PydicomReader         times")
     for syntax in (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless):
-        reads: dict[str, Read] = {f"monai {SIDE}": load, "monai 224": whole}
-        for side in (SIDE, 224):
-            for window in ("file", "percentile"):
-                spec = Input(modalities=("CT",), size=(side, side), window=window)  # type: ignore[arg-type]
-                reads[f"{side} {window}"] = partial(_tensor, spec)
-        seconds = fastest(reads, files[syntax])
-        for name, own in seconds.items():
-            side, _, window = name.partition(" ")
-            if side != "monai":
-                monai = seconds[f"monai {side}"]
-                said = f"{syntax.name[:28]}, {side}², window: {window}"
+        for side, read in theirs.items():
+            spec = Input(modalities=("CT",), size=(side, side))
+            best = Input(modalities=("CT",), size=(side, side), window="percentile")
+            reads: dict[str, Read] = {
+                "monai": read,
+                "file": partial(_tensor, spec),
+                "percentile": partial(_tensor, best),
+            }
+            seconds = fastest(reads, files[syntax])
+            monai = seconds.pop("monai")
+            for name, own in seconds.items():
+                said = f"{syntax.name[:28]}, {side}², window: {name}"
                 print(f"  {said:<54}{1 / own:>18,.0f}{1 / monai:>28,.0f}{monai / own:>14.1f}")
 
 

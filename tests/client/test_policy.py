@@ -99,18 +99,23 @@ def test_what_the_file_may_not_say_is_refused_by_name(tmp_path: Path, text: str,
         read_policy(path)
 
 
+def test_counts_of_fewer_than_five_patients_are_hidden_unless_the_file_says_otherwise() -> None:
+    assert Policy().evaluation.smallest_count == 5
+
+
 def test_the_whole_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     key = "ab" * 32
     path.write_text(
         "[privacy]\nepsilon_total = 4.0\nepsilon_per_study = 2.0\ndelta = 1e-6\nmin_noise_multiplier = 0.5\n"
         'allow_off = false\n[aggregation]\nmin_cohort = 5\npeers = ["birch"]\nadversary = "active"\n'
-        "[evaluation]\nper_site_figures = true\nper_site_counts = false\n"
+        "[evaluation]\nper_site_figures = true\nper_site_counts = false\nsmallest_count = 10\n"
         f'[studies]\nask = true\nhashes = ["{key}"]\nmodels = ["cnn"]\nsigners = ["{key}"]\n'
         '[hours]\nquiet = ["07:00-18:30"]\ndays = ["mon", "fri"]\nzone = "Europe/Berlin"\n'
     )
     policy = read_policy(path)
     assert (policy.limits.epsilon_total, policy.limits.epsilon_per_study, policy.limits.delta) == (4.0, 2.0, 1e-6)
+    assert policy.evaluation.smallest_count == 10
     assert policy.studies.signers == (key,)
     assert policy.hours.days == ("mon", "fri")
 

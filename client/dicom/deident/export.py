@@ -53,7 +53,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms objects leave. `allow_burned_in`: write what would be held back; `detect`: finds text in images."""
+    """On which terms objects leave. `allow_burned_in`: write what is held back otherwise; `detect`: finds text."""
 
     profile: Profile
     allow_burned_in: bool = False

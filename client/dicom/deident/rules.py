@@ -25,7 +25,7 @@ _FREE = frozenset({"LT", "ST", "UC", "UT"})
 _WHOLE = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})
 _BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
 #: VRs that stand in for each other in files as they are; a text is never taken for a number, nor the reverse.
-_KINDS = (TEXTS, frozenset({"DA", "DT"}), frozenset({"DS", "IS"}), frozenset({"FD", "FL"}), _WHOLE, _WHOLE | _BULK)
+_KINDS = (TEXTS, frozenset({"DA", "DT"}), frozenset({"DS", "IS"}), frozenset({"FD", "FL"}), _WHOLE, _BULK)
 _VRS = frozenset(VR)
 #: Texts of type UC that are codes, not prose: Long Code Value.
 _CODES = frozenset({0x00080119})
@@ -65,12 +65,13 @@ class Rules:
             action = row.action(self.profile, required(tag, self._class, root=root))
             if action is Action.CLEAN:
                 return self._clean(tag, vr, root)
-            return (
-                self.without_cleaning(tag, root=root) if action is Action.KEEP and not _plausible(tag, vr) else action
-            )
+            if action is Action.KEEP and not _plausible(tag, vr):
+                return self.without_cleaning(tag, root=root)
+            return action
         group = tag >> 16
-        if group < 8 or group & 1 or not tag & 0xFFFF or group >> 8 in (0x50, 0x60):
+        if group < 8 or group & 1 or not tag & 0xFFFF:
             return Action.REMOVE
+        # curves and overlays are repeating groups, which the dictionary of single tags does not have
         return self._unlisted(tag, vr) if _plausible(tag, vr) else Action.REMOVE
 
     def _clean(self, tag: int, vr: str, root: bool) -> Action:

@@ -1,6 +1,6 @@
 """The final sweep: no text that is left may hold what names the patient or anybody else in the object.
 
-Guarantees: every text at every level is searched, and bulk data that are not pixels; an element in which an identifier
+Guarantees: every text at every level is searched, and the bytes of everything that is not pixels; an element in which an identifier
 stands is removed as a whole. Codes that say how to read the pixels or the text stay.
 """
 
@@ -12,7 +12,10 @@ from client.dicom.deident.profile import Option, Profile
 
 _INSTITUTION = 0x00080080
 _SEARCHED = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
-_BULK = frozenset({"OB", "OW", "UN"})
+#: Searched as the bytes they are in a file: binary values, and whole numbers as text.
+_BULK = frozenset(
+    {"AT", "FD", "FL", "IS", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV"}
+)
 _LOOKED_AT = _SEARCHED | _BULK | {"SQ"}
 #: VRs of names, of what may hold names, and of what may turn out to be either.
 _NAMING = frozenset({"PN", "SQ", "UN"})

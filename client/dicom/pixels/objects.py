@@ -75,7 +75,7 @@ def _ask_pydicom(data: bytes) -> Dataset:
 
 
 def _opened(data: bytes) -> Dataset:
-    """`data` with preamble and meta header (PS3.10 7.1), in little endian."""
+    """`data` with preamble and meta header (PS3.10 7.1)."""
     if data[128:140] != b"DICM\x02\x00\x00\x00UL\x04\x00" or len(data) < 144:
         raise UnusualError
     start = 144 + _long(data, 140)[0]
@@ -83,23 +83,23 @@ def _opened(data: bytes) -> Dataset:
         raise EndedError
     syntax = Walk(data, explicit=True, groups=frozenset((2,))).elements(144, start).get(BaseTag(TRANSFER_SYNTAX))
     name = b"" if syntax is None else bytes(syntax.value or b"").rstrip(b"\0 ")
-    if not name or name == BIG_ENDIAN:
+    if not name:
         raise UnusualError
     if name == DEFLATED:
         data, start = inflate(data[start:]), 0
-    explicit = name != IMPLICIT
+    explicit, little = name != IMPLICIT, name != BIG_ENDIAN
     if explicit != (data[start + 4 : start + 6] in NAMES) and len(data) > start:
         raise UnusualError  # the meta header and the data disagree
-    dataset = Dataset(_elements(data, start, explicit))
+    dataset = Dataset(_elements(data, start, explicit, little))
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(name.decode("ascii", "replace"))
-    dataset.set_original_encoding(not explicit, True)
+    dataset.set_original_encoding(not explicit, little)
     return dataset
 
 
-def _elements(data: bytes, start: int, explicit: bool) -> Raw:
-    found = Walk(data, explicit=explicit, groups=KEPT).elements(start, len(data))
+def _elements(data: bytes, start: int, explicit: bool, little: bool) -> Raw:
+    found = Walk(data, explicit=explicit, groups=KEPT, little=little).elements(start, len(data))
     kind = found.get(BaseTag(IMAGE_TYPE))
     if kind is not None and b"MOSAIC" in bytes(kind.value or b""):
-        return Walk(data, explicit=explicit, groups=KEPT | MOSAIC).elements(start, len(data))
+        return Walk(data, explicit=explicit, groups=KEPT | MOSAIC, little=little).elements(start, len(data))
     return found

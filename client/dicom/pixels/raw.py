@@ -19,8 +19,7 @@ from client.dicom.scanning.elements import UNDEFINED, EndedError, UnusualError
 
 SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
 
-# A tag is read as one little-endian number, so its halves stand the other way round: one step less per element.
-_ITEM, _ITEM_END, _SEQUENCE_END, _PIXELS = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE, 0x00107FE0
+_ITEM, _ITEM_END, _SEQUENCE_END, _PIXELS = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD), (0x7FE0, 0x0010)
 #: VRs with two reserved bytes and a 32-bit length (PS3.5 table 7.1-1); the others have a 16-bit length
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _SHORT = frozenset(
@@ -33,10 +32,13 @@ _DEPTH_LIMIT = 32
 #: VR as it stands in the file → as text
 NAMES = {vr: vr.decode() for vr in _LONG | _SHORT}
 
-_explicit = struct.Struct("<I2sH").unpack_from
-_implicit = struct.Struct("<II").unpack_from
-_long = struct.Struct("<I").unpack_from
+#: Head of an explicit element, of an implicit one or an item, and a long length; in little and in big endian
+_ORDERS = {
+    little: tuple(struct.Struct(order + head).unpack_from for head in ("HH2sH", "HHI", "I"))
+    for little, order in ((True, "<"), (False, ">"))
+}
 
+Tag = tuple[int, int]
 Raw = dict[BaseTag, DataElement | RawDataElement]
 
 
@@ -44,10 +46,12 @@ class Walk:
     """Steps through `data` in one encoding and keeps the elements of `groups`, or of an item all. Raises UnusualError,
     EndedError."""
 
-    def __init__(self, data: bytes, *, explicit: bool, groups: frozenset[int]) -> None:
+    def __init__(self, data: bytes, *, explicit: bool, groups: frozenset[int], little: bool = True) -> None:
         self._data = data
         self._explicit = explicit
         self._groups = groups
+        self._little = little
+        self._head, self._item, self._long = _ORDERS[little]
 
     def elements(self, position: int, end: int) -> Raw:
         """The elements from `position` to `end`, or to the pixel data."""
@@ -60,21 +64,21 @@ class Walk:
 
     def _explicit_elements(self, position: int, end: int, into: Raw) -> None:
         """The hot loop: most elements are stepped over in a few instructions."""
-        data, groups = self._data, self._groups
+        data, groups, head = self._data, self._groups, self._head
         while position < end:
-            swapped, vr, length = _explicit(data, position)
+            group, element, vr, length = head(data, position)
             if vr in _SHORT:
                 start = position + 8
                 position = stop = start + length
             elif vr in _LONG:
-                (length,) = _long(data, position + 8)
+                (length,) = self._long(data, position + 8)
                 start = position + 12
-                position, stop = self._behind(swapped, vr, start, length, end)
+                position, stop = self._behind((group, element), vr, start, length, end)
             else:
                 raise UnusualError
-            if swapped & 0xFFFF in groups:
-                self._keep(into, swapped, vr, (start, stop))
-                if swapped == _PIXELS:
+            if group in groups:
+                self._keep(into, (group, element), vr, (start, stop))
+                if (group, element) == _PIXELS:
                     return
         if position != end:
             raise EndedError
@@ -82,52 +86,52 @@ class Walk:
     def _implicit_elements(self, position: int, end: int, into: Raw) -> None:
         data, groups = self._data, self._groups
         while position < end:
-            swapped, length = _implicit(data, position)
+            group, element, length = self._item(data, position)
             start = position + 8
-            position, stop = self._behind(swapped, b"SQ", start, length, end)
-            if swapped & 0xFFFF in groups:
-                self._keep(into, swapped, b"", (start, stop))
-                if swapped == _PIXELS:
+            position, stop = self._behind((group, element), b"SQ", start, length, end)
+            if group in groups:
+                self._keep(into, (group, element), b"", (start, stop))
+                if (group, element) == _PIXELS:
                     return
         if position != end:
             raise EndedError
 
-    def _behind(self, swapped: int, vr: bytes, start: int, length: int, end: int) -> tuple[int, int]:
+    def _behind(self, tag: Tag, vr: bytes, start: int, length: int, end: int) -> tuple[int, int]:
         """The position behind an element whose value starts at `start`, and that behind its value."""
         if length != UNDEFINED:
             return start + length, start + length
-        if swapped == _PIXELS:  # fragments, up to a delimitation that fragments.py looks for
+        if tag == _PIXELS:  # fragments, up to a delimitation that fragments.py looks for
             return end, end
         if vr != b"SQ":
             raise UnusualError
         after = self._after_sequence(start, 0)
         return after, after - 8
 
-    def _keep(self, into: Raw, swapped: int, vr: bytes, where: tuple[int, int]) -> None:
+    def _keep(self, into: Raw, number: Tag, vr: bytes, where: tuple[int, int]) -> None:
         """An element whose value lies `where`; functional groups as items, everything else raw."""
         start, stop = where
         if stop > len(self._data):
             raise EndedError
-        tag = BaseTag((swapped & 0xFFFF) << 16 | swapped >> 16)
+        tag = BaseTag(number[0] << 16 | number[1])
         if tag in (SHARED_GROUPS, FRAME_GROUPS):
             into[tag] = DataElement(tag, "SQ", Sequence(self._items(start, stop)))
             return
         name = NAMES[vr] if self._explicit else None
         value = self._data[start:stop]
-        into[tag] = RawDataElement(tag, name, len(value), value, start, not self._explicit, True)
+        into[tag] = RawDataElement(tag, name, len(value), value, start, not self._explicit, self._little)
 
     def _items(self, position: int, stop: int) -> list[Dataset]:
         """The items of a sequence (PS3.5 7.5), their elements raw."""
         items = []
-        inside = Walk(self._data, explicit=self._explicit, groups=_Every())
+        inside = Walk(self._data, explicit=self._explicit, groups=_Every(), little=self._little)
         while position + 8 <= stop:
-            swapped, length = _implicit(self._data, position)
-            if swapped != _ITEM:
+            group, element, length = self._item(self._data, position)
+            if (group, element) != _ITEM:
                 raise UnusualError
             position += 8
             after = self._after_item(position, 0) if length == UNDEFINED else position + length
             item = Dataset(inside.elements(position, after - 8 if length == UNDEFINED else after))
-            item.set_original_encoding(not self._explicit, True, None)
+            item.set_original_encoding(not self._explicit, self._little)
             items.append(item)
             position = after
         return items
@@ -137,31 +141,31 @@ class Walk:
         if depth > _DEPTH_LIMIT:
             raise UnusualError
         while True:
-            swapped, length = _implicit(self._data, position)
+            group, element, length = self._item(self._data, position)
             position += 8
-            if swapped == _SEQUENCE_END:
+            if (group, element) == _SEQUENCE_END:
                 return position
-            if swapped != _ITEM:
+            if (group, element) != _ITEM:
                 raise UnusualError
             position = self._after_item(position, depth) if length == UNDEFINED else position + length
 
     def _after_item(self, position: int, depth: int) -> int:
         """The position after an item of undefined length whose first element starts at `position`."""
         while True:
-            swapped, length = _implicit(self._data, position)
-            position += 8
-            if swapped == _ITEM_END:
-                return position
+            group, element, length = self._item(self._data, position)
+            if (group, element) == _ITEM_END:
+                return position + 8
             vr = b"SQ"
             if self._explicit:
-                vr = self._data[position - 4 : position - 2]
+                *_, vr, short = self._head(self._data, position)
                 if vr in _LONG:
-                    (length,) = _long(self._data, position)
+                    (length,) = self._long(self._data, position + 8)
                     position += 4
                 elif vr in _SHORT:
-                    length >>= 16
+                    length = short
                 else:
                     raise UnusualError
+            position += 8
             if length != UNDEFINED:
                 position += length
             elif vr == b"SQ":

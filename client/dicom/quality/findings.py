@@ -71,10 +71,12 @@ def _pixels(report: QualityReport) -> Iterator[Finding]:
             "Look at images of the modalities named below; a name in pixels stays a name in training.",
         )
     if own.copies:
-        contradicting = f"; the labels of {own.contradictions:,} contradict each other" * bool(own.contradictions)
+        contradicting = f", with other labels in {own.contradictions:,} of {own.copied:,} cases" * bool(
+            own.contradictions
+        )
         yield Finding(
             "bad",
-            f"{own.copied:,} different images of the sample stand under more than one patient{contradicting}.",
+            f"{_part(own.copies, own.looked, 'image')} of the sample have the very pixels of another patient's{contradicting}.",
             "One person may have two numbers, or a test image was sent as a patient's.",
         )
     for count, level, what, do in (

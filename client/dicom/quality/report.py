@@ -8,7 +8,7 @@ sample (client/dicom/quality/sample.py), which stays the same while the archive 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from client.dicom.quality.suspects import Looked, Suspects, suspects
 from client.dicom.quality.view import View
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.entry import Entry, place_of
+from client.dicom.scanning.entry import place_of
 from client.dicom.scanning.refresh import refresh
+from client.dicom.scanning.scan import verdicts
 from client.dicom.scanning.walk import base_of
 
 #: progress(stage, done, total); the stages are "scan" and "look".
@@ -67,40 +68,16 @@ def assess(
 
 
 def judged_of(archive: Path, catalog: Catalog, key: bytes, labels: Labels | None) -> Iterator[Judged]:
-    """Every file of `catalog` with what is decided about it, as `scan` decides. Raises InputError at its end if
-    `labels` match nothing."""
-    base, repeated, matched = base_of(archive), _repeated(catalog, key), 0
-    for entry in catalog.entries():
-        reason: Reason | None = _reason(entry, repeated)
-        findings: tuple[str, ...] = ()
-        if reason is None and labels is not None:
-            found = labels.of(entry)
-            if isinstance(found, Reason):
-                reason = found
-            else:
-                findings = found
+    """Every file of `catalog` with what the scan decides about it. Raises InputError at its end if `labels` match
+    nothing."""
+    base, matched = base_of(archive), 0
+    for entry, verdict in verdicts(catalog, key=key, labels=labels):
+        reason, findings = (verdict, ()) if isinstance(verdict, Reason) else (None, verdict)
         matched += labels is not None and labels.match(entry) is not None
         part = Part(place_of(key, entry).location(base), entry.stamp, frame=entry.number_of_frames // 2)
         yield Judged(part, Facts.of(entry, findings), reason)
     if labels is not None:
         labels.require_match(matched)
-
-
-def _reason(entry: Entry, repeated: Container[bytes]) -> Reason | None:
-    if entry.fault:
-        return Reason(entry.fault)
-    return Reason.DUPLICATE if entry.file in repeated else None
-
-
-def _repeated(catalog: Catalog, key: bytes) -> frozenset[bytes]:
-    """Files that hold an object again, all but the first by path."""
-    groups = (sorted(group, key=lambda entry: _path(key, entry)) for group in catalog.repeated())
-    return frozenset(entry.file for group in groups for entry in group[1:])
-
-
-def _path(key: bytes, entry: Entry) -> tuple[str, str]:
-    place = place_of(key, entry)
-    return place.path, place.member
 
 
 def report_of(

@@ -13,13 +13,15 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from client.dicom.quality.text import markers, suspected_text
+from client.dicom.quality.text import halved, markers, suspected_text
 from shared.wire import Record
 
 #: Points of an image's distribution; the i-th is its (i + ½) / POINTS quantile.
 POINTS = 256
 #: Pixels that quantiles are taken of, at most: more change no digit that is shown.
 MOST_PIXELS = 1 << 20
+#: Writing is looked for in larger images once they are halved: a report on mammograms would take an hour otherwise.
+LARGEST = 2560
 #: Projection images: air is shown dark (PS3.3 C.8.11.3.1.2 and its like).
 PROJECTIONS = frozenset(("CR", "DX", "MG", "RG", "PX", "IO"))
 
@@ -59,6 +61,7 @@ def measure(values: Values, padding: Mask, shown: NDArray[np.float32], modality:
     thinned = seen[:: max(1, len(seen) // MOST_PIXELS)]
     low, high = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 0.0)
     places = (np.arange(POINTS) + 0.5) / POINTS
+    small = _reduced(shown)
     lost = ((shown <= 0) & (values > low)) | ((shown >= 1) & (values < high))
     return View(
         points=tuple(np.quantile(thinned, places).tolist()) if len(seen) else (),
@@ -67,14 +70,21 @@ def measure(values: Values, padding: Mask, shown: NDArray[np.float32], modality:
         brightness=float(shown.mean()),
         corners=float(np.mean([corner.mean() for corner in _corners(shown)])),
         contrast=float(shown.std()),
-        markers=markers(shown),
-        text=suspected_text(shown),
+        markers=markers(small),
+        text=suspected_text(small),
         constant=low == high,
         saturated=float((seen == high).mean()) if len(seen) and high > low else 0.0,
         clipped=float(lost[~padding].mean()) if len(seen) else 0.0,
         inverted=modality in PROJECTIONS and _inverted(shown),
         digest=_digest(values),
     )
+
+
+def _reduced(shown: NDArray[np.float32]) -> Values:
+    reduced: Values = shown
+    while max(reduced.shape) > LARGEST:
+        reduced = halved(reduced)
+    return reduced
 
 
 def _border(even: Mask) -> float:

@@ -44,6 +44,18 @@ def test_elements_go_as_a_whole_and_are_counted(make: Make) -> None:
     assert dataset.SharedFunctionalGroupsSequence[0].dir() == ["Rows"]
 
 
+def test_numbers_of_a_file_are_searched_as_bytes(make: Make) -> None:
+    dataset = make(PatientID="4711001", SeriesNumber="4711001", InstanceNumber="47110")
+    dataset.add_new(0x00189219, "US", [int.from_bytes(part, "little") for part in (b"MU", b"ST", b"ER")])
+    source = round_trip(dataset)
+    found = collect(source, Profile())
+    del source.PatientName, source.PatientID, source.AccessionNumber
+    assert sweep(source, found) == 2
+    assert "SeriesNumber" not in source
+    assert source.InstanceNumber == 47110
+    assert (source.Rows, len(source.PixelData)) == (4, 32)
+
+
 def test_codes_that_decoders_need_stay_whatever_a_patient_is_called(make: Make) -> None:
     dataset = make(PatientName="MONOCHROME2^ISO", SpecificCharacterSet="ISO_IR 100", ImageType=["ORIGINAL", "ISO"])
     found = collect(dataset, Profile())

@@ -64,3 +64,4 @@ def test_a_lone_slice_has_a_step_of_one_mm() -> None:
 def test_places_grow_with_the_distance() -> None:
     assert places(np.array([4.0, 2.0, 4.001, 9.0, 2.0])).tolist() == [1, 0, 1, 2, 0]
     assert places(np.array([4.0])).tolist() == [0]
+    assert places(np.array([0.0, 0.011, 0.022])).tolist() == [0, 1, 2]  # as dense as slices of the retina

@@ -73,6 +73,7 @@ def test_segments_of_one_name_are_one_mask(images: Callable[..., list[Dataset]])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
 def test_of_fractions_at_least_a_half(images: Callable[..., list[Dataset]], syntax: str) -> None:
     shares = np.linspace(0, 1, 4 * ROWS * COLUMNS).reshape(4, ROWS, COLUMNS)
+    shares[0, 0, 0] = 0.5
     matrix = affine()
     seg = written(images(matrix), shares, "FRACTIONAL", max_fractional_value=200)
     stored = np.around(shares * 200)
@@ -103,6 +104,28 @@ def test_on_the_image_it_was_drawn_on(images: Callable[..., list[Dataset]], mask
     ]:
         with pytest.raises(MaskError, match=fault.value):
             found.on_image(label, uid, size=size)
+
+
+def test_on_the_frame_it_was_drawn_on(images: Callable[..., list[Dataset]], mask: Mask) -> None:
+    sources = images(affine())
+    seg = written(sources, mask.astype(np.uint8), omit_empty_frames=False)
+    for number, group in enumerate(seg.PerFrameFunctionalGroupsSequence):
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber = "1.2.3", [number + 1, number + 11]
+    found = read(seg)
+    drawn = mask[::-1]  # highdicom's frames run the other way
+    assert np.array_equal(found.on_image("A", "1.2.3", frame=2), drawn[1])
+    assert np.array_equal(found.on_image("A", "1.2.3", frame=14), drawn[3])
+    with pytest.raises(MaskError, match="no_image"):
+        found.on_image("A", "1.2.3", frame=5)
+
+
+def test_a_slice_that_only_another_segment_has_is_empty(images: Callable[..., list[Dataset]]) -> None:
+    numbers = np.full((4, ROWS, COLUMNS), 2, np.uint8)
+    numbers[2, 1:] = 1
+    matrix = affine()
+    found = read(written(images(matrix), numbers, labels=("A", "B")))
+    assert np.array_equal(found.on(grid_of(matrix), "A"), numbers == 1)
 
 
 def test_moved_pixels_are_not_those_of_the_image(images: Callable[..., list[Dataset]], mask: Mask) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from client.dicom.quality.view import POINTS, View, measure
 from shared.wire import pack, unpack
@@ -103,13 +104,18 @@ def test_a_digest_names_values_and_shape() -> None:
 
 
 def test_writing_is_seen() -> None:
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
-
     picture = Image.new("L", (200, 100))
     ImageDraw.Draw(picture).text((4, 4), "MUSTER 4711", fill=255, font=ImageFont.load_default(14))
     found = view(np.asarray(picture) / 255)
     assert found.text
     assert found.markers > 3
+
+
+def test_in_a_large_image_large_writing_is_seen() -> None:
+    """Three thousand columns: halved before it is read."""
+    picture = Image.new("L", (3000, 400))
+    ImageDraw.Draw(picture).text((10, 10), "MUSTER 4711", fill=255, font=ImageFont.load_default(40))
+    assert view(np.asarray(picture) / 255).text
 
 
 def test_a_view_crosses_processes_as_it_is() -> None:

@@ -3,9 +3,12 @@ import os
 import struct
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from client.dicom.item import Location
 from client.dicom.reasons import LeftOutError, Reason
@@ -149,7 +152,7 @@ def test_sizes_are_limited(write: Write, tmp_path: Path) -> None:
     packed = pack(tmp_path / "a.zip", {"a": path.read_bytes()})
     for location in (Location(path), Location(packed, "a")):
         assert len(read(location, size)) == size
-        assert reason_of(lambda location=location: read(location, size - 1)) is Reason.TOO_LARGE  # type: ignore[misc]
+        assert reason_of(partial(read, location, size - 1)) is Reason.TOO_LARGE
 
 
 def test_what_is_no_longer_what_was_scanned(write: Write, tmp_path: Path) -> None:
@@ -159,7 +162,7 @@ def test_what_is_no_longer_what_was_scanned(write: Write, tmp_path: Path) -> Non
         scanned = stamp(location)
         assert read(location, LIMIT, scanned)
         os.utime(location.path, ns=(0, 7))
-        assert reason_of(lambda place=location, was=scanned: read(place, LIMIT, was)) is Reason.CHANGED  # type: ignore[misc]
+        assert reason_of(partial(read, location, LIMIT, scanned)) is Reason.CHANGED
 
 
 def test_a_member_that_went_is_changed(tmp_path: Path) -> None:
@@ -193,3 +196,26 @@ def test_a_zip_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     assert read(Location(path, "a"), LIMIT) == b"old"
     pack(tmp_path / "b.zip", {"a": b"new one"}).replace(path)
     assert read(Location(path, "a"), LIMIT) == b"new one"
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_to_a_zip_is_a_reason(write: Write, tmp_path: Path, data: st.DataObject) -> None:
+    method = data.draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
+    path = pack(tmp_path / "seed.zip", {"a": write("a.dcm").read_bytes(), "b.zip": b"PK", "c": b""}, method)
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\1\2")
+    for _ in range(data.draw(st.integers(1, 6))):
+        # the records behind the members decide most
+        place = data.draw(st.one_of(st.integers(directory, len(content) - 1), st.integers(0, len(content) - 1)))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    containers.close_all()
+
+    def look() -> None:
+        for member in members(path):
+            location = Location(path, member.name)
+            reason_of(partial(containers.header, location))
+            reason_of(partial(read, location, LIMIT))
+
+    reason_of(look)

@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,20 @@ def test_pull_brings_it_once(qrscp_peer: Peer, tmp_path: Path, retrieve: str) ->
     line = json.loads(done.stdout)
     assert {line[name] for name in ("asked", "here")} == {2}
     assert (line["source"], line["received"], line["failed"], line["trouble"]) == ("radiology", 0, 0, "")
+
+
+def test_move_while_listen_runs_beside_it(qrscp_peer: Peer, tmp_path: Path) -> None:
+    """`konsil-client listen` has the port: pull lets it receive, and counts what came."""
+    write(tmp_path, qrscp_peer, retrieve="move")
+    code = "import sys, pathlib; from client.commands.pull import listen; listen(pathlib.Path(sys.argv[1]))"
+    beside = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert beside.stdout is not None
+    assert json.loads(beside.stdout.readline())["port"] == qrscp_peer.move_port
+    done = run("pull", "--home", tmp_path, "--json")
+    beside.terminate()
+    out, _ = beside.communicate(timeout=20)
+    assert json.loads(done.stdout)["received"] == 2
+    assert json.loads(out.splitlines()[-1])["kept"] == 2
 
 
 def test_nothing_printed_names_anybody(qrscp_peer: Peer, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Our C-STORE server against peers that break off, lie or mean harm."""
 
+import fcntl
+import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from client.dicom.sources.association import LONGEST_PDU
+from client.dicom.sources.association import LONGEST_PDU, WAITING
 from client.dicom.sources.config import Listen
 from client.dicom.sources.listen import Listener
 from client.dicom.sources.store import Store
@@ -104,6 +107,26 @@ def test_a_message_without_end_is_cut_off(tmp_path: Path) -> None:
                 for _ in range(64):
                     association.dul.socket.socket.sendall(piece)
             assert is_cut_off(association)
+
+
+def test_a_peer_that_does_not_wait_for_answers_has_to_wait(store: Store, listener: Listener) -> None:
+    """While the disk is slow, requests are left with the peer: WAITING of them, however many it sends."""
+    assert send(listener.port, IMAGES[:1], "KONSIL") == [0]
+    folder = os.open(files(store)[0].parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # the store waits for its turn
+    association = associated(listener)
+    for _ in range(3 * WAITING):
+        send_message(association, store_request(str(IMAGES[0].SOPInstanceUID)), dataset_bytes(IMAGES[0]))
+    (serving,) = listener._running.active_associations
+    held = []
+    while len(held) < 20 or (held[-1] != held[-20] and len(held) < 500):
+        held.append(serving.dimse.msg_queue.qsize())
+        time.sleep(0.01)
+    assert WAITING < held[-1] <= WAITING + 2
+    os.close(folder)
+    answers = [association.dimse.get_msg(block=True)[1].Status for _ in range(3 * WAITING)]
+    assert answers == [0] * (3 * WAITING)
+    association.abort()
 
 
 def test_garbage_instead_of_dicom(listener: Listener) -> None:
