@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/catalogue.py [--files 1000000] [--folder DIR] [--processes 2]
 
 Two kinds of files. The rate of reading headers is taken on CT slices of 512 × 512 with about 260 elements and a real
-length (holes on disk). The large archive has small files, 42 elements and 8 × 8 pixels each, 100 to a series and folder;
-each is an object of its own. A million of them take 4 GB of disk and some minutes to make, and are removed again.
-Files are made and read on the same machine, so they come from memory: a hospital's disk may be slower than any of this.
-Rates are of wall time where that is said, on whatever else the machine does.
+length (holes on disk). The large archive has small files, 35 elements and 8 × 8 pixels each, 100 to a series and
+folder; each is an object of its own. A million of them take 4 GB of disk and some minutes to make, and are removed
+again. Files are made and read on the same machine, so they come from memory: a hospital's disk may be slower than any
+of this. Rates are of wall time where that is said, on whatever else the machine does.
 """
 
 import argparse

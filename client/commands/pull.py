@@ -44,7 +44,6 @@ def pull(
     json: Annotated[bool, typer.Option("--json", help="One JSON line per source on stdout, nothing else.")] = False,
 ) -> None:
     """Bring what is missing from the PACS and DICOMweb servers of sources.toml. Exit 1 unless all of it came."""
-    threading.excepthook = _thread_ended
     folder = home.expanduser().resolve()
     sources = read_sources(folder / "sources.toml")
     chosen = _chosen(sources, name)
@@ -52,6 +51,7 @@ def pull(
     store = _store(sources, folder, key)
     reports = []
     with ExitStack() as open_until_done:
+        open_until_done.enter_context(_quiet_threads())
         bar = open_until_done.enter_context(bars(Console(stderr=True)))
         journal = open_until_done.enter_context(Journal(folder / "sources.sqlite", key))
         if any(isinstance(one, Pacs) and one.retrieve == "move" for one in chosen):
@@ -79,7 +79,6 @@ def pull(
 
 def listen(home: HomeOption = DEFAULT_HOME) -> None:
     """Keep what a PACS or a scanner sends here (C-STORE), until stopped. One JSON line per association."""
-    threading.excepthook = _thread_ended
     folder = home.expanduser().resolve()
     sources = read_sources(folder / "sources.toml")
     if sources.listen is None:
@@ -87,7 +86,7 @@ def listen(home: HomeOption = DEFAULT_HOME) -> None:
         raise InputError("sources.toml", expected="[listen]", got="none", do=do)
     store = _store(sources, folder, _key(folder))
     stop = stop_on_signals()
-    with _alone(folder) as alone:
+    with _quiet_threads(), _alone(folder) as alone:
         if not alone:
             raise SiteError("konsil-client listen", expected="to be the only one", got="another for this folder")
         with Listener(
@@ -96,6 +95,15 @@ def listen(home: HomeOption = DEFAULT_HOME) -> None:
             tell("listening", port=listener.port, ae_title=sources.listen.ae_title)
             stop.wait()
         tell("stopped", **listener.counts)
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    before, threading.excepthook = threading.excepthook, _thread_ended
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _thread_ended(ended: threading.ExceptHookArgs) -> None:

@@ -102,8 +102,6 @@ class Cache:
         missing = [item for name, item in wanted.items() if name not in whole]
         with locked(self.root), rows.alone() as alone:
             rows.give_up(damaged, alone=alone)
-            if alone:
-                rows.give_up(directory.rows(State.LOST).tolist(), alone=True)
             rows.touch(directory, whole.values(), int(self._clock()))
             self._room.make(rows, set(whole.values()), len(missing), alone=alone)
             places = rows.vacant(len(missing), alone=alone)

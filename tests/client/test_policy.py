@@ -90,6 +90,7 @@ def test_a_target_that_no_noise_meets_is_a_broken_rule_and_no_crash() -> None:
         ('[hours]\nzone = "../../etc/passwd"\n', "a time zone of the IANA database"),
         ('[hours]\ndays = ["monday"]\n', "hours.days"),
         ('[aggregation]\nadversary = "lazy"\n', "aggregation.adversary"),
+        ("[evaluation]\nsmallest_count = 0\n", "evaluation.smallest_count"),
     ],
 )
 def test_what_the_file_may_not_say_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:

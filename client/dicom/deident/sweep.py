@@ -1,7 +1,7 @@
 """The final sweep: no text that is left may hold what names the patient or anybody else in the object.
 
-Guarantees: every text at every level is searched, and the bytes of everything that is not pixels; an element in which an identifier
-stands is removed as a whole. Codes that say how to read the pixels or the text stay.
+Guarantees: every text at every level is searched, and the bytes of everything that is not pixels; an element in which
+an identifier stands is removed as a whole. Codes that say how to read the pixels or the text stay.
 """
 
 from pydicom.dataset import Dataset

@@ -3,7 +3,7 @@
 Guarantees: the distance of slices comes from positions alone (DICOM.md §2), and a regular volume's voxels lie where
 its slices say, to 5 % of the slice distance; whatever is not regular gets the reason why.
 
-    >>> fit(np.array([[0.0, 0, 0], [0, 0, 2], [0, 0, 6]]), np.array([0.0, 0, 1])).reason
+    >>> fit(np.array([[0.0, 0, 0], [0, 0, 2], [0, 0, 4], [0, 0, 8]]), np.array([0.0, 0, 1])).reason
     <Reason.MISSING_SLICES: 'missing_slices'>
 """
 

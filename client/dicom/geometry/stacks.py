@@ -126,7 +126,9 @@ def _volumes(frames: Sequence[Frame], group: Group) -> Iterator[Stack]:
     normal = normal_of(group[0][1].orientation)
     if len(group) == 1:
         ((index, place),) = group
-        yield _stack((index,), place, fit(np.array([place.position]), np.array(normal)))
+        yield _stack(
+            (index,), place, fit(np.array([place.position], dtype=np.float64), np.array(normal, dtype=np.float64))
+        )
         return
     slices = _slices([frames[index] for index, _ in group], [place for _, place in group])
     for part in volumes(slices, np.arange(len(group))):
@@ -135,8 +137,8 @@ def _volumes(frames: Sequence[Frame], group: Group) -> Iterator[Stack]:
 
 
 def _slices(frames: list[Frame], places: list[_Place]) -> Slices:
-    points = np.array([place.position for place in places])
-    directions = np.array(places[0].orientation).reshape(2, 3)
+    points = np.array([place.position for place in places], dtype=np.float64)
+    directions = np.array(places[0].orientation, dtype=np.float64).reshape(2, 3)
     normal = np.cross(*directions)
     normal /= np.linalg.norm(normal)
     # a last attribute: where in their plane frames begin, to 0.1 mm; two volumes may lie side by side

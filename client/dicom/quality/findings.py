@@ -76,7 +76,7 @@ def _pixels(report: QualityReport) -> Iterator[Finding]:
         )
         yield Finding(
             "bad",
-            f"{_part(own.copies, own.looked, 'image')} of the sample have the very pixels of another patient's{contradicting}.",
+            f"{_part(own.copies, own.looked, 'image')} of the sample have another patient's pixels{contradicting}.",
             "One person may have two numbers, or a test image was sent as a patient's.",
         )
     for count, level, what, do in (

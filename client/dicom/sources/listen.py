@@ -27,7 +27,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from client.dicom.sources.association import Limits, guard, receiver, storage_contexts, tls_context
 from client.dicom.sources.config import Listen
 from client.dicom.sources.store import Kept, Store, Why
-from shared.errors import SiteError
+from shared.errors import MisuseError, SiteError
 
 #: Seconds a peer may take for its TLS handshake and for its A-ASSOCIATE-RQ.
 HANDSHAKE_S = 10.0
@@ -81,7 +81,7 @@ class Listener:
     @property
     def _running(self) -> "_Server":
         if self._server is None:
-            raise SiteError("the listener", expected="one that was started", got="one that was not")
+            raise MisuseError("a Listener", expected="one that was entered", got="one that was not")
         return self._server
 
     def __enter__(self) -> Self:

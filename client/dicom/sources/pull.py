@@ -21,7 +21,7 @@ from shared.errors import PeerError
 GIVEN_UP = 3
 #: Series in a row without a proper answer after which a source counts as down.
 SILENT = 3
-NO_ANSWER, NOT_SENT = "no answer", "not sent"
+NO_ANSWER, NOT_LISTED, NOT_SENT = "no answer", "not listed", "not sent"
 LONGEST_PAUSE_S = 300.0
 
 Progress = Callable[[int, int], None]
@@ -140,7 +140,9 @@ class _Puller:
         try:
             objects = self.answered(lambda: self._source.objects(row))
         except PeerError as error:
-            return _Outcome(row.told, 0, statuses={_said(error): row.told}, silent=True)
+            return _unlisted(row, held, _said(error))
+        if not objects:
+            return _unlisted(row, held, NOT_LISTED)
         missing = first = self._missing(objects, held)
         failed, silent = Counter[str](), False
         for attempt in range(self._attempts):
@@ -170,6 +172,12 @@ class _Puller:
 
     def _pause(self, attempt: int) -> float:
         return float(min(self._pause_s * 2**attempt, LONGEST_PAUSE_S))
+
+
+def _unlisted(row: Series, held: frozenset[str], why: str) -> _Outcome:
+    """Of a series whose objects we were not told: what it is said to have is missing, one object at least."""
+    asked = max(row.told, len(held) + 1)
+    return _Outcome(asked, len(held), statuses={why: asked - len(held)}, silent=True)
 
 
 def _said(error: PeerError) -> str:

@@ -208,6 +208,16 @@ def test_the_least_recently_used_goes_for_the_newest(tmp_path: Path, items: list
     assert sum(path.stat().st_size for path in counting.root.glob("*/*.rows")) == 4 * ROW
 
 
+def test_what_a_study_wants_stays_though_it_is_as_old_as_the_rest(tmp_path: Path, items: list[Item]) -> None:
+    counting = Counting(tmp_path / "cache", limit_bytes=2 * ROW)
+    for wanted in (items[:1], items[1:2]):
+        counting.now = 0
+        counting.build(wanted)
+    counting.now = 0
+    check(counting.build([items[0], items[2]]), [items[0], items[2]])
+    assert counting.decoded == ["2"]
+
+
 def test_no_study_pushes_out_one_that_runs(tmp_path: Path, items: list[Item]) -> None:
     counting = Counting(tmp_path / "cache", limit_bytes=4 * ROW)
     running = counting.build(items[:3])

@@ -15,6 +15,7 @@ from shared.errors import MisuseError, SiteError
 #: What tasks do in the processes of these tests: (kind, number) → the number, if it lives to tell.
 WORK = """
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def work(folder, kind, number):
             eaten.append(bytearray(eaten[0]))
     if kind == "threads":
         return " ".join(os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "OPJ_NUM_THREADS")).encode()
+    if kind == "core":
+        return b"%d %d" % resource.getrlimit(resource.RLIMIT_CORE)
     if kind == "talk":
         os.write(1, b"PAT-4711")
         os.write(2, b"PAT-4711")
@@ -105,12 +108,12 @@ def test_no_more_processes_than_asked_for(module: ModuleType, tmp_path: Path, mo
 def test_a_worker_uses_one_thread_and_keeps_its_words_to_itself(
     module: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert answers(module, tmp_path, "threads", "talk") == {0: b"1 1", 1: b"1"}
+    assert answers(module, tmp_path, "threads", "talk", "core") == {0: b"1 1", 1: b"1", 2: b"0 0"}
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_mistake_of_ours_is_told_without_its_words(module: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match=r"KeyError in odd_work.py, line 32") as caught:
+    with pytest.raises(MisuseError, match=r"KeyError in odd_work.py, line 35") as caught:
         answers(module, tmp_path, "ok", "mistake", "ok")
     assert "4711" not in str(caught.value)
 

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
@@ -44,6 +44,7 @@ def test_a_header_cut_off_gives_what_is_whole() -> None:
 
 
 @given(st.binary(max_size=400), st.booleans(), st.integers(0, 200))
+@settings(deadline=None)
 def test_any_bytes_are_survived(noise: bytes, modern: bool, count: int) -> None:
     start = (b"SV10\4\3\2\1" if modern else b"") + struct.pack("<II", count, 77)
     assert len(elements(start + noise)) <= count

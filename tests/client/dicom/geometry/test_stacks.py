@@ -33,6 +33,14 @@ def reasons(found: Sequence[Stack]) -> list[Reason | None]:
     return [stack.reason for stack in found]
 
 
+def test_whole_numbers_are_numbers() -> None:
+    places = [
+        Frame(rows=4, columns=4, position=(0, 0, z), orientation=(1, 0, 0, 0, 1, 0), spacing=(1, 1)) for z in (6, 2, 4)
+    ]
+    (stack,) = stacks(places)
+    assert (stack.frames, stack.spacing) == ((1, 2, 0), (2.0, 1.0, 1.0))
+
+
 def test_nothing_gives_nothing() -> None:
     assert stacks([]) == ()
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.dicom.geometry.frame import PHASE
@@ -77,6 +77,7 @@ def test_a_phase_is_short() -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.text(), st.floats(), st.integers(), st.binary()), max_size=7))
+@settings(deadline=None)
 def test_anything_gives_a_value_or_none(values: list[object]) -> None:
     found = directions(values)
     assert found is None or all(map(math.isfinite, found))

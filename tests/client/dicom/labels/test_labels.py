@@ -77,8 +77,9 @@ def test_one_contradiction_among_the_slices_is_one_of_the_volume(entry_of: Calla
     assert labels.label_of([entry_of(sop="1.1"), entry_of(sop="1.2")]) is Reason.LABEL_CONFLICT
 
 
-def test_nothing_known_of_an_empty_value() -> None:
-    labels = labels_of([("accession_number", True, "a")])
+def test_an_empty_value_names_nobody() -> None:
+    statement = Statement(2, "accession_number", b"", Said(frozenset("a")))
+    labels = gather(Path("x"), [statement], several=False)
     assert labels.of(Entry(file=b"f", size=1, mtime_ns=1, inode=1)) is Reason.NO_LABEL
 
 

@@ -21,7 +21,7 @@ def test_everything_wrong_is_said_the_bad_first(bad: QualityReport) -> None:
     problems = texts(bad, "bad")
     assert problems[0] == "Writing seems to be burned into 9 of 390 images (2.3 %) of the sample."
     assert problems[1] == (
-        "5 of 390 images (1.3 %) of the sample have the very pixels of another patient's, with other labels in 1 of 2 cases."
+        "5 of 390 images (1.3 %) of the sample have another patient's pixels, with other labels in 1 of 2 cases."
     )
     assert problems[2] == "2 of 400 images (0.5 %) of the sample seem to be shown negative."
     assert problems[3].endswith("from the white border (AUC 0.97), or the manufacturer (V 0.80) alone.")

@@ -118,7 +118,7 @@ def test_a_peer_that_does_not_wait_for_answers_has_to_wait(store: Store, listene
     for _ in range(3 * WAITING):
         send_message(association, store_request(str(IMAGES[0].SOPInstanceUID)), dataset_bytes(IMAGES[0]))
     (serving,) = listener._running.active_associations
-    held = []
+    held: list[int] = []
     while len(held) < 20 or (held[-1] != held[-20] and len(held) < 500):
         held.append(serving.dimse.msg_queue.qsize())
         time.sleep(0.01)

@@ -136,6 +136,18 @@ def test_a_source_that_goes_down_is_not_asked_for_ever(script: Script, journal: 
     assert go(script, journal).received == 10, "and is believed once it is back"
 
 
+def test_a_series_whose_objects_nobody_lists_is_not_passed_over(
+    script: Script, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the source says how many it has or not, it is told as missing."""
+    monkeypatch.setattr(script, "objects", lambda _: ())
+    report = go(script, journal)
+    assert (report.series, report.failed, report.statuses) == (3, 7, {"not listed": 7})
+    script.told = False
+    report = go(script, journal)
+    assert (report.series, report.failed, report.incomplete, report.whole) == (3, 3, 3, False)
+
+
 def test_what_is_not_sent_is_told_and_asked_for_again_until_given_up(script: Script, journal: Journal) -> None:
     script.withheld = {0}
     for _ in range(GIVEN_UP):
