@@ -4,6 +4,7 @@ Spawned processes import the program they were started from. A command line that
 each of them load both again, seconds apiece, to decode a picture. So while a pool is open the program's file is hidden.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,14 +13,19 @@ from importlib import import_module
 from multiprocessing import get_context
 from typing import Any
 
+from shared.leash import die_with
+
 
 @contextmanager
 def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """An executor over `workers` spawned processes. What runs there must come from a module, not from the program."""
+    """An executor over `workers` spawned processes, which end when this one does. What runs there must come from a
+    module, not from the program."""
     program = sys.modules["__main__"]
     file = program.__dict__.pop("__file__", None)
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=die_with, initargs=(os.getpid(),)
+        ) as executor:
             yield executor
     finally:
         if file is not None:

@@ -97,11 +97,11 @@ class _Asked:
     labels: tuple[str, str]
 
 
-def _choose(catalog: Catalog, base: Path, key: bytes, asked: _Asked) -> tuple[list[Candidate], dict[bytes, Reason]]:
-    """All tensors to be, in an order of their own, and the files that are in none."""
+def _choose(catalog: Catalog, base: Path, key: bytes, asked: _Asked) -> tuple[list[Candidate], Counter[Reason]]:
+    """All tensors to be, in an order of their own, and how many files are in none, by reason."""
     repeated = repeated_files(catalog, key)
     candidates: list[Candidate] = []
-    left_out: dict[bytes, Reason] = {}
+    left_out = Counter[Reason]()
     matched = 0
 
     def locate(entry: Entry) -> Location:
@@ -109,12 +109,12 @@ def _choose(catalog: Catalog, base: Path, key: bytes, asked: _Asked) -> tuple[li
 
     for series in catalog.series_entries():
         judged = {entry.file: judge(entry, repeated=repeated, spec=asked.spec) for entry in series}
-        left_out |= {file: reason for file, reason in judged.items() if isinstance(reason, Reason)}
+        left_out.update(reason for reason in judged.values() if isinstance(reason, Reason))
         matched += any(asked.known.match(entry) is not None for entry in series)
-        usable = [entry for entry in series if entry.file not in left_out]
+        usable = [entry for entry in series if not isinstance(judged[entry.file], Reason)]
         chosen = choose_items(usable, asked.spec, asked.known, asked.labels, locate)
         candidates += chosen.candidates
-        left_out |= chosen.left_out
+        left_out.update(chosen.left_out.values())
     asked.known.require_match(matched)
     return sorted(candidates, key=lambda each: each.item.name), left_out
 
@@ -123,15 +123,15 @@ def _count(
     candidates: Sequence[Candidate],
     kept: Sequence[Candidate],
     failed: Mapping[bytes, Reason],
-    left_out: Mapping[bytes, Reason],
+    left_out: Counter[Reason],
 ) -> Counts:
     """Files by what became of them: one of an item that failed is left out for that, unless another item uses it."""
     used = {file for each in kept for file in each.files}
-    reasons = dict(left_out)
+    broken: dict[bytes, Reason] = {}
     for each in candidates:
         if each.item.name in failed:
-            reasons |= {file: failed[each.item.name] for file in each.files if file not in used}
-    skipped = Counter(reasons.values())
+            broken |= {file: failed[each.item.name] for file in each.files if file not in used}
+    skipped = left_out + Counter(broken.values())
     return Counts(len(kept), len(used) + skipped.total(), {reason: skipped[reason] for reason in Reason})
 
 

@@ -28,7 +28,7 @@ from client.dicom.cache import Cache
 from client.dicom.caching.directory import RECORD_BYTES, record_of
 from client.dicom.caching.rows import Rows
 from client.dicom.item import Item
-from client.dicom.scanning.catalog import Catalog
+from client.dicom.scanning.catalog import Batch, Catalog
 from client.home import Home, SiteConfig
 from client.leave import known_number
 from client.node_home import NodeConfig, NodeHome
@@ -547,9 +547,9 @@ def _catalog(folder: Path) -> Decoder:
             old.unlink()
         path.write_bytes(data)
         with Catalog(path) as catalog:
-            catalog.entries()
+            list(catalog.entries())
             catalog.failures(b"")
-            catalog.put(())
+            catalog.write(Batch())
 
     return Decoder(read, (seed,), "bytes")
 

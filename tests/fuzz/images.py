@@ -191,7 +191,7 @@ def _scan(folder: Path) -> Decoder:
         for old in folder.glob("catalog.sqlite*"):
             old.unlink()
         with Catalog(folder / "catalog.sqlite") as catalog:
-            scan(archive, catalog, key=bytes(32), modalities=("DX",))
+            scan(archive, catalog, key=bytes(32), spec=SPEC)
 
     return Decoder(read, seeds, "bytes", _DICOM_WORDS, extra_mb=100)
 

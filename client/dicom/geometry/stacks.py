@@ -7,7 +7,7 @@ the result does not depend on the order of the frames given; no I/O.
 Rules: frames of one volume have one matrix size, one orientation and one spacing; what separates volumes of the same
 geometry is decided in phases.py, what is regular in grid.py.
 
-    >>> slices = [Frame(rows=4, columns=4, position=(0, 0, z), orientation=(1, 0, 0, 0, 1, 0), spacing=(1, 1))
+    >>> slices = [Frame(rows=4, columns=4, position=(0, 0, z), orientation=(1, 0, 0, 0, 1, 0), spacing=(1.0, 1.0))
     ...           for z in (6.0, 2.0, 4.0)]
     >>> stacks(slices)[0].frames, stacks(slices)[0].spacing
     ((1, 2, 0), (2.0, 1.0, 1.0))

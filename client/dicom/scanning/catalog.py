@@ -158,14 +158,12 @@ class Catalog:
             return [row[0] for row in self._connection.execute("SELECT file FROM entry WHERE page = ?", (page,))]
 
     def write(self, batch: Batch) -> None:
-        """All of `batch` in one transaction; what was known of files that were read, failures too, is replaced."""
+        """All of `batch` in one transaction; what was known of files that were read is replaced."""
         execute = self._connection.executemany
         with self._telling(), self._transaction():
             execute("INSERT INTO page VALUES (?, ?, x'', 0)", batch.opened)
-            execute("DELETE FROM failure WHERE file = ?", [(row[1],) for row in batch.rows])
             execute(_PUT, batch.rows)
             execute("UPDATE entry SET page = ? WHERE file = ?", batch.moved)
-            execute("DELETE FROM failure WHERE file = ?", [(file,) for file in batch.gone])
             execute("DELETE FROM entry WHERE file = ?", [(file,) for file in batch.gone])
             execute("UPDATE page SET digest = ?, files = ? WHERE id = ?", batch.settled)
 
@@ -175,22 +173,20 @@ class Catalog:
             stale = [row for row in self._connection.execute("SELECT id FROM page") if row[0] not in pages]
         if not stale:
             return 0
-        on_page = "(SELECT file FROM entry WHERE page = ?)"
         with self._telling(), self._transaction():
-            self._connection.executemany(f"DELETE FROM failure WHERE file IN {on_page}", stale)  # noqa: S608
             removed = self._connection.executemany("DELETE FROM entry WHERE page = ?", stale).rowcount
             self._connection.executemany("DELETE FROM page WHERE id = ?", stale)
         return removed
 
     def failures(self, spec: bytes) -> dict[bytes, Reason]:
-        """Files whose pixels could not become the tensor of `spec` (shared.study.spec_hash), and why."""
+        """Items (Item.name) that could not become the tensor of `spec` (shared.study.spec_hash), and why."""
         with self._telling():
-            rows = self._connection.execute("SELECT file, reason FROM failure WHERE spec = ?", (spec,))
-            return {file: Reason(reason) for file, reason in rows}
+            rows = self._connection.execute("SELECT item, reason FROM failure WHERE spec = ?", (spec,))
+            return {item: Reason(reason) for item, reason in rows}
 
     def record_failures(self, spec: bytes, failures: Mapping[bytes, Reason]) -> None:
-        """Remember `failures`; they hold until the file changes."""
-        rows = [(file, spec, reason.value) for file, reason in failures.items()]
+        """Remember `failures`. An item's name speaks of its content, so they hold for good."""
+        rows = [(item, spec, reason.value) for item, reason in failures.items()]
         with self._telling(), self._transaction():
             self._connection.executemany("INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", rows)
 

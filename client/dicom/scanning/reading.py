@@ -16,6 +16,9 @@ from client.dicom.scanning.header import Header
 from client.dicom.scanning.rules import fault
 from client.dicom.scanning.walk import File
 
+#: What is left out for these lies somewhere all the same, and the scan says where.
+_PLACED = (Reason.LOCALIZER, Reason.BURNED_IN)
+
 
 def read_rows(base: Path, key: bytes, files: Sequence[File]) -> list[Row]:
     """The entries of `files`, in order, as rows of the catalog: tuples pass between processes faster."""
@@ -33,11 +36,11 @@ def read_entry(base: Path, key: bytes, file: File) -> Entry:
         return left_out(key, file, problem.reason)
     reason = fault(header)
     frames = b""
-    if reason is None:
+    if reason is None or reason in _PLACED:
         try:
             frames = _frames(location, header)
         except LeftOutError as problem:
-            reason = problem.reason
+            reason = reason or problem.reason
     return entry_of(key, file, header, reason, frames)
 
 

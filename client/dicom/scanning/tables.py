@@ -8,7 +8,7 @@ from client.dicom.scanning.entry import Row
 
 #: Raised with every change of what an entry holds, of geometry's frames, or of the rules that give a fault (rules.py):
 #: files that stand as they did are not read again, so what an older Konsil made of them would stay.
-VERSION = 2
+VERSION = 3
 
 #: The columns of `entry`, behind its page, are the fields of Entry, in order. Rows are appended and found by slim
 #: indexes: a table ordered by random hashes would be written all over with every batch.
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS entry (
 CREATE INDEX IF NOT EXISTS entry_page ON entry (page);
 CREATE INDEX IF NOT EXISTS entry_series ON entry (series, file);
 CREATE TABLE IF NOT EXISTS failure (
-  file BLOB NOT NULL, spec BLOB NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (file, spec)
+  item BLOB NOT NULL, spec BLOB NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (item, spec)
 ) WITHOUT ROWID;
 """
 DROP = "DROP TABLE IF EXISTS page; DROP TABLE IF EXISTS entry; DROP TABLE IF EXISTS failure;"

@@ -141,6 +141,8 @@ def test_what_is_there_in_one_place_and_not_in_another_is_there(
     asked = hd.sr.QualitativeEvaluation(PRESENCE, ABSENT)
     groups = group(images["a"], qualitative_evaluations=[asked]), group(images["a"])
     report("one", measured(*groups), images["a"])
+    report("two", measured(group(images["a"])), images["a"])
+    assert found(tmp_path, entries, several=True)["a"] == ("Pneumonia",)
     assert found(tmp_path, entries)["a"] == ("Pneumonia",)
 
 
@@ -154,3 +156,44 @@ def test_text_and_findings_of_earlier_examinations_are_no_labels(
     report("one", contents, images["a"])
     assert found(tmp_path, entries) == NOTHING
     assert read_reports(tmp_path / "reports", KEY).remarks == {Remark.NO_CODE: (1,)}
+
+
+def lesion(*children: Any) -> Any:
+    """A measurement group (TID 1410) with a finding and `children`."""
+    return container(
+        Code("125007", "DCM", "Measurement Group"), item(CONTAINS, FINDING, EDEMA), *children, relation=CONTAINS
+    )
+
+
+def test_images_that_were_measured(
+    tmp_path: Path, report: Any, images: dict[str, Dataset], entries: dict[str, Entry]
+) -> None:
+    length = hd.sr.NumContentItem(
+        Code("410668003", "SCT", "Length"), 7.0, Code("mm", "UCUM", "millimeter"), relationship_type=CONTAINS
+    )
+    inferred = hd.sr.RelationshipTypeValues.INFERRED_FROM
+    source = hd.sr.ImageContentItem(
+        Code("121112", "DCM", "Source of Measurement"),
+        images["b"].SOPClassUID,
+        images["b"].SOPInstanceUID,
+        relationship_type=inferred,
+    )
+    length.ContentSequence = hd.sr.ContentSequence([source])
+    report("one", basic(lesion(length)), images["a"], images["b"])
+    assert found(tmp_path, entries) == NOTHING | {"b": ("Pulmonary edema",)}
+
+
+def test_a_segment_stands_for_the_series_it_was_drawn_on(
+    tmp_path: Path, report: Any, images: dict[str, Dataset], entries: dict[str, Entry]
+) -> None:
+    segment = hd.sr.ImageContentItem(
+        Code("121191", "DCM", "Referenced Segment"),
+        "1.2.840.10008.5.1.4.1.1.66.4",
+        uid("d"),
+        relationship_type=CONTAINS,
+    )
+    series = hd.sr.UIDRefContentItem(
+        Code("121232", "DCM", "Source series for segmentation"), uid("s1"), relationship_type=CONTAINS
+    )
+    report("one", basic(lesion(segment, series)), images["c"], images["d"])
+    assert found(tmp_path, entries) == NOTHING | {"a": ("Pulmonary edema",), "b": ("Pulmonary edema",)}

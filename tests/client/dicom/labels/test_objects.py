@@ -74,6 +74,8 @@ def test_more_items_than_any_object_has(write: Write, monkeypatch: pytest.Monkey
     assert len(read_object(Location(path), 1 << 20).ConceptNameCodeSequence) == 3
     monkeypatch.setattr(objects, "ITEMS_LIMIT", 2)
     assert reason(path) is Reason.TOO_LARGE
+    item = b"\xfe\xff\x00\xe0" + bytes(4)
+    assert reason(deflated(write, b"\x08\x00\x60\x00SQ\0\0\x18\0\0\0" + 3 * item)) is Reason.TOO_LARGE
 
 
 def test_files_of_a_folder_with_loops_and_zips(tmp_path: Path) -> None:

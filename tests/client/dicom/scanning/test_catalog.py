@@ -43,13 +43,13 @@ def test_what_is_written_survives_closing(tmp_path: Path) -> None:
         assert (catalog.last_page(), catalog.usable()) == (1, 1)
 
 
-def test_a_changed_file_may_be_decoded_again(tmp_path: Path) -> None:
+def test_failures_are_of_one_tensor_and_add_up(tmp_path: Path) -> None:
     with Catalog(tmp_path / "c.sqlite") as catalog:
-        put(catalog, ENTRY)
-        catalog.record_failures(b"spec", {ENTRY.file: Reason.DECODE_FAILED})
-        put(catalog, replace(ENTRY, mtime_ns=9))
-        assert catalog.failures(b"spec") == {}
-        assert [entry.mtime_ns for entry in catalog.entries()] == [9]
+        catalog.record_failures(b"spec", {b"one": Reason.DECODE_FAILED, b"two": Reason.TRUNCATED})
+        catalog.record_failures(b"other", {b"one": Reason.TRUNCATED})
+        catalog.record_failures(b"spec", {b"three": Reason.TRUNCATED})
+        assert sorted(catalog.failures(b"spec")) == [b"one", b"three", b"two"]
+        assert catalog.failures(b"other") == {b"one": Reason.TRUNCATED}
 
 
 def test_a_batch_is_whole_or_absent(tmp_path: Path) -> None:
@@ -77,11 +77,9 @@ def test_pages_that_are_gone_take_their_files_along(tmp_path: Path) -> None:
     with Catalog(tmp_path / "c.sqlite") as catalog:
         put(catalog, ENTRY)
         put(catalog, other, page=2)
-        catalog.record_failures(b"spec", {ENTRY.file: Reason.DECODE_FAILED, b"g": Reason.DECODE_FAILED})
         assert catalog.keep_only({1, 2}) == 0
         assert catalog.keep_only({2}) == 1
         assert list(catalog.entries()) == [other]
-        assert list(catalog.failures(b"spec")) == [b"g"]
         assert catalog.page(b"page 1") is None
 
 
