@@ -19,7 +19,7 @@ from shared.study import Study
 from shared.wire import LIMIT, Record, digest, pack, unpack
 
 #: Both sides speak exactly this; a peer of another version is refused by its number.
-VERSION = 2
+VERSION = 3
 #: Bytes of the longest invitation: a study, and a roster of 200 hospitals.
 LONGEST_JOIN = 1 << 20
 #: Bytes of the longest confirm request: 200 names; and unmask request: 199 bundles of 200 shares each, signatures.

@@ -30,9 +30,9 @@ class Entry:
     """One file. Bytes are keyed hashes, empty where the object has no such value; `fault` is "" or the Reason why
     the file itself can never be used; `orphan`: no patient id, the study stands for the patient.
 
-    `frames`: of an object that can be placed, its frames as geometry.frame.unpack_frames reads them; a Siemens mosaic has
-    more than its `number_of_frames`. `year` is the study's, 0 for none;
-    `view_position` a mammogram's view by its code. `sealed`: see `place_of`.
+    `frames`: of an object that can be placed, its frames as geometry.frame.unpack_frames reads them; a Siemens mosaic
+    has more than its `number_of_frames`. `year` is the study's, 0 for none; `view_position` a mammogram's view by its
+    code. `sealed`: see `place_of`.
     """
 
     file: bytes

@@ -17,6 +17,7 @@ from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittle
 from client.dicom.geometry.frame import Frame
 from client.dicom.geometry.frames import classic_frame, needs_dataset, object_frames
 from client.dicom.geometry.stacks import Stack, stacks
+from client.dicom.geometry.values import phase
 from client.dicom.scanning.header import Header, read_header
 from client.dicom.writing import IMPLEMENTATION, derived_uid
 
@@ -106,6 +107,14 @@ def encoded(dataset: Dataset) -> bytes:
 def read_back(dataset: Dataset) -> Dataset:
     """`dataset` written and read by pydicom."""
     return dcmread(io.BytesIO(encoded(dataset)))
+
+
+def axial(z: float, number: int = 0, x: float = 0.0, **phases: object) -> Frame:
+    """An axial frame of 4 × 6 at height `z`."""
+    return Frame(
+        rows=4, columns=6, position=(x, 0.0, z), orientation=AXIAL, spacing=(0.5, 0.5), number=number,
+        phase=phase(**phases),
+    )  # fmt: skip
 
 
 def header_of_bytes(data: bytes) -> Header:

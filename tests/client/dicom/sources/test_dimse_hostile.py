@@ -11,6 +11,7 @@ import pytest
 from pydicom.uid import UID
 from pynetdicom import AE, build_context, evt
 from pynetdicom.presentation import StoragePresentationContexts
+from pynetdicom.transport import ThreadedAssociationServer
 
 from client.dicom.sources.config import Filter, Tls
 from client.dicom.sources.journal import Journal
@@ -35,8 +36,11 @@ def hostile() -> Iterator[Callable[[Handlers], int]]:
         entity.supported_contexts = [build_context(service) for service in (FIND, MOVE, GET)]
         for context in StoragePresentationContexts:
             entity.add_supported_context(str(context.abstract_syntax), scu_role=True, scp_role=True)
-        server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
-        assert server is not None
+        server = entity.make_server(
+            ("127.0.0.1", 0), evt_handlers=handlers, ssl_context=tls, server_class=ThreadedAssociationServer
+        )
+        entity._servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()  # quick to stop
         servers.append(server)
         return int(server.server_address[1])
 
