@@ -8,7 +8,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -29,9 +29,12 @@ _EXPECTED = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re
 
 
 def _known_keys(cls: type[Record], parents: list[str]) -> list[str]:
+    """The keys of the section below `parents`, as msgspec names them: "pacs[...]" is one of a list of sections."""
     for parent in parents:
-        cls = next(f.type for f in msgspec.structs.fields(cls) if f.name == parent)
-    return [f.name for f in msgspec.structs.fields(cls)]
+        name = parent.partition("[")[0]
+        kind = next(field.type for field in msgspec.structs.fields(cls) if field.name == name)
+        cls = next(part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, Record))
+    return [field.name for field in msgspec.structs.fields(cls)]
 
 
 def _value_at(plain: Any, parents: list[str]) -> Any:

@@ -17,19 +17,27 @@ from shared.leash import die_with
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """An executor over `workers` spawned processes, which end when this one does. What runs there must come from a
-    module, not from the program."""
+def program_hidden() -> Iterator[None]:
+    """While processes are spawned: they do not load the program that this one was started from."""
     program = sys.modules["__main__"]
     file = program.__dict__.pop("__file__", None)
     try:
-        with ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=die_with, initargs=(os.getpid(),)
-        ) as executor:
-            yield executor
+        yield
     finally:
         if file is not None:
             program.__dict__["__file__"] = file
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """An executor over `workers` spawned processes, which end when this one does. What runs there must come from a
+    module, not from the program."""
+    spawned = get_context("spawn")
+    with (
+        program_hidden(),
+        ProcessPoolExecutor(workers, spawned, initializer=die_with, initargs=(os.getpid(),)) as executor,
+    ):
+        yield executor
 
 
 def aside(module: str, function: str, *arguments: object) -> Any:

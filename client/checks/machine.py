@@ -67,14 +67,14 @@ def memory(context: Context) -> Check:
 
 
 def disk(context: Context) -> Check:
-    """Room for the image cache (the old one stays until the new one is whole) and the round's stored vectors."""
+    """Room for the image cache and the round's stored vectors."""
     images = usable_images(context)
     if context.study is None or images is None:
         why = (
             "without the image cache: give --study" if context.study is None else "without the image cache: scan first"
         )
         return disk_check(context.home.path, BASE_DISK, why)
-    cache = 2 * images * _image_bytes(context.study)
+    cache = images * _image_bytes(context.study)
     rounds = 2 * 4 * parameters_of(context.study)
     what = f"image cache of {images} images, two rounds, databases"
     return disk_check(context.home.path, BASE_DISK + cache + rounds, what)

@@ -14,11 +14,10 @@ pickle.
 import os
 import resource
 import signal
-import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.errors import MisuseError, SiteError
+from shared.workers import program_hidden
 
 T = TypeVar("T")
 #: Runs in a fresh process; what it returns does the tasks.
@@ -103,7 +103,7 @@ class _Worker:
     def __init__(self, start: Start[Any], limits: Limits) -> None:
         self.connection, there = get_context("spawn").Pipe()
         self.process = get_context("spawn").Process(target=_serve, args=(there, limits.memory_bytes), daemon=True)
-        with _program_hidden():
+        with program_hidden():
             self.process.start()
         there.close()  # so that its end is the end of the stream
         self.hands = deque[_Given]()
@@ -191,15 +191,3 @@ def _limit_memory(more: int) -> None:
     limit = pages * resource.getpagesize() + more
     soft = limit if soft == resource.RLIM_INFINITY else min(soft, limit)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-@contextmanager
-def _program_hidden() -> Iterator[None]:
-    """Spawned processes do not load the program they were started from (as shared/workers.py has it)."""
-    program = sys.modules["__main__"]
-    file = program.__dict__.pop("__file__", None)
-    try:
-        yield
-    finally:
-        if file is not None:
-            program.__dict__["__file__"] = file

@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Meta
 
 from shared.errors import InputError
-from shared.toml import LONGEST, load_toml
+from shared.toml import read_toml
 from shared.wire import Record
 
 #: PS3.5 6.2, VR AE: at most 16 characters, no backslash; a blank at either end means nothing.
@@ -167,18 +166,7 @@ class Sources(Record, frozen=True):
 
 def read_sources(path: Path) -> Sources:
     """The file at `path`. Raises InputError where it is missing or wrong, naming the key."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(LONGEST + 1).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        got = getattr(error, "strerror", None) or "bytes that are not UTF-8"
-        do = "Write where the images come from, as docs/dicom.md says."
-        raise InputError(str(path), expected="a readable TOML file", got=got, do=do) from None
-    try:
-        return msgspec.convert(load_toml(text, path.name), Sources)
-    except msgspec.ValidationError as error:
-        do = "Correct that key."
-        raise InputError(path.name, expected="the keys that sources have", got=str(error), do=do) from None
+    return read_toml(Sources, path)
 
 
 def read_lines(path: Path) -> tuple[str, ...]:

@@ -46,8 +46,8 @@ def test_all_of_it(write: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (PACS + "prot = 1\n", "`prot`"),
-        (PACS + '[pacs.filter]\nmodality = "CT"\n', "`modality`"),
+        (PACS + "prot = 1\n", "Did you mean 'port'?"),
+        (PACS + '[pacs.filter]\nmodality = "CT"\n', "Did you mean 'modalities'?"),
         (PACS + PACS, "a name of its own"),
         (PACS + WEB.replace("cloud", "radiology"), "a name of its own"),
         (PACS + 'retrieve = "move"\n', "[listen] beside"),
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_said(write: Path, text: str, said: str) -> None:
 
 
 def test_no_file(write: Path) -> None:
-    with pytest.raises(InputError, match=r"docs/dicom\.md"):
+    with pytest.raises(InputError, match=r"sources\.toml: expected a readable TOML file"):
         read_sources(write)
 
 
