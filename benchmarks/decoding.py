@@ -46,6 +46,7 @@ from pydicom.uid import (
 from client.dicom.crew import Limits
 from client.dicom.decoding import Task, decode_all
 from client.dicom.item import Item, Location, Part
+from client.dicom.pixels.heap import keep_freed_memory
 from client.dicom.pixels.image import read_image
 from client.dicom.pixels.objects import open_object
 from client.dicom.pixels.stored import stored_frame
@@ -238,6 +239,7 @@ def main() -> None:
     """Print the three tables."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    keep_freed_memory()  # as our own processes do; it helps everybody here
     with tempfile.TemporaryDirectory() as name:
         files = stored_values(Path(name))
         tensors(files)

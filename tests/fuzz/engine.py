@@ -2,11 +2,14 @@
 
 A decoder may return, or raise a KonsilError (or what its docstring says: `Decoder.allowed`); anything else is a
 `Fault`: another exception, more than `Decoder.slow_s` of processor time, or more than `Decoder.extra_mb` of memory for
-one input.
+one input. A decoder that is run `apart` may end its process, as a C library's does: that input is counted as `ended`,
+unless it took longer than an alarm allows, or the system ended it for its memory.
 """
 
+import os
 import re
 import resource
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +21,7 @@ from random import Random
 from typing import BinaryIO, Literal
 
 from shared.errors import KonsilError
+from tests.fuzz.apart import HANG_S, Apart
 from tests.fuzz.mutations import Grammar, Mutator
 
 #: Tries to make an offending input shorter.
@@ -26,7 +30,8 @@ SHORTENINGS = 400
 
 @dataclass(frozen=True)
 class Decoder:
-    """`read` is what is tried; `seeds` are valid encodings by the real encoders, `tokens` words of the format."""
+    """`read` is what is tried; `seeds` are valid encodings by the real encoders, `tokens` words of the format; `apart`:
+    the process to run it in, None for this one."""
 
     read: Callable[[bytes], object]
     seeds: Sequence[bytes]
@@ -35,6 +40,7 @@ class Decoder:
     allowed: tuple[type[Exception], ...] = (KonsilError,)
     extra_mb: float = 64.0
     slow_s: float = 1.0
+    apart: "Apart[Seen] | None" = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Tally:
     inputs: int = 0
     decoded: int = 0
     refused: int = 0
+    ended: int = 0
     seconds: float = 0.0
     slowest_s: float = 0.0
     peak_mb: float = 0.0
@@ -75,6 +82,7 @@ class Tally:
         self.inputs += other.inputs
         self.decoded += other.decoded
         self.refused += other.refused
+        self.ended += other.ended
         self.seconds += other.seconds
         self.slowest_s = max(self.slowest_s, other.slowest_s)
         self.peak_mb = max(self.peak_mb, other.peak_mb)
@@ -87,7 +95,7 @@ class Tally:
 class Seen:
     """One input's outcome."""
 
-    outcome: Literal["decoded", "refused", "fault"]
+    outcome: Literal["decoded", "refused", "ended", "fault"]
     seconds: float
     extra_mb: float
     fault: Fault | None = None
@@ -110,6 +118,7 @@ def fuzz(decoder: Decoder, data: Iterator[bytes], *, before: Callable[[bytes], N
         tally.inputs += 1
         tally.decoded += seen.outcome == "decoded"
         tally.refused += seen.outcome == "refused"
+        tally.ended += seen.outcome == "ended"
         tally.seconds += seen.seconds
         tally.slowest_s, tally.peak_mb = max(tally.slowest_s, seen.seconds), max(tally.peak_mb, seen.extra_mb)
         if seen.fault is not None and (seen.fault.kind, seen.fault.place) not in tally.faults:
@@ -119,6 +128,19 @@ def fuzz(decoder: Decoder, data: Iterator[bytes], *, before: Callable[[bytes], N
 
 def attempt(decoder: Decoder, data: bytes) -> Seen:
     """One input."""
+    if decoder.apart is None:
+        return _attempt(decoder, data)
+    seen = decoder.apart(lambda one: _attempt(decoder, one), data)
+    if isinstance(seen, Seen):
+        return seen
+    if seen == -signal.SIGALRM:
+        return Seen("fault", HANG_S, 0.0, Fault("hang", "", data, f"more than {HANG_S} s"))
+    if seen >= 0 or seen == -signal.SIGKILL:
+        return Seen("fault", 0.0, 0.0, Fault("crash", "", data, f"exit code {seen}"))
+    return Seen("ended", 0.0, 0.0)
+
+
+def _attempt(decoder: Decoder, data: bytes) -> Seen:
     fault, outcome = None, "decoded"
     held = _peak_from_now()
     started = time.process_time()
@@ -177,13 +199,13 @@ def _peak() -> int:
 def _peak_from_now() -> int:
     """Begin to count it anew (proc(5), clear_refs); what it is now."""
     with suppress(OSError):
-        _clear_refs().write(b"5")
+        _clear_refs(os.getpid()).write(b"5")
     return _peak()
 
 
 @cache
-def _clear_refs() -> BinaryIO:
-    return Path("/proc/self/clear_refs").open("wb", buffering=0)
+def _clear_refs(process: int) -> BinaryIO:
+    return Path(f"/proc/{process}/clear_refs").open("wb", buffering=0)
 
 
 def _place(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Hostile variations of valid bytes, the same for the same random state.
 
-Four grammars: `bytes` and `text` (bits, lengths, pieces, odd tokens), and `msgpack` and `json`, whose values are
-changed as trees before the bytes are: types swapped, numbers at their limits, keys repeated or unknown, nesting without
-end, and what is packed inside a byte string changed in its place.
+Five grammars: `bytes` and `text` (bits, lengths, pieces, odd tokens); `msgpack` and `json`, whose values are changed as
+trees before the bytes are: types swapped, numbers at their limits, keys repeated or unknown, nesting without end, and
+what is packed inside a byte string changed in its place; and `dicom`, whose elements are (element_changes.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 import msgspec
 
-Grammar = Literal["bytes", "text", "msgpack", "json"]
+from tests.fuzz.element_changes import varied
 
-#: Bytes of the longest input made.
-LONGEST = 1 << 16
+Grammar = Literal["bytes", "text", "msgpack", "json", "dicom"]
+
+#: Bytes of the longest input made: a small image of a scanner's fits.
+LONGEST = 1 << 18
 #: Numbers at which widths, signs and limits end.
 EDGES = (
     0, 1, -1, 2, 16, 127, 128, 255, 256, 4299, 4301, 65535, 65536, 2**24, 2**28 + 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32,
@@ -61,6 +63,10 @@ class Mutator:
             return random.randbytes(random.choice((0, 1, 2, 8, 9, 64, 1000)))
         if self._trees and random.random() < 0.75:
             seed = self._from_tree(random)
+            if random.random() < 0.8:
+                return seed[:LONGEST]
+        if self._grammar == "dicom" and random.random() < 0.75:
+            seed = varied(random, seed, self._seeds) or seed
             if random.random() < 0.8:
                 return seed[:LONGEST]
         data = bytearray(seed)

@@ -4,21 +4,17 @@ Guarantees: never more than BYTES_LIMIT bytes are read, a deflated object is inf
 (scanning/elements.py), and nothing but LeftOutError is raised, whatever the bytes are.
 """
 
-import io
 import warnings
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from client.dicom.item import Location
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning import containers
-from client.dicom.scanning.unusual import ITEMS_LIMIT, MALFORMED
+from client.dicom.scanning.unusual import MALFORMED, whole_dataset
 
 BYTES_LIMIT = 1 << 31
-#: The tag of an item (PS3.5 7.5) in either byte order
-_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 
 def read_whole(location: Location) -> Dataset:
@@ -27,13 +23,10 @@ def read_whole(location: Location) -> Dataset:
     if not header.complete:
         raise LeftOutError(Reason.TRUNCATED)
     data = containers.read(location, BYTES_LIMIT, header.stamp)
-    if sum(data.count(item) for item in _ITEMS) > ITEMS_LIMIT:  # pydicom builds an object for each
-        raise LeftOutError(Reason.TOO_LARGE)
+    dataset = whole_dataset(data, BYTES_LIMIT)  # the scan has found it plausible, with or without preamble
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values
-            # the scan has found it plausible, with or without preamble
-            dataset = dcmread(io.BytesIO(data), force=True)
             kind = dataset.file_meta.get("MediaStorageSOPClassUID")
     except MALFORMED:
         raise LeftOutError(Reason.UNREADABLE) from None

@@ -10,11 +10,9 @@ the same values. Raises nothing but LeftOutError.
     512
 """
 
-import io
 import struct
 import warnings
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
@@ -25,12 +23,13 @@ from client.dicom.scanning.elements import (
     BIG_ENDIAN,
     DEFLATED,
     IMPLICIT,
+    INFLATED_LIMIT,
     TRANSFER_SYNTAX,
     EndedError,
     UnusualError,
     inflate,
 )
-from client.dicom.scanning.unusual import ITEMS_LIMIT, MALFORMED
+from client.dicom.scanning.unusual import MALFORMED, whole_dataset
 
 #: Groups that say how an image is made of its pixels; 0054: nuclear medicine, 0062: segments, 2050: presentation
 KEPT = frozenset((0x0008, 0x0018, 0x0020, 0x0028, 0x0054, 0x0062, 0x2050, 0x5200, 0x7FE0))
@@ -55,15 +54,10 @@ def open_object(data: bytes) -> Dataset:
 
 
 def _ask_pydicom(data: bytes) -> Dataset:
-    if DEFLATED in data[:1024]:  # pydicom would inflate whatever comes
-        raise LeftOutError(Reason.UNREADABLE)
-    # an item's tag (PS3.5 7.5) in either byte order
-    if data.count(b"\xfe\xff\x00\xe0") + data.count(b"\xff\xfe\xe0\x00") > ITEMS_LIMIT:
-        raise LeftOutError(Reason.TOO_LARGE)
+    whole = whole_dataset(data, INFLATED_LIMIT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            whole = dcmread(io.BytesIO(data), force=True)
             tags = [tag for tag in whole.keys() if tag.group in KEPT | MOSAIC]  # noqa: SIM118 - it is no dict
             dataset = Dataset({tag: whole.get_item(tag) for tag in tags})
             dataset.file_meta = whole.file_meta

@@ -12,11 +12,22 @@ import zlib
 
 from pydicom import dcmread
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.elements import DEFLATED, DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS, Elements, Read
+from client.dicom.scanning.elements import (
+    DEFLATED,
+    DOUBLE_PIXELS,
+    FLOAT_PIXELS,
+    INFLATED_LIMIT,
+    PIXELS,
+    Elements,
+    Read,
+)
 
 #: Header bytes that pydicom may be given: where the byte scanner gave up, and of an object whose frames lie in
 #: sequences (5,000 frames take 15 MB). Items of sequences in them.
@@ -59,19 +70,69 @@ def header_dataset(read: Read, size: int, limit: int) -> tuple[Dataset, int]:
     Raises LeftOutError (unreadable, too_large).
     """
     data = read(min(size, limit), 0)
-    # an item's tag (PS3.5 7.5) in either byte order
-    if data.count(b"\xfe\xff\x00\xe0") + data.count(b"\xff\xfe\xe0\x00") > ITEMS_LIMIT:
-        raise LeftOutError(Reason.TOO_LARGE)
+    check_items(data)
     file = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if DEFLATED in data[:1024]:  # pydicom would inflate whatever comes
+                return _inflated(data if len(data) == size else read(size, 0), INFLATED_LIMIT), size
             dataset = dcmread(file, stop_before_pixels=True, force=True)
     except MALFORMED:
         raise LeftOutError(Reason.TOO_LARGE if size > limit else Reason.UNREADABLE) from None
     if file.tell() >= limit < size:  # the end of what it was given, not of the header
         raise LeftOutError(Reason.TOO_LARGE)
     return dataset, file.tell()
+
+
+def whole_dataset(data: bytes, limit: int) -> Dataset:
+    """The object in the file `data`, by pydicom; a deflated one within `limit` bytes.
+
+    Raises LeftOutError (unreadable, truncated, too_large). Its values are made when they are asked for: that may raise
+    whatever is in MALFORMED.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values
+            if DEFLATED in data[:1024]:
+                return _inflated(data, limit)
+            check_items(data)
+            return dcmread(io.BytesIO(data), force=True)
+    except (OSError, *MALFORMED):  # OSError: a sequence that ends before its items do
+        raise LeftOutError(Reason.UNREADABLE) from None
+
+
+def _inflated(data: bytes, limit: int) -> Dataset:
+    """The object in the deflated file `data` (PS3.5 A.5).
+
+    Raises LeftOutError: too_large instead of inflating beyond `limit` bytes, truncated, unreadable; and whatever of
+    MALFORMED pydicom raises.
+    """
+    file = io.BytesIO(data)
+    file.seek(132)
+    meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta)
+    if data[128:132] != b"DICM" or meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        raise LeftOutError(Reason.UNREADABLE)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(data[file.tell() :], limit)
+    if inflater.unconsumed_tail:
+        raise LeftOutError(Reason.TOO_LARGE)
+    if not inflater.eof:
+        raise LeftOutError(Reason.TRUNCATED)
+    check_items(inflated)
+    dataset = read_dataset(io.BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
+    dataset.file_meta = FileMetaDataset(meta)
+    return dataset
+
+
+def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != 2
+
+
+def check_items(data: bytes) -> None:
+    """Raises LeftOutError(too_large) for more items than any object has: their tags (PS3.5 7.5), either byte order."""
+    if data.count(b"\xfe\xff\x00\xe0") + data.count(b"\xff\xfe\xe0\x00") > ITEMS_LIMIT:
+        raise LeftOutError(Reason.TOO_LARGE)
 
 
 def _raw(element: DataElement | RawDataElement | None) -> bytes:

@@ -43,7 +43,7 @@ def test_a_volume_has_shape_affine_and_spacing_in_one_order(tmp_path: Path) -> N
     assert found.spacing == (2.0, 0.5, 0.5)
     assert (found.axes, found.space, found.modality) == ("slice,row,column", "LPS", "CT")
     assert found.series_uid == derived_uid("test", "series", "1")
-    expected = [[0, 0, 0.5, -100], [0, 0.5, 0, -50], [2, 0, 0, 10], [0, 0, 0, 1]]
+    expected = np.array([[0, 0, 0.5, -100], [0, 0.5, 0, -50], [2, 0, 0, 10], [0, 0, 0, 1]])
     assert np.array_equal(np.array(found.affine), expected)
 
 

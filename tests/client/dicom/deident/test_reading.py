@@ -8,10 +8,10 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from client.dicom.deident import reading
 from client.dicom.deident.reading import read_whole
 from client.dicom.item import Location
 from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning import unusual
 from tests.client.dicom.conftest import Make, Write
 
 
@@ -57,7 +57,7 @@ def test_more_items_than_any_object_has_are_refused(
     dataset.ReferencedInstanceSequence = [Dataset() for _ in range(11)]
     dataset.save_as(buffer, enforce_file_format=True)
     (tmp_path / "a.dcm").write_bytes(buffer.getvalue())
-    monkeypatch.setattr(reading, "ITEMS_LIMIT", 11)
+    monkeypatch.setattr(unusual, "ITEMS_LIMIT", 11)
     assert len(read_whole(Location(tmp_path / "a.dcm")).ReferencedInstanceSequence) == 11
-    monkeypatch.setattr(reading, "ITEMS_LIMIT", 10)
+    monkeypatch.setattr(unusual, "ITEMS_LIMIT", 10)
     assert reason(tmp_path / "a.dcm") is Reason.TOO_LARGE

@@ -8,9 +8,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 from client.dicom.item import Location
-from client.dicom.labels import objects
 from client.dicom.labels.objects import files_of, read_object, storage_class
 from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning import unusual
 from shared.errors import InputError
 
 Write = Callable[..., Path]
@@ -72,7 +72,7 @@ def test_more_items_than_any_object_has(write: Write, monkeypatch: pytest.Monkey
     nested.CodeValue = "1"
     path = write("a.dcm", ConceptNameCodeSequence=[nested] * 3)
     assert len(read_object(Location(path), 1 << 20).ConceptNameCodeSequence) == 3
-    monkeypatch.setattr(objects, "ITEMS_LIMIT", 2)
+    monkeypatch.setattr(unusual, "ITEMS_LIMIT", 2)
     assert reason(path) is Reason.TOO_LARGE
     item = b"\xfe\xff\x00\xe0" + bytes(4)
     assert reason(deflated(write, b"\x08\x00\x60\x00SQ\0\0\x18\0\0\0" + 3 * item)) is Reason.TOO_LARGE

@@ -21,10 +21,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from client.dicom.pixels import objects
 from client.dicom.pixels.objects import KEPT, open_object
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning import elements
+from client.dicom.scanning import elements, unusual
 
 Make = Callable[..., Dataset]
 
@@ -155,7 +154,7 @@ def test_a_deflated_bomb_is_left_out(make: Make, monkeypatch: pytest.MonkeyPatch
 
 
 def test_items_without_end_do_not_reach_pydicom(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "ITEMS_LIMIT", 2)
+    monkeypatch.setattr(unusual, "ITEMS_LIMIT", 2)
     dataset = make()
     dataset.update(groups(3, undefined=False))
     assert reason_of(packed(dataset)[132:]) is Reason.TOO_LARGE  # without preamble it is read by pydicom

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning import elements, header, unusual
@@ -158,3 +160,16 @@ def test_fragments_without_end(write: Write) -> None:
     for tail in (ITEM + UNDEFINED, (ITEM + bytes(4)) * 1000, b"", b"\xfe\xff", b"\x00" * 400):
         path.write_bytes(data + tail)
         assert fault_of(path) == Reason.TRUNCATED
+
+
+def test_an_object_of_many_frames_that_inflates_without_end(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its frames lie in sequences, so pydicom must read it: never more than the limit."""
+    monkeypatch.setattr(unusual, "INFLATED_LIMIT", 1 << 16)
+    monkeypatch.setattr(elements, "INFLATED_LIMIT", 1 << 30)  # the byte scanner lets it pass
+    path = write("a.dcm", NumberOfFrames=2, PixelData=bytes(1 << 20))
+    dataset = dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
+    assert fault_of(path) == Reason.TOO_LARGE
+    monkeypatch.setattr(unusual, "INFLATED_LIMIT", 1 << 22)
+    assert fault_of(path) == ""
