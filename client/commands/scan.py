@@ -18,7 +18,7 @@ from client.dicom.labels.join import join
 from client.dicom.labels.source import read_source
 from client.dicom.labels.table import Layout
 from client.dicom.quality.html import write_html
-from client.dicom.quality.report import judged_of, report_of
+from client.dicom.quality.report import assess
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.scan import ScanReport
 from client.dicom.scanning.scan import scan as scan_archive
@@ -51,9 +51,7 @@ def scan(
         bar.update(reading, completed=report.files, total=report.files)
         if html is not None:
             looking = _onto(bar, bar.add_task("looking at images", total=None))
-            judged = judged_of(archive, catalog, key, known)
-            quality = report_of(judged, key=key, labelled=known is not None, progress=lambda _, *n: looking(*n))
-            write_html(quality, html)
+            write_html(assess(archive, catalog, key=key, labels=known, progress=looking), html)
         if json:
             for line in describe_all(catalog, key, known):
                 sys.stdout.write(msgspec.json.encode(line).decode() + os.linesep)

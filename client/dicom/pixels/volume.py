@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from client.dicom.pixels.grey import Grey, joint_percentiles
 from client.dicom.pixels.resample import resample, rounded
@@ -99,6 +98,8 @@ def _centred(onto: Affine, shape: tuple[int, ...], size: tuple[int, int, int]) -
 def sampled(shown: Voxels, onto: Affine, start: Affine, size: tuple[int, int, int]) -> Voxels:
     """Trilinear values of `shown` at voxel indices `onto` @ index + `start`, smoothed first where the new grid is
     coarser (σ of half the step less one, as in scikit-image's `resize`); 0 outside the outermost voxels' halves."""
+    from scipy.ndimage import gaussian_filter, map_coordinates  # noqa: PLC0415  half of a decoding process's start
+
     steps = np.abs(onto).max(axis=1)  # voxels passed per step of the tensor, by voxel axis
     sigma = np.maximum(0.0, (steps - 1) / 2)
     if sigma.any():

@@ -25,12 +25,11 @@ from client.dicom.quality.view import View
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import place_of
-from client.dicom.scanning.refresh import refresh
 from client.dicom.scanning.scan import verdicts
 from client.dicom.scanning.walk import base_of
 
-#: progress(stage, done, total); the stages are "scan" and "look".
-Progress = Callable[[str, int, int], None]
+#: progress(done, total) images looked at
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,10 @@ class QualityReport:
 def assess(
     archive: Path, catalog: Catalog, *, key: bytes, labels: Labels | None = None, progress: Progress | None = None
 ) -> QualityReport:
-    """Bring `catalog` up to date with `archive`, look at a sample of its images, and report.
+    """The report on `archive`, whose `catalog` is up to date (refresh.py): a sample of its images is looked at.
 
-    Raises InputError if the folder holds no DICOM file or `labels` match nothing, SiteError for the catalog's disk.
+    Raises InputError if `labels` match nothing, SiteError for the catalog's disk.
     """
-    stage = (lambda done, total: progress("scan", done, total)) if progress else None
-    refresh(archive, catalog, key=key, ignore=labels.source if labels else None, progress=stage)
     judged = judged_of(archive, catalog, key, labels)
     return report_of(judged, key=key, labelled=labels is not None, progress=progress)
 
@@ -107,7 +104,7 @@ def _look(chosen: Sequence[Chosen], progress: Progress | None) -> tuple[Looked, 
     for one, view in look(chosen):
         views[one] = view
         if progress:
-            progress("look", len(views), len(chosen))
+            progress(len(views), len(chosen))
     return tuple((one.facts, views[one]) for one in chosen)
 
 
