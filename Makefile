@@ -28,7 +28,9 @@ check: $(VENV)/installed   ## the whole gate
 
 bench: $(VENV)/installed   ## the figures of docs/benchmarks.md that take minutes, not hours
 	$(BIN)/python benchmarks/masking.py
-	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/catalogue.py --files 100000
+	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/epochs.py
 	$(BIN)/python benchmarks/demo.py
 
 clean:

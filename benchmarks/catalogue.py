@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from images import KEYWORDS, cpu, slice_of_ct, write_archive
 from measure import run
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from slices import KEYWORDS, cpu, slice_of_ct, write_archive
 
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.header import read_header

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from images import slice_of_ct
 from numpy.typing import NDArray
+from slices import slice_of_ct
 from torch.nn import functional as F
 
 from client.dicom.cache import Cache, Cached

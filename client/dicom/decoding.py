@@ -25,6 +25,7 @@ from pydicom.uid import RLELossless
 from client.dicom.canonical import canonical
 from client.dicom.crew import Limits, spread
 from client.dicom.item import Item
+from client.dicom.pixels.heap import keep_freed_memory
 from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.header import read_header
@@ -122,6 +123,7 @@ def _syntax_may_crash(path: Path) -> bool:
 def _start(file: Path, spec: Input, decode: Decode) -> Callable[[Task], bytes]:
     """In a process of the crew: what decodes a task there. The lock is there before the first task is."""
     fcntl.flock(_writers(file), fcntl.LOCK_SH)  # until this process ends
+    keep_freed_memory()
     rows = os.open(file, os.O_WRONLY)
     return partial(_decode, rows, spec, decode)
 

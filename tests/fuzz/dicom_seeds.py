@@ -43,7 +43,7 @@ from tests.fuzz.elements import SYNTAX, parse, written
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom"
 #: Bytes of the largest real file; members of one archive that are looked at; of all that is found, files kept.
-LARGEST, LOOKED_AT, KEPT = 200_000, 100, 100
+LARGEST, LOOKED_AT, KEPT = 250_000, 100, 100
 
 #: Elements whose values decide sizes: tag, VR and length, explicit little endian.
 WORDS = (

@@ -1,5 +1,7 @@
 """Every decoder that reads bytes from outside, by name."""
 
+from tests.fuzz.dicom_files import ARCHIVE_TARGETS
+from tests.fuzz.dicom_pixels import PIXEL_TARGETS
 from tests.fuzz.doors import DOOR_TARGETS
 from tests.fuzz.engine import Target
 from tests.fuzz.files import FILE_TARGETS
@@ -10,5 +12,5 @@ from tests.fuzz.records import record_targets
 
 def targets() -> dict[str, Target]:
     """All of them."""
-    found = (*record_targets(), *PROTOCOL_TARGETS, *FILE_TARGETS, *IMAGE_TARGETS, *DOOR_TARGETS)
+    found = (*record_targets(), *PROTOCOL_TARGETS, *FILE_TARGETS, *IMAGE_TARGETS, *ARCHIVE_TARGETS, *PIXEL_TARGETS, *DOOR_TARGETS)
     return {target.name: target for target in found}

@@ -17,8 +17,8 @@ from client.dicom.quality.looking import plane_of
 from client.dicom.quality.report import QualityReport, assess
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.refresh import refresh
 from client.dicom.scanning.containers import stamp
+from client.dicom.scanning.refresh import refresh
 from client.dicom.writing import derived_uid, write_object
 from shared.errors import InputError
 from tests.client.dicom.conftest import Write, make_object
