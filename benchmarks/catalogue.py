@@ -11,6 +11,7 @@ of this. Rates are of wall time where that is said, on whatever else the machine
 
 import argparse
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -21,13 +22,16 @@ import numpy as np
 from measure import run
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from slices import KEYWORDS, cpu, slice_of_ct, write_archive
+from slices import KEYWORDS, SIDE, cpu, slice_of_ct
 
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.header import read_header
 from client.dicom.scanning.refresh import refresh
 from client.dicom.scanning.scan import scan
 from client.dicom.writing import write_object
+
+#: CT slices whose headers are read
+HEADERS = 1200
 
 KEY = b"benchmark".ljust(32, b"\0")
 SLICES = 100
@@ -68,9 +72,25 @@ def make(archive: Path, files: int) -> None:
             (folder / f"{slice_:03d}.dcm").write_bytes(data.replace(PLACE.encode(), b"%07.2f" % (2.5 * slice_)))
 
 
+def write_slices(folder: Path) -> None:
+    """HEADERS slices of their real length, whose pixels are a hole on disk."""
+    folder.mkdir()
+    for number in range(HEADERS):
+        dataset = slice_of_ct(number)
+        dataset.PixelData = b"\0" * 2
+        dataset["PixelData"].VR = "OW"
+        path = folder / f"{number:05d}.dcm"
+        write_object(path, dataset)
+        with path.open("r+b") as file:  # the length before the two bytes, then the end of the file
+            end = file.seek(0, os.SEEK_END) - 2
+            file.seek(end - 4)
+            file.write((2 * SIDE * SIDE).to_bytes(4, "little"))
+            file.truncate(end + 2 * SIDE * SIDE)
+
+
 def headers(folder: Path) -> None:
     """Files per CPU-second: pydicom, our header, the whole scan with its catalog."""
-    write_archive(folder / "ct", images=0)
+    write_slices(folder / "ct")
     paths = sorted((folder / "ct").glob("*.dcm"))
 
     def ask_pydicom() -> None:

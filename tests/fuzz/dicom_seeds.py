@@ -7,7 +7,7 @@ import io
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -178,8 +178,3 @@ def _kind(data: bytes) -> tuple[str, ...]:
             return (syntax, *(str(dataset.get(name))[:12] for name in names))
     except MALFORMED:
         return ("none", data[:8].hex())
-
-
-def of_classes(seeds: Iterable[bytes], *classes: str) -> tuple[bytes, ...]:
-    """Those of `seeds` that name one of the SOP classes."""
-    return tuple(seed for seed in seeds if any(name.encode() + b"\0" in seed[:20000] for name in classes))
