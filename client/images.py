@@ -22,8 +22,8 @@ class Split(IntEnum):
 @dataclass(frozen=True)
 class Images:
     """`pixels` float32 [M, C, H, W], of volumes [M, C, D, H, W], in [0, 1], possibly memory-mapped and shared with
-    other studies; `label` int64 [N], index into study.task.labels; `patient` int64 [N], index into `keys`; `split` int64
-    [P], a Split per patient; `place` int64 [N]: where in `pixels` image i lies, by default at i."""
+    other studies; `label` int64 [N], index into study.task.labels; `patient` int64 [N], index into `keys`; `split`
+    int64 [P], a Split per patient; `place` int64 [N]: where in `pixels` image i lies, by default at i."""
 
     pixels: NDArray[np.float32]
     label: NDArray[np.int64]

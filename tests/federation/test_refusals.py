@@ -456,7 +456,10 @@ def collector_request(collector: Collector, plan: Plan) -> bytes:
         (b"", ("_Version message", "got 0 bytes")),
         (b"\xc1", ("_Version message",)),
         (b"\x91" * 100_000, ("_Version message",)),
-        (msgspec.msgpack.encode({"version": 9, "body": {"type": "later"}}), ("message version", f"expected {messages.VERSION}, got 9")),
+        (
+            msgspec.msgpack.encode({"version": 9, "body": {"type": "later"}}),
+            ("message version", f"expected {messages.VERSION}, got 9"),
+        ),
         (msgspec.msgpack.encode({"body": {"type": "join"}}), ("missing required field `version`",)),
         (
             msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "pickle"}}),
