@@ -3,7 +3,8 @@
     python benchmarks/fuzz.py [--inputs 1000000] [--target NAME]... [--seed 1] [--workers 2] [--atheris]
 
 Each worker is a process of its own: an input that kills or hangs it is found and told like any other. The figures are
-processor time and the largest resident memory above what the process held before. Exit 1 if a decoder did wrong; the
+processor time and the largest resident memory above what the process held before; `ended` counts inputs that ended a
+process made for that (tests/fuzz/apart.py). Exit 1 if a decoder did wrong; the
 shortest input that did it is printed in hex. The same seed gives the same inputs.
 
 With --atheris the inputs are chosen by the coverage they reach, if that package is there (it is no dependency).
@@ -228,7 +229,7 @@ def _dies(decoder: Decoder, data: bytes) -> bool:
 def table_of(run: Run) -> Table:
     """One line per target, and the sum; the record classes together."""
     found = Table(
-        "target", "inputs", "inputs/s", "decoded", "refused", "slowest", "peak", "faults", title=f"seed {run.seed}"
+        "target", "inputs", "inputs/s", "decoded", "refused", "ended", "slowest", "peak", "faults", title=f"seed {run.seed}"
     )
     for column in found.columns[1:]:
         column.justify = "right"
@@ -248,6 +249,7 @@ def table_of(run: Run) -> Table:
             f"{tally.inputs / max(tally.seconds, 1e-9):,.0f}",
             f"{tally.decoded:,}",
             f"{tally.refused:,}",
+            f"{tally.ended:,}",
             f"{1000 * tally.slowest_s:,.0f} ms",
             f"{tally.peak_mb:,.0f} MB",
             str(len(tally.faults)),

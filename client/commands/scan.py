@@ -15,6 +15,8 @@ from rich.text import Text
 
 from client.commands.daemon import DEFAULT_HOME, HomeOption
 from client.dicom.labels.join import join
+from client.dicom.labels.labels import Labels
+from client.dicom.labels.masks import read_masks
 from client.dicom.labels.source import read_source
 from client.dicom.labels.table import Layout
 from client.dicom.quality.html import write_html
@@ -38,6 +40,7 @@ def scan(
     finding: Annotated[
         list[str] | None, typer.Option(help="A column of the table that says 1 or 0 of this finding; repeatable.")
     ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of SEG and RTSTRUCT; says which series they fit.")] = None,
 ) -> None:
     """Index an archive and say for every file whether it is usable, and if not, why."""
     folder = home.expanduser()
@@ -55,16 +58,31 @@ def scan(
         if json:
             for line in describe_all(catalog, key, known):
                 sys.stdout.write(msgspec.json.encode(line).decode() + os.linesep)
-        joined = join(known, catalog.entries()).sentences() if known is not None else ()
+        told = [f"labels: {one}" for one in _joined(known, catalog)] + _drawn(masks, key, catalog)
     if not json:
-        _print(report, joined, Console())
+        _print(report, told, Console())
+
+
+def _joined(known: Labels | None, catalog: Catalog) -> tuple[str, ...]:
+    """What did not join between the labels and whole images."""
+    return () if known is None else join(known, (one for one in catalog.entries() if not one.fault)).sentences()
+
+
+def _drawn(place: Path | None, key: bytes, catalog: Catalog) -> list[str]:
+    """How the masks in `place` and the series of the archive go together."""
+    if place is None:
+        return []
+    report = read_masks(place, key).report({one.series for one in catalog.entries() if not one.fault})
+    names = ", ".join(f"{label} {count}" for label, count in report.labels.items())
+    whole = f"masks: {report.joined} of {report.files} files fit a series of the archive ({names or 'no label'})"
+    return [whole, *(f"masks: {one}" for one in report.sentences())]
 
 
 def _onto(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
     return lambda done, of: bar.update(task, completed=done, total=of)
 
 
-def _print(report: ScanReport, joined: Sequence[str], console: Console) -> None:
+def _print(report: ScanReport, told: Sequence[str], console: Console) -> None:
     table = Table("files", "what became of them", title="Scan")
     table.add_row(str(report.usable), f"usable, of {report.patients} patients")
     for reason, count in report.skipped.items():
@@ -75,8 +93,8 @@ def _print(report: ScanReport, joined: Sequence[str], console: Console) -> None:
         console.print(_words(f"usable by {title}: {shown or 'none'}"))
     if report.orphans:
         console.print(f"{report.orphans} images name no patient: each study of theirs counts as one")
-    for sentence in joined:
-        console.print(_words(f"labels: {sentence}"))
+    for sentence in told:
+        console.print(_words(sentence))
     console.print(f"{report.read} files read, {report.unchanged} unchanged, {report.removed} gone since the last scan")
 
 

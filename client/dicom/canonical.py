@@ -4,11 +4,13 @@ Guarantees: the same objects give the same float32 values at every hospital, wha
 that changed since the scan is not used; nothing but LeftOutError is raised for an item that cannot be used.
 """
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from client.dicom.geometry.mosaic import is_mosaic, tile_of
+from client.dicom.geometry.mosaic import Tile, is_mosaic, tile_of
 from client.dicom.item import Item, Part
 from client.dicom.pixels.colour import Colour
 from client.dicom.pixels.grey import Grey
@@ -17,6 +19,7 @@ from client.dicom.pixels.objects import open_object
 from client.dicom.pixels.volume import canonical_stack, canonical_volume
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.containers import read
+from client.dicom.scanning.unusual import MALFORMED
 from shared.study import Input
 
 #: No object of a study is larger.
@@ -55,16 +58,27 @@ class _Opened:
     def plane(self, part: Part) -> Grey | Colour:
         """The frame of `part`, before any window."""
         dataset = self._dataset(part)
-        if not is_mosaic(dataset):
+        tile = _tile(dataset, part.frame)
+        if tile is None:
             return plane_of(dataset, part.frame)
         if self._mosaic is None:
             self._mosaic = plane_of(dataset, 0)
         if isinstance(self._mosaic, Colour):
             raise LeftOutError(Reason.UNSUPPORTED_PIXELS)
-        return self._mosaic.cut(*tile_of(dataset, part.frame))
+        return self._mosaic.cut(*tile)
 
     def _dataset(self, part: Part) -> Dataset:
         if self._last is None or self._last[0].location != part.location:
             self._last = part, open_object(read(part.location, OBJECT_LIMIT, part.stamp))
             self._mosaic = None
         return self._last[1]
+
+
+def _tile(dataset: Dataset, frame: int) -> Tile | None:
+    """Where tile `frame` lies in a mosaic; None if the object is none. Raises LeftOutError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values
+            return tile_of(dataset, frame) if is_mosaic(dataset) else None
+    except (OSError, *MALFORMED):
+        raise LeftOutError(Reason.UNREADABLE) from None

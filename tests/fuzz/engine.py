@@ -170,7 +170,8 @@ def shortened(decoder: Decoder, fault: Fault) -> Fault:
         found = attempt(decoder, data).fault
         return found is not None and (found.kind, found.place) == (fault.kind, fault.place)
 
-    data = shorter(fault.data, same, SHORTENINGS if fault.kind == "exception" else 12)
+    tries = {"exception": SHORTENINGS, "memory": 12, "slow": round(12 / decoder.slow_s)}.get(fault.kind, 0)
+    data = shorter(fault.data, same, tries)
     return Fault(fault.kind, fault.place, data, fault.detail)
 
 

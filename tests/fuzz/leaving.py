@@ -1,6 +1,7 @@
 """What may leave the archive: hostile objects, de-identified; with identities planted, of which none may be left."""
 
 import contextlib
+import warnings
 from pathlib import Path
 from random import Random
 
@@ -8,7 +9,7 @@ from pydicom import config
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from client.dicom.deident.burned_in import announced
+from client.dicom.deident.burned_in import held_back
 from client.dicom.deident.engine import deidentify
 from client.dicom.deident.export import encoded
 from client.dicom.deident.profile import Option, Profile
@@ -64,9 +65,11 @@ def _leaving(folder: Path) -> Decoder:
         path.write_bytes(data)
         source = read_whole(Location(path))
         with contextlib.suppress(LeftOutError):
-            announced(source)
+            held_back(source)
         random = Random(data)  # noqa: S311  hostile, not secret
-        with contextlib.suppress(OSError, *MALFORMED):  # an object into which pydicom can put nothing stays as it is
+        # an object into which pydicom can put nothing stays as it is
+        with warnings.catch_warnings(), contextlib.suppress(OSError, *MALFORMED):
+            warnings.simplefilter("ignore")
             plant(source, random)
         safe = deidentify(source, PROFILES[picked(data, len(PROFILES))], key=KEY)
         found = leaks(encoded(safe), PLANTED)

@@ -92,6 +92,8 @@ def _value(kind: inspect.Type, pick: int) -> Any:  # noqa: PLR0911, PLR0912  one
         return None
     if isinstance(kind, inspect.LiteralType):
         return kind.values[pick % len(kind.values)]
+    if isinstance(kind, inspect.EnumType):
+        return tuple(kind.cls)[pick % len(kind.cls)].value
     if isinstance(kind, inspect.BoolType):
         return True
     if isinstance(kind, inspect.IntType | inspect.FloatType):

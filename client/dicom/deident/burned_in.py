@@ -6,6 +6,7 @@ all others the pixels are searched, up to FRAMES frames spread over the object. 
 why Clean Pixel Data is never claimed.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,7 +17,8 @@ from client.dicom.pixels.colour import colour_of
 from client.dicom.pixels.layout import GREY, layout_of
 from client.dicom.pixels.stored import stored_frame
 from client.dicom.quality.text import suspected_text
-from client.dicom.reasons import Reason
+from client.dicom.reasons import LeftOutError, Reason
+from client.dicom.scanning.unusual import MALFORMED
 
 #: Frames of one object that are searched at most.
 FRAMES = 16
@@ -36,9 +38,14 @@ def held_back(dataset: Dataset, detect: Detect = suspected_text) -> Reason | Non
     `detect` gets a grey image, float32 [rows, columns] in [0, 1]. Raises LeftOutError where the pixels cannot be
     looked at.
     """
-    if announced(dataset):
-        return Reason.BURNED_IN
-    return Reason.SUSPECTED_TEXT if any(detect(grey) for grey in _frames(dataset)) else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values
+            if announced(dataset):
+                return Reason.BURNED_IN
+            return Reason.SUSPECTED_TEXT if any(detect(grey) for grey in _frames(dataset)) else None
+    except (OSError, *MALFORMED):
+        raise LeftOutError(Reason.UNREADABLE) from None
 
 
 def announced(dataset: Dataset) -> bool:

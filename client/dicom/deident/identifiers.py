@@ -42,6 +42,7 @@ class Identifiers:
     def __init__(self) -> None:
         self._words: set[str] = set()
         self._within: set[str] = set()
+        self._spelled: set[str] = set()
 
     def __repr__(self) -> str:
         return f"Identifiers({len(self._words)} words)"
@@ -53,12 +54,13 @@ class Identifiers:
         self._within.update(part for part in parts if len(part) >= _LONG)
 
     def add_number(self, value: str) -> None:
-        """An identifier as a whole, without its punctuation."""
+        """An identifier as a whole, without its punctuation; among bytes with it, too."""
         number = _squashed(value)
         if len(number) >= 3:
             self._words.add(number)
         if len(number) >= _LONG:
             self._within.add(number)
+            self._spelled.add(_folded(value).strip())
 
     def in_text(self, text: str) -> bool:
         """Whether `text` holds one of them."""
@@ -76,7 +78,7 @@ class Identifiers:
         if not self._within:
             return False
         text = data.replace(b"\0", b"").decode("latin-1").casefold()
-        return any(part in text for part in self._within)
+        return any(part in text for part in self._within | self._spelled)
 
 
 def _folded(text: str) -> str:

@@ -126,6 +126,8 @@ def _jpeg2000_comments(data: bytes) -> Iterator[Span]:
             yield place + 2, end
             return
         if marker == 0xFF93:  # SOD: the samples of this tile-part
+            if tile_end <= place:  # a tile-part that ends before it begins
+                raise LeftOutError(Reason.DECODE_FAILED)
             place = tile_end
             continue
         if marker == 0xFF90:  # SOT: Psot, the length of the tile-part, 0: to the end (T.800 A.4.2)

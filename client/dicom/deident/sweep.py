@@ -21,9 +21,11 @@ _LOOKED_AT = _SEARCHED | _BULK | {"SQ"}
 _NAMING = frozenset({"PN", "SQ", "UN"})
 #: Specific Character Set, Image Type, Modality, Patient ID (by now a pseudonym)
 _SPARED = frozenset({0x00080005, 0x00080008, 0x00080060, 0x00100020})
-#: Groups of waveforms and of pixels: samples. Codes of the pixel module say how to decode.
+#: Groups of waveforms and of pixels: samples.
 _SAMPLES = frozenset({0x5400, 0x7FE0})
-_PIXEL_MODULE = 0x0028
+#: Codes that say how to decode and show: Photometric Interpretation, Pixel Intensity Relationship, VOI LUT Function,
+#: Lossy Image Compression, and Burned In Annotation with its like
+_DECODING = frozenset({0x00280004, 0x00281040, 0x00281056, 0x00282110, 0x00280301, 0x00280302, 0x00280303})
 
 
 def collect(dataset: Dataset, profile: Profile) -> Identifiers:
@@ -68,8 +70,7 @@ def sweep(dataset: Dataset, found: Identifiers) -> int:
 
 
 def _holds(element: Element, found: Identifiers) -> bool:
-    group = element.tag.group
-    if element.tag in _SPARED or group in _SAMPLES or (group == _PIXEL_MODULE and element.vr == "CS"):
+    if element.tag in _SPARED | _DECODING or element.tag.group in _SAMPLES:
         return False
     if element.vr in _BULK:
         value = element.source.value

@@ -7,6 +7,7 @@ whose group says nothing of its place, has none. Dimensions that count places do
 from collections.abc import Iterable
 from typing import cast
 
+from msgspec.structs import replace
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Frame
@@ -52,10 +53,13 @@ def enhanced_frames(dataset: Dataset, count: int) -> tuple[Frame, ...]:
         for place, item in enumerate(dataset.get("DimensionIndexSequence") or ())
         if int(item.get("DimensionIndexPointer") or 0) not in _PLACE
     ]
-    return tuple(
-        _frame(dataset, Groups(own[index] if index < len(own) else Dataset(), shared), start + index, dimensions)
-        for index in range(count)
-    )
+    frames = [
+        _frame(dataset, Groups(own[index], shared), start + index, dimensions) for index in range(min(count, len(own)))
+    ]
+    if len(frames) < count:  # the rest say nothing of their own: as many as a header likes to claim
+        bare = _frame(dataset, Groups(Dataset(), shared), start, dimensions)
+        frames += [replace(bare, number=start + index) for index in range(len(frames), count)]
+    return tuple(frames)
 
 
 def _frame(dataset: Dataset, groups: Groups, number: int, dimensions: list[int]) -> Frame:

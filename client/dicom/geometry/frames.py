@@ -90,7 +90,7 @@ def object_frames(dataset: Dataset) -> tuple[Frame, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _frames(dataset)
-    except MALFORMED:
+    except (OSError, *MALFORMED):  # OSError: a sequence that ends before its items do
         raise LeftOutError(Reason.UNREADABLE) from None
 
 

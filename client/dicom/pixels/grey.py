@@ -43,6 +43,9 @@ DARKEST, BRIGHTEST = 1.0, 99.0
 #: Values at most in a table of all values between the lowest and the highest; beyond, only those that occur.
 DENSE = 1 << 16
 
+#: Values beyond it no modality has, and differences of them no float64.
+LARGEST = 1e30
+
 #: Pixels looked up at once.
 PIECE = 1 << 14
 
@@ -158,7 +161,10 @@ def _grey_of(dataset: Dataset, frame: int, stored: Stored) -> Grey:
     index, levels = indexed(stored.values)
     padding = padding_mask(dataset, levels, stored.layout)
     transform = modality_transform(dataset, frame, signed=stored.layout.signed)
-    values = transform(np.where(padding, 0, levels))
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = transform(np.where(padding, 0, levels))
+    if not (np.abs(values) <= LARGEST).all():  # neither is one that is no number
+        raise ValueError("values of a modality")
     return Grey(
         index=index,
         levels=levels,

@@ -2,7 +2,8 @@
 
 Rules: most trustworthy first: pixel spacing, of the frame if it has its own; spacing at the detector (magnified, so
 larger than in the patient); nominal scanned spacing; the mere ratio. Rows first, then columns, never swapped (PS3.3
-10.7.1.1, C.7.6.3.1.7). Ratios beyond 1 : 10 are believed of no detector.
+10.7.1.1, C.7.6.3.1.7). Ratios beyond 1 : 10 are believed of no detector, nor
+distances below a nanometre or above 100 m.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from client.dicom.pixels.functional import PIXEL_MEASURES, macro
 from client.dicom.pixels.values import decimals
 
 _PIXEL, _IMAGER, _NOMINAL, _ASPECT = 0x00280030, 0x00181164, 0x00182010, 0x00280034
+#: mm; beyond them arithmetic ends before sense does.
+_LEAST, _MOST = 1e-6, 1e5
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,6 @@ def spacing_of(dataset: Dataset, frame: int) -> Spacing:
         numbers = decimals(source, tag)
         if len(numbers) == 2:
             row, column = numbers
-            if row > 0 and column > 0 and 0.1 <= row / column <= 10:
+            if min(numbers) > _LEAST and max(numbers) < _MOST and 0.1 <= row / column <= 10:
                 return Spacing(row, column, millimetres=tag != _ASPECT)
     return Spacing()

@@ -34,7 +34,10 @@ def pooled(modality: str, points: Sequence[tuple[float, ...]]) -> Intensity | No
         return None
     values = np.concatenate([np.asarray(row, dtype=np.float64) for row in rows])
     low, high = (float(end) for end in np.quantile(values, (0.001, 0.999), method="nearest"))
-    counts, _ = np.histogram(np.clip(values, low, high), BINS, (low, high if high > low else low + 1))
+    size = max(abs(low), abs(high))
+    # bins narrower than numbers of that size lie apart are none
+    top = high if high - low > 1e-9 * size else low + max(1.0, 1e-6 * size)
+    counts, _ = np.histogram(np.clip(values, low, high), BINS, (low, top))
     return Intensity(
         modality=modality,
         images=len(rows),

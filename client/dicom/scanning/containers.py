@@ -66,6 +66,8 @@ def members(path: Path) -> tuple[Member, ...]:
 
 
 def _fault(info: zipfile.ZipInfo) -> str:
+    if not info.filename:  # a Location without a member is the zip itself
+        return Reason.UNSAFE_CONTAINER.value
     encrypted, packed = info.flag_bits & 0x1, info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     bomb = info.file_size > max(RATIO_FREE, RATIO_LIMIT * info.compress_size)
     return Reason.UNSAFE_CONTAINER.value if encrypted or packed or bomb or is_container(info.filename) else ""
