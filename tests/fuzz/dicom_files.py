@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
-from client.dicom.geometry.csa import elements, image_count, read_plan
+from client.dicom.geometry.csa import elements
 from client.dicom.geometry.frame import Frame, pack_frames, unpack_frames
 from client.dicom.geometry.frames import MOST_FRAMES, object_frames
 from client.dicom.geometry.stacks import stacks
@@ -57,8 +57,6 @@ def _frames(folder: Path) -> Decoder:
         if entry.frames:
             _stacked(unpack_frames(entry.frames))
         dataset = containers.dataset(Location(path))
-        read_plan(dataset)
-        image_count(dataset)
         frames = object_frames(dataset)
         if len(frames) > MOST_FRAMES or unpack_frames(pack_frames(frames)) != frames:
             raise AssertionError("other frames than were packed")

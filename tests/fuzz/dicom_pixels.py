@@ -183,7 +183,7 @@ PIXEL_TARGETS = (
         ),
     ),
     Target("DICOM object", _parts, 1, tuple(f"{_PIXELS}{name}.py" for name in ("objects", "raw", "fragments", "native"))),
-    Target("DICOM frame", _frame, 1, (f"{_PIXELS}decoders.py", f"{_PIXELS}codestream.py", "client/dicom/deident/streams.py")),
+    Target("DICOM frame", _frame, 0.4, (f"{_PIXELS}decoders.py", f"{_PIXELS}codestream.py", "client/dicom/deident/streams.py")),
     Target("DICOM series", _series, 1, (f"{_PIXELS}volume.py", "client/dicom/items.py")),
     Target("DICOM look", _look, 0.3, ("client/dicom/quality/looking.py", "client/dicom/quality/view.py")),
 )

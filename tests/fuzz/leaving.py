@@ -84,7 +84,10 @@ LEAVING_TARGETS = (
     Target(
         "DICOM de-identified",
         _leaving,
-        1,
-        tuple(f"{_DEIDENT}{name}.py" for name in ("engine", "elements", "sweep", "identifiers", "reading", "export")),
+        0.4,
+        tuple(
+            f"{_DEIDENT}{name}.py"
+            for name in ("engine", "elements", "sweep", "identifiers", "reading", "export", "burned_in")
+        ),
     ),
 )

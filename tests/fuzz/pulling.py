@@ -1,23 +1,29 @@
 """What arrives from other machines: sources.toml and lists beside it, a DICOMweb server's answers, objects to keep."""
 
 import contextlib
+import io
 import itertools
 import shutil
 import socket
 import socketserver
 import warnings
 from collections.abc import Iterable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from threading import Thread
 
+from pydicom.dataset import Dataset
+from pynetdicom.dsutils import decode, encode
+
 from client.dicom.scanning.header import read_header
-from client.dicom.sources.base import Series
+from client.dicom.sources.base import Query, Series
 from client.dicom.sources.config import Filter, Web, read_lines, read_sources
+from client.dicom.sources.dimse import _texts
 from client.dicom.sources.multipart import BrokenError, boundary_of, parts
 from client.dicom.sources.store import DRAFT, RefusedError, Store
 from client.dicom.sources.web import WebSource
-from shared.errors import KonsilError
+from shared.errors import KonsilError, PeerError
 from tests.client.dicom.sources.webserver import MULTIPART
 from tests.fuzz.dicom_files import KEY, all_seeds, picked
 from tests.fuzz.dicom_seeds import WORDS, pixel_seeds
@@ -190,11 +196,31 @@ def _answers() -> tuple[bytes, ...]:
     )
 
 
+def _found(_: Path) -> Decoder:
+    """An answer to a C-FIND, decoded as pynetdicom does, which takes any error for no answer."""
+    query = Query(Filter(description="CT*", study_from=date(2020, 1, 1)))
+
+    def read(data: bytes) -> None:
+        row = None
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            row = decode(io.BytesIO(data), is_implicit_vr=bool(picked(data, 2)), is_little_endian=True)
+        query.admits(_texts(row), "PACS")
+
+    answer = Dataset()
+    answer.StudyInstanceUID, answer.SeriesInstanceUID, answer.Modality = "1.2", "1.2.3", "CT"
+    answer.StudyDate, answer.StudyDescription, answer.PatientID = "20200303", "CT THORAX", "PAT-1"
+    answer.NumberOfSeriesRelatedInstances = "3"
+    seeds = [encode(answer, is_implicit_vr=implicit, is_little_endian=True) or b"" for implicit in (True, False)]
+    return Decoder(read, seeds, "bytes", WORDS, (PeerError,))
+
+
 _SOURCES_ROOM = "client/dicom/sources/"
 PULLING_TARGETS = (
     Target("sources.toml", _settings, 1, (f"{_SOURCES_ROOM}config.py",)),
     Target("list of patients", _lines, 1, (f"{_SOURCES_ROOM}config.py",)),
     Target("multipart", _multipart, 1, (f"{_SOURCES_ROOM}multipart.py",)),
     Target("DICOM received", _store, 0.5, (f"{_SOURCES_ROOM}store.py",)),
+    Target("DIMSE answers", _found, 1, (f"{_SOURCES_ROOM}dimse.py", f"{_SOURCES_ROOM}base.py")),
     Target("DICOMweb answers", _web, 0.2, (f"{_SOURCES_ROOM}web.py", f"{_SOURCES_ROOM}http.py")),
 )

@@ -8,7 +8,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,7 @@ from msgspec import inspect
 import client
 import server
 import shared
+from client.dicom.sources.config import Filter, Listen, Web
 from shared.study import MINIMAL, Study, Task, Training, parse_study
 from shared.wire import Record
 
@@ -36,7 +37,11 @@ _TEXTS = (
     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "",
 )  # fmt: skip
 #: Classes whose fields must fit each other.
-_WHOLE: dict[type, Any] = {Study: STUDY, Task: STUDY.task, Training: STUDY.training}
+_WHOLE: dict[type, Any] = {
+    Study: STUDY, Task: STUDY.task, Training: STUDY.training,
+    Web: Web(name="a", url="https://a/rs"), Listen: Listen(host="a", calling=("A",), peers=("10.0.0.0/8",)),
+    Filter: Filter(modalities=("CT",), study_from=date(2020, 1, 1), description="CT*"),
+}  # fmt: skip
 #: Programs: importing them is running them, or needs what only Flower gives.
 _PROGRAMS = {"server.web.__main__", "client.agent_main", "server.app", "client.node"}
 
@@ -111,6 +116,8 @@ def _value(kind: inspect.Type, pick: int) -> Any:  # noqa: PLR0911, PLR0912  one
         return {_value(kind.key_type, pick): _value(kind.value_type, pick)}
     if isinstance(kind, inspect.DateTimeType):
         return datetime(2030, 1, 1, tzinfo=UTC)
+    if isinstance(kind, inspect.DateType):
+        return date(2030, 1, 1)
     if isinstance(kind, inspect.RawType):
         return msgspec.Raw(b"\x80")
     raise NotImplementedError(f"a sample of {kind}")

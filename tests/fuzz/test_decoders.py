@@ -2,13 +2,20 @@
 
 import ast
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from shared.errors import PeerError
+from tests.fuzz.apart import Apart
+from tests.fuzz.dicom_seeds import pixel_seeds, placed_seeds
+from tests.fuzz.element_changes import varied
+from tests.fuzz.elements import parse, written
 from tests.fuzz.engine import Decoder, Fault, attempt, fuzz, inputs, shorter
 from tests.fuzz.mutations import LONGEST, Mutator, Nested, encoded
 from tests.fuzz.samples import all_records, full_name
@@ -21,7 +28,8 @@ TARGETS = targets()
 DECODING = {
     "unpack", "read_json", "read_toml", "parse_toml", "load_toml", "frombuffer", "loads", "safe_open", "dcmread",
     "decode_all", "load_ssh_public_key", "load_ssh_private_key", "load_pem_x509_certificate", "DictReader",
-    "load_der_x509_certificate", "load_pem_public_key", "load_pem_private_key",
+    "load_der_x509_certificate", "load_pem_public_key", "load_pem_private_key", "unpack_from", "decompressobj",
+    "ZipFile", "reader", "decode_pixel_data", "get_item", "decode_frame", "stored_frame", "open_object",
 }  # fmt: skip
 #: Files with such calls whose bytes come from nobody else, and why.
 OWN = {
@@ -34,6 +42,7 @@ OWN = {
     "client/ledger.py": "rows of a database that it wrote itself",
     "server/certificates.py": "the federation's own keys, at the operator's command line",
     "server/control.py": "keys from the roster, and from Flower on loopback",
+    "client/dicom/deident/table.py": "tables that are installed with it",
     "server/report/html.py": "a result that result.json was read as",
     "server/commands/federation.py": "the federation's own files, read through server/federation.py",
 }
@@ -112,6 +121,50 @@ def test_time_and_memory_are_bounded() -> None:
 
     seen = attempt(decoder(slow), b"a").fault, attempt(decoder(lambda _: bytearray(60_000_000)), b"b").fault
     assert [found.kind for found in seen if isinstance(found, Fault)] == ["slow", "memory"]
+
+
+def test_what_ends_its_process_costs_one_input() -> None:
+    def ends(data: bytes) -> None:
+        if data == b"killed":
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system does for want of memory
+        if data == b"x":
+            os.abort()
+        raise PeerError("input")
+
+    apart = Decoder(ends, (b"seed",), "bytes", apart=Apart())
+    assert [attempt(apart, data).outcome for data in (b"y", b"x", b"y")] == ["refused", "ended", "refused"]
+    assert fuzz(apart, iter([b"x", b"y", b"x"])).ended == 2
+    seen = attempt(apart, b"killed")
+    assert seen.fault is not None
+    assert seen.fault.kind == "crash"
+
+
+def test_a_process_apart_is_bounded_as_this_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.apart.HANG_S", 1)
+
+    def read(data: bytes) -> object:
+        if data == b"wait":
+            time.sleep(60)
+        return bytearray(60_000_000) if data == b"large" else {}[data]
+
+    apart = Decoder(read, (b"seed",), "bytes", extra_mb=40.0, apart=Apart())
+    seen = [attempt(apart, data).fault for data in (b"wait", b"large", b"key")]
+    assert [fault.kind for fault in seen if fault] == ["hang", "memory", "exception"]
+
+
+def test_dicom_files_are_trees_that_are_written_as_they_were() -> None:
+    for seed in (*pixel_seeds(), *placed_seeds()):
+        file = parse(seed)
+        assert file is not None
+        assert file.deflated or written(file) == seed
+    assert parse(b"no DICOM") is None
+
+
+def test_changed_elements_have_lengths_that_fit() -> None:
+    seeds = placed_seeds()
+    made = [varied(Random(number), seeds[0], seeds) for number in range(60)]  # noqa: S311  hostile, not secret
+    assert len(set(made)) > 50
+    assert sum(parse(one) is not None for one in made if one) > 40
 
 
 def test_inputs_depend_on_their_number_alone() -> None:
