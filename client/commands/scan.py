@@ -24,7 +24,7 @@ from client.dicom.quality.report import assess
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.scan import ScanReport
 from client.dicom.scanning.scan import scan as scan_archive
-from client.dicom.series import describe_all
+from client.dicom.series import describe_all, scans
 from client.home import Home, make_keys
 from shared.console import bars
 from shared.text import printable
@@ -59,6 +59,8 @@ def scan(
             for line in describe_all(catalog, key, known):
                 sys.stdout.write(msgspec.json.encode(line).decode() + os.linesep)
         told = [f"labels: {one}" for one in _joined(known, catalog)] + _drawn(masks, key, catalog)
+        if not json:
+            told.insert(0, scans(describe_all(catalog, key, None)).sentence())
     if not json:
         _print(report, told, Console())
 
@@ -93,7 +95,7 @@ def _print(report: ScanReport, told: Sequence[str], console: Console) -> None:
         console.print(_words(f"usable by {title}: {shown or 'none'}"))
     if report.orphans:
         console.print(f"{report.orphans} images name no patient: each study of theirs counts as one")
-    for sentence in told:
+    for sentence in filter(None, told):
         console.print(_words(sentence))
     console.print(f"{report.read} files read, {report.unchanged} unchanged, {report.removed} gone since the last scan")
 

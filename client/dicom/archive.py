@@ -163,7 +163,7 @@ def _refuse(archive: Path, counts: Counts) -> None:
         f"archive {archive}",
         expected="at least one image that the study can use",
         got=f"none of {counts.files} files: {left_out}",
-        do="Check the study's modalities and labels against this archive.",
+        do=max(Reason, key=lambda reason: counts.skipped[reason]).advice,
     )
 
 

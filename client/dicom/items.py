@@ -13,7 +13,7 @@ from client.dicom.item import Item, Location, Part
 from client.dicom.labels.findings import choose
 from client.dicom.labels.labels import Labels
 from client.dicom.reasons import Reason
-from client.dicom.scanning.catalog import Entry
+from client.dicom.scanning.entry import Entry, by_patient
 from shared.study import Input
 from shared.wire import digest
 
@@ -54,7 +54,7 @@ def choose_items(
     """What a study with `spec` and `labels` makes of `entries`: one series, without a fault of their own."""
     found: list[Candidate] = []
     reasons: dict[bytes, Reason] = {}
-    for group in _by_patient(entries):
+    for group in by_patient(entries):
         slots = [slot for entry in group for slot in _slots(entry, spec)]
         for entries_of, slots_of, affine, fault in _groups(group, slots, spec):
             label = fault or _label(entries_of, known, labels)
@@ -64,14 +64,6 @@ def choose_items(
             found += (_candidate(chosen, affine, label, locate) for chosen in _windows(slots_of, spec))
     used = {file for candidate in found for file in candidate.files}
     return Chosen(tuple(found), {file: reason for file, reason in reasons.items() if file not in used})
-
-
-def _by_patient(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """A series that names several patients, or lies in several studies, is several series."""
-    groups: dict[tuple[bytes, bytes], list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault((entry.patient, entry.study), []).append(entry)
-    yield from groups.values()
 
 
 def _slots(entry: Entry, spec: Input) -> list[_Slot]:

@@ -6,7 +6,7 @@ row, and lead from (slice, row, column, 1) to mm towards left, back and head (LP
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from client.dicom.geometry.frame import unpack_frames
@@ -14,11 +14,12 @@ from client.dicom.geometry.stacks import Stack, stacks
 from client.dicom.labels.labels import Labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.entry import Entry, place_of
+from client.dicom.scanning.entry import Entry, by_patient, place_of
 from client.dicom.scanning.judge import repeated_files
 
 #: Modalities that scan through the patient; of others nobody expects a volume.
 THROUGH = frozenset(("CT", "MR", "PT", "NM"))
+USABLE, IMAGES, LEFT_OUT = "usable", "images", "left_out"
 AXES = "slice,row,column"
 SPACE = "LPS"
 
@@ -60,11 +61,13 @@ class Series:
 
 
 def describe_all(catalog: Catalog, key: bytes, labels: Labels | None) -> Iterator[Series]:
-    """The lines of all series of `catalog`, in an order that only the site's `key` determines."""
+    """The lines of all series of `catalog`, in an order that only the site's `key` determines. An object that names no
+    series is one of its own; files that are no object are in none."""
     repeated = repeated_files(catalog, key)
     for entries in catalog.series_entries():
-        if entries[0].series:
-            yield describe(entries, place_of(key, entries[0]).series_uid, labels, repeated)
+        for own in by_patient(entries):
+            if own[0].series or own[0].sop:
+                yield describe(own, place_of(key, own[0]).series_uid, labels, repeated)
 
 
 def describe(entries: Sequence[Entry], uid: str, labels: Labels | None, repeated: frozenset[bytes]) -> Series:
@@ -100,14 +103,39 @@ def describe(entries: Sequence[Entry], uid: str, labels: Labels | None, repeated
     )
 
 
+@dataclass(frozen=True)
+class Scans:
+    """Series of modalities that scan through the patient: how many make volumes, and why the others make none."""
+
+    volumes: int
+    images: Mapping[Reason, int]
+
+    @property
+    def series(self) -> int:
+        """All of them with a usable image."""
+        return self.volumes + sum(self.images.values())
+
+    def sentence(self) -> str:
+        """For a person; empty where nobody expects a volume."""
+        why = "; ".join(f"{count}: {reason.explain}" for reason, count in self.images.items())
+        return f"volumes in {self.volumes} of {self.series} series{f'; {why}' if why else ''}" if self.series else ""
+
+
+def scans(lines: Iterable[Series]) -> Scans:
+    """Count `lines`."""
+    usable = [line for line in lines if line.modality in THROUGH and line.status != LEFT_OUT]
+    images = Counter(Reason(line.reason) for line in usable if line.status == IMAGES)
+    return Scans(len(usable) - images.total(), dict(images.most_common()))
+
+
 def _status(modality: str, found: Sequence[Stack], faults: Mapping[bytes, str], usable: bool) -> tuple[str, str]:
     """The most frequent reason speaks for the series."""
     if not usable:
-        return "left_out", Counter(faults.values()).most_common(1)[0][0]
+        return LEFT_OUT, Counter(faults.values()).most_common(1)[0][0]
     if modality not in THROUGH or any(stack.reason is None for stack in found):
-        return "usable", ""
+        return USABLE, ""
     reasons = Counter(stack.reason.value for stack in found if stack.reason for _ in stack.frames)
-    return "images", reasons.most_common(1)[0][0] if reasons else Reason.NO_GEOMETRY.value
+    return IMAGES, reasons.most_common(1)[0][0] if reasons else Reason.NO_GEOMETRY.value
 
 
 def _size(stack: Stack) -> tuple[bool, int]:

@@ -30,6 +30,11 @@ def test_rows_that_fit_nothing_are_told_by_number_and_only_whole_images_count(tm
     assert "1.2.3" not in said
 
 
+def test_scans_that_make_no_volume_are_told(tmp_path: Path) -> None:
+    keep(tmp_path / "a", series([*line(3), *line(3, start=90)]))
+    assert "volumes in 0 of 1 series; 1: of a volume in which slices are missing" in told(tmp_path)
+
+
 def test_findings_in_columns_of_their_own(tmp_path: Path) -> None:
     keep(tmp_path / "a", series(line(3)))
     (tmp_path / "labels.csv").write_text("patient_id,edema,nodule\nPAT-4711,1,0\n")

@@ -9,6 +9,7 @@ from tests.fuzz.images import IMAGE_TARGETS
 from tests.fuzz.leaving import LEAVING_TARGETS
 from tests.fuzz.looking import QUALITY_TARGETS
 from tests.fuzz.masks import MASK_TARGETS
+from tests.fuzz.peers import PEER_TARGETS
 from tests.fuzz.protocol import PROTOCOL_TARGETS
 from tests.fuzz.pulling import PULLING_TARGETS
 from tests.fuzz.records import record_targets
@@ -16,5 +17,5 @@ from tests.fuzz.records import record_targets
 
 def targets() -> dict[str, Target]:
     """All of them."""
-    found = (*record_targets(), *PROTOCOL_TARGETS, *FILE_TARGETS, *IMAGE_TARGETS, *ARCHIVE_TARGETS, *PIXEL_TARGETS, *MASK_TARGETS, *LEAVING_TARGETS, *PULLING_TARGETS, *QUALITY_TARGETS, *DOOR_TARGETS)
+    found = (*record_targets(), *PROTOCOL_TARGETS, *FILE_TARGETS, *IMAGE_TARGETS, *ARCHIVE_TARGETS, *PIXEL_TARGETS, *MASK_TARGETS, *LEAVING_TARGETS, *PULLING_TARGETS, *PEER_TARGETS, *QUALITY_TARGETS, *DOOR_TARGETS)
     return {target.name: target for target in found}

@@ -29,6 +29,9 @@ from client.dicom.pixels.layout import Layout
 from client.dicom.pixels.native import Cells, native_frame, shaped
 from client.dicom.reasons import LeftOutError, Reason
 
+#: The marker at the end of a JPEG or JPEG-LS stream.
+_EOI = b"\xff\xd9"
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -83,6 +86,8 @@ def _rle(data: bytes, layout: Layout) -> Decoded:
 
 def _charls(data: bytes, layout: Layout) -> Decoded:
     code = _checked(data, layout)
+    if _EOI not in data[-4:]:  # CharLS looks for a marker beyond the end of a stream that was cut off
+        data += _EOI
     cells, said = jpeg_ls.decode_pixel_data(data)
     dtype = _container(code.precision, signed=layout.signed)
     # interleave mode 0: colour by plane (ISO/IEC 14495-1 C.2.3)

@@ -26,7 +26,7 @@ class Finding:
 
 def findings(report: QualityReport) -> tuple[Finding, ...]:
     """All findings, the bad ones first; one good one where there is no other."""
-    found = [*_archive(report), *_labels(report), *_pixels(report), *_shortcuts(report)]
+    found = [*_archive(report), *_volumes(report), *_labels(report), *_pixels(report), *_shortcuts(report)]
     if not found:
         return (Finding("good", "Nothing looks wrong in what was counted and looked at."),)
     return tuple(sorted(found, key=lambda one: ("bad", "note", "good").index(one.level)))
@@ -51,6 +51,17 @@ def _archive(report: QualityReport) -> Iterator[Finding]:
             "note",
             f"{_part(counts.orphans, counts.usable, 'usable image')} name no patient: each DICOM study counts as one.",
             "Images of one person may then be trained on and tested on; send them again with the Patient ID.",
+        )
+
+
+def _volumes(report: QualityReport) -> Iterator[Finding]:
+    own = report.scans
+    if own.images:
+        why = ", ".join(f"{reason.explain} ({count:,})" for reason, count in own.images.items())
+        yield Finding(
+            "note" if own.volumes else "bad",
+            f"{_part(own.series - own.volumes, own.series, 'scan')} make no volume: {why}.",
+            next(iter(own.images)).advice + " Studies of single images can use them.",
         )
 
 

@@ -27,6 +27,7 @@ from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import place_of
 from client.dicom.scanning.scan import verdicts
 from client.dicom.scanning.walk import base_of
+from client.dicom.series import Scans, describe_all, scans
 
 #: progress(done, total) images looked at
 Progress = Callable[[int, int], None]
@@ -47,6 +48,7 @@ class QualityReport:
 
     labelled: bool
     counts: Counts
+    scans: Scans
     suspects: Suspects
     intensities: tuple[Intensity, ...]
     observed: int
@@ -60,8 +62,9 @@ def assess(
 
     Raises InputError if `labels` match nothing, SiteError for the catalog's disk.
     """
+    volumes = scans(describe_all(catalog, key, None))
     judged = judged_of(archive, catalog, key, labels)
-    return report_of(judged, key=key, labelled=labels is not None, progress=progress)
+    return report_of(judged, volumes, key=key, labelled=labels is not None, progress=progress)
 
 
 def judged_of(archive: Path, catalog: Catalog, key: bytes, labels: Labels | None) -> Iterator[Judged]:
@@ -78,9 +81,9 @@ def judged_of(archive: Path, catalog: Catalog, key: bytes, labels: Labels | None
 
 
 def report_of(
-    judged: Iterable[Judged], *, key: bytes, labelled: bool, progress: Progress | None = None
+    judged: Iterable[Judged], volumes: Scans, *, key: bytes, labelled: bool, progress: Progress | None = None
 ) -> QualityReport:
-    """The report on `judged`, every file of an archive once."""
+    """The report on `judged`, every file of an archive once, and on the `volumes` among them."""
     census, sample = Census(), Sample(key)
     for one in judged:
         census.add(one.facts, one.reason)
@@ -91,6 +94,7 @@ def report_of(
     return QualityReport(
         labelled=labelled,
         counts=census.counts(),
+        scans=volumes,
         suspects=suspects(looked),
         intensities=_intensities(looked),
         observed=len(observations),

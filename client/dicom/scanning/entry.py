@@ -4,6 +4,7 @@ Guarantees: an Entry holds no name, patient id, accession number, UID or path in
 told again with the site's key: `place_of`.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
@@ -71,6 +72,14 @@ class Entry:
     def stamp(self) -> Stamp:
         """Size, time of change, inode: while they stay, the file is not read again."""
         return self.size, self.mtime_ns, self.inode
+
+
+def by_patient(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """A series that names several patients, or lies in several studies, is several series."""
+    groups: dict[tuple[bytes, bytes], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.patient, entry.study), []).append(entry)
+    yield from groups.values()
 
 
 COLUMNS = tuple(field.name for field in fields(Entry))

@@ -14,7 +14,7 @@ from client.dicom.labels.table import read_labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.scan import scan
-from client.dicom.series import Series, describe_all
+from client.dicom.series import Scans, Series, describe_all, scans
 from client.dicom.writing import derived_uid
 from tests.client.dicom.archives import KEY, keep
 from tests.client.dicom.geometry.series import line, multi_frame, series
@@ -130,3 +130,30 @@ def test_the_catalog_on_disk_names_no_series(tmp_path: Path) -> None:
     held = b"".join(path.read_bytes() for path in tmp_path.glob("catalog.sqlite*"))
     for secret in (derived_uid("test", "series", "1"), "PAT-4711", "Muster", "1-001.dcm"):
         assert str(secret).encode() not in held
+
+
+def test_every_object_is_in_exactly_one_line(tmp_path: Path) -> None:
+    """Also two patients under one series, and objects that name no series."""
+    for name in ("one", "two"):
+        folder = tmp_path / "a" / name
+        slices = series(line(3))
+        keep(folder, slices, PatientID=name)
+        for number, dataset in enumerate(slices):
+            dataset.SOPInstanceUID = derived_uid("test", name, str(number))
+            dataset.save_as(folder / f"1-{number + 1:03d}.dcm", enforce_file_format=True)
+    alone = series(line(1))[0]
+    keep(tmp_path / "a", [alone], series="3")
+    alone.SeriesInstanceUID = ""
+    alone.save_as(tmp_path / "a" / "3-001.dcm", enforce_file_format=True)
+    (tmp_path / "a" / "notes.txt").write_text("not DICOM")
+    with Catalog(tmp_path / "catalog.sqlite") as catalog:
+        report = scan(tmp_path / "a", catalog, key=KEY)
+        found = list(describe_all(catalog, KEY, None))
+    assert sum(one.usable for one in found) == report.usable == 7
+    assert sum(one.files for one in found) == report.files - 1
+    assert sorted((one.status, one.shape) for one in found) == [
+        ("images", (1, 4, 6)),
+        ("usable", (3, 4, 6)),
+        ("usable", (3, 4, 6)),
+    ]
+    assert scans(found) == Scans(2, {Reason.TOO_FEW_SLICES: 1})

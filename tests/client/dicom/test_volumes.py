@@ -86,7 +86,7 @@ def test_a_gap_makes_no_volume_but_its_slices_are_images(tmp_path: Path) -> None
     del positions[3]
     keep(tmp_path / "a", series(positions))
     rows = series_row(("1", "clear"))
-    with pytest.raises(InputError, match=f"7 {Reason.MISSING_SLICES.explain}"):
+    with pytest.raises(InputError, match=f"7 {Reason.MISSING_SLICES.explain}. {Reason.MISSING_SLICES.advice}"):
         ready(tmp_path / "a", volumes(), rows)
     images, counts = ready(tmp_path / "a", Input(modalities=("CT",), size=(8, 8)), rows)
     assert (counts.usable, len(images.label)) == (7, 7)

@@ -10,6 +10,7 @@ from client.dicom.quality.report import QualityReport
 from client.dicom.quality.shortcuts import Shortcut
 from client.dicom.quality.suspects import Suspects
 from client.dicom.reasons import Reason
+from client.dicom.series import Scans
 
 #: As a scanner, or a label file, could write it.
 HOSTILE = "<script>alert('x')</script><img src=\"http://evil.example/p.png\">\x1b[31m\u202e{{ 7*7 }}"
@@ -36,6 +37,7 @@ def good() -> QualityReport:
             patients_by_label={"clear": 300, "nodule": 100},
             raw={},
         ),
+        scans=Scans(395, {}),
         suspects=Suspects(
             looked=400,
             failed={},

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from client.dicom.quality.findings import Finding, findings
 from client.dicom.quality.report import QualityReport
+from client.dicom.reasons import Reason
+from client.dicom.series import Scans
 from shared.text import GAP
 
 
@@ -52,3 +54,14 @@ def test_of_labels_nothing_is_said_without_a_label_file(good: QualityReport) -> 
 
 def test_no_finding_names_a_hash(bad: QualityReport) -> None:
     assert not any("b'" in one.text for one in findings(bad))
+
+
+def test_scans_that_make_no_volume_are_a_problem_where_none_does(good: QualityReport) -> None:
+    gaps = replace(good, scans=Scans(0, {Reason.MISSING_SLICES: 5, Reason.NO_GEOMETRY: 1}))
+    (problem,) = findings(gaps)
+    assert problem.level == "bad"
+    assert problem.text.replace(GAP, " ").startswith("6 of 6 scans (100.0 %) make no volume: ")
+    assert f"{Reason.MISSING_SLICES.explain} (5)" in problem.text
+    assert problem.do.startswith(Reason.MISSING_SLICES.advice)
+    (note,) = findings(replace(good, scans=Scans(9, {Reason.MISSING_SLICES: 1})))
+    assert (note.level, note.text.replace(GAP, " ")[:24]) == ("note", "1 of 10 scans (10.0 %) m")
