@@ -21,8 +21,10 @@ from client.dicom.labels.source import read_source
 from client.dicom.labels.table import Layout
 from client.dicom.quality.html import write_html
 from client.dicom.quality.report import assess
+from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
-from client.dicom.scanning.scan import ScanReport
+from client.dicom.scanning.entry import place_of
+from client.dicom.scanning.scan import ScanReport, verdicts
 from client.dicom.scanning.scan import scan as scan_archive
 from client.dicom.series import describe_all, scans
 from client.home import Home, make_keys
@@ -36,6 +38,9 @@ def scan(
     labels: Annotated[Path | None, typer.Option(help="CSV with an id column and labels, or a folder of SR.")] = None,
     home: HomeOption = DEFAULT_HOME,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per series on stdout, nothing else.")] = False,
+    files: Annotated[
+        bool, typer.Option("--files", help="One JSON line per file that is left out, with its path, nothing else.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write the quality report to this page.")] = None,
     finding: Annotated[
         list[str] | None, typer.Option(help="A column of the table that says 1 or 0 of this finding; repeatable.")
@@ -55,14 +60,25 @@ def scan(
         if html is not None:
             looking = _onto(bar, bar.add_task("looking at images", total=None))
             write_html(assess(archive, catalog, key=key, labels=known, progress=looking), html)
-        if json:
+        if files:
+            _print_files(catalog, key, known)
+        elif json:
             for line in describe_all(catalog, key, known):
                 sys.stdout.write(msgspec.json.encode(line).decode() + os.linesep)
         told = [f"labels: {one}" for one in _joined(known, catalog)] + _drawn(masks, key, catalog)
-        if not json:
+        if not (json or files):
             told.insert(0, scans(describe_all(catalog, key, None)).sentence())
-    if not json:
+    if not (json or files):
         _print(report, told, Console())
+
+
+def _print_files(catalog: Catalog, key: bytes, known: Labels | None) -> None:
+    """Paths are for the person at the keyboard: nothing else that Konsil writes has them in clear."""
+    for entry, verdict in verdicts(catalog, key=key, labels=known):
+        if isinstance(verdict, Reason):
+            place = place_of(key, entry)
+            line = {"path": place.path, "member": place.member, "reason": verdict.value, "advice": verdict.advice}
+            sys.stdout.write(msgspec.json.encode(line).decode() + os.linesep)
 
 
 def _joined(known: Labels | None, catalog: Catalog) -> tuple[str, ...]:

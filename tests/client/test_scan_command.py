@@ -1,5 +1,7 @@
 """What `konsil-client scan` prints for a person."""
 
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,14 @@ from tests.client.dicom.geometry.series import line, series
 from tests.client.dicom.labels.segmentations import COLUMNS, ROWS, affine, ct, written
 
 
-def told(tmp_path: Path, *options: str) -> str:
+def scanned(tmp_path: Path, *options: str) -> str:
     done = CliRunner().invoke(app, ["scan", str(tmp_path / "a"), "--home", str(tmp_path / "home"), *options])
     assert done.exit_code == 0, done.output
-    return " ".join(done.stdout.split())
+    return done.stdout
+
+
+def told(tmp_path: Path, *options: str) -> str:
+    return " ".join(scanned(tmp_path, *options).split())
 
 
 def test_rows_that_fit_nothing_are_told_by_number_and_only_whole_images_count(tmp_path: Path) -> None:
@@ -33,6 +39,18 @@ def test_rows_that_fit_nothing_are_told_by_number_and_only_whole_images_count(tm
 def test_scans_that_make_no_volume_are_told(tmp_path: Path) -> None:
     keep(tmp_path / "a", series([*line(3), *line(3, start=90)]))
     assert "volumes in 0 of 1 series; 1: of a volume in which slices are missing" in told(tmp_path)
+
+
+def test_files_that_are_left_out_can_be_found(tmp_path: Path) -> None:
+    keep(tmp_path / "a", series(line(2)), series="1")
+    (tmp_path / "a" / "notes.txt").write_text("not DICOM")
+    with zipfile.ZipFile(tmp_path / "a" / "more.zip", "w") as packed:
+        packed.write(tmp_path / "a" / "1-001.dcm", "again.dcm")
+        packed.writestr("\udcff.txt".encode("utf-8", "replace").decode(), "not DICOM either")
+    lines = [json.loads(text) for text in scanned(tmp_path, "--files").splitlines()]
+    assert {(one["path"], one["reason"]) for one in lines if not one["member"]} == {("notes.txt", "not_dicom")}
+    assert {one["reason"] for one in lines if one["path"] == "more.zip"} == {"duplicate", "not_dicom"}
+    assert all(one["advice"] for one in lines)
 
 
 def test_findings_in_columns_of_their_own(tmp_path: Path) -> None:

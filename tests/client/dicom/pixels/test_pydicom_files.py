@@ -1,7 +1,6 @@
 """pydicom's own test files with pixels: 88 of 95 decode with the decoders everybody may have."""
 
 import functools
-import hashlib
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -11,20 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
-from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from client.dicom.pixels import decoders
-from client.dicom.pixels.image import canonical_image
 from client.dicom.pixels.objects import open_object
 from client.dicom.pixels.stored import stored_frame
 from client.dicom.pixels.syntaxes import DECODERS, LOSSLESS
 from client.dicom.reasons import LeftOutError, Reason
-from shared.study import Input
-
-FILES = tuple(sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()}))
+from tests.client.dicom.pixels.pydicom_files import FILES, HASHES, outcomes, with_pixels
 
 #: What is left out, and why; JPGExtended is the one that the optional decoder of 12-bit JPEG reads.
 LEFT_OUT = {
@@ -40,19 +35,6 @@ LEFT_OUT = {
 Frames = tuple[NDArray[Any], ...]
 
 
-@functools.cache
-def with_pixels() -> tuple[Path, ...]:
-    """Files in which pydicom finds pixels."""
-    found = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for path in FILES:
-            dataset = dcmread(path, force=True)
-            if any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-                found.append(path)
-    return tuple(found)
-
-
 def frames(dataset: Dataset) -> Frames:
     first = stored_frame(dataset, 0)
     return (first.values, *(stored_frame(dataset, number).values for number in range(1, first.layout.frames)))
@@ -66,7 +48,7 @@ def reason_or_frames(path: Path) -> Reason | Frames:
 
 
 @functools.cache
-def outcomes() -> dict[Path, Reason | Frames]:
+def decoded() -> dict[Path, Reason | Frames]:
     return {path: reason_or_frames(path) for path in with_pixels()}
 
 
@@ -97,7 +79,7 @@ def test_the_optional_decoder_adds_one() -> None:
 def test_values_equal_those_of_every_decoder_installed() -> None:
     """Native and lossless: each of pydicom's plugins. Lossy JPEG is pinned: decoders differ there by up to 3."""
     compared = Counter[str]()
-    for path, found in outcomes().items():
+    for path, found in decoded().items():
         if isinstance(found, Reason):
             continue
         syntax = UID(str(open_object(path.read_bytes()).file_meta.TransferSyntaxUID))
@@ -119,7 +101,7 @@ def test_jpeg_is_as_gdcm_has_it() -> None:
     files = [path for path in with_pixels() if b"1.2.840.10008.1.2.4.50" in path.read_bytes()[:1024]]
     assert len(files) == 14
     for path in files:
-        found = outcomes()[path]
+        found = decoded()[path]
         assert not isinstance(found, Reason)
         expected, _ = asked(path, "gdcm")
         assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True)), path.name
@@ -132,32 +114,6 @@ def test_what_is_no_image_has_a_reason() -> None:
             assert found in (Reason.NO_PIXELS, Reason.TRUNCATED, Reason.UNREADABLE), path.name
 
 
-#: Of canonical tensors 64 × 64: first 16 digits of SHA-256, the same on every machine and with every optional decoder.
-HASHES = {
-    "CT_small.dcm": "ffde68288dfe4e37",
-    "MR_small.dcm": "a9c98e5dd0dd3ef6",
-    "MR_small_RLE.dcm": "a9c98e5dd0dd3ef6",
-    "MR_small_jpeg_ls_lossless.dcm": "a9c98e5dd0dd3ef6",
-    "MR_small_jp2klossless.dcm": "a9c98e5dd0dd3ef6",
-    "693_J2KI.dcm": "0c915d1faf512778",
-    "JPEG2000.dcm": "0eb5cf7607555000",
-    "ExplVR_BigEnd.dcm": "ee402db2f24e2efd",
-    "SC_rgb_jpeg_gdcm.dcm": "8eccf90fb9fcce96",
-    "SC_rgb_jpeg_dcmtk.dcm": "7d90d01eedeac75a",
-    "SC_rgb_dcmtk_+eb+cy+s4.dcm": "7d90d01eedeac75a",
-    "examples_palette.dcm": "17083226aefaae91",
-    "examples_ybr_color.dcm": "be5e4e2a087c963e",
-    "image_dfl.dcm": "52f15faa0dc5e2c8",
-    "rtdose.dcm": "0820917d4ad89251",
-    "liver_1frame.dcm": "4708cd2b9a978c8e",
-}
-
-
 def test_the_tensor_is_the_same_everywhere() -> None:
-    found = {}
-    for path in with_pixels():
-        if path.name in HASHES:
-            spec = Input(modalities=("CT",), size=(64, 64), color=path.name.startswith(("SC", "examples")))
-            tensor = canonical_image(open_object(path.read_bytes()), 0, spec)
-            found[path.name] = hashlib.sha256(tensor.tobytes()).hexdigest()[:16]
-    assert found == HASHES
+    found = outcomes()
+    assert {name: found[name] for name in HASHES} == HASHES
