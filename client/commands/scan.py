@@ -111,6 +111,9 @@ def _print(report: ScanReport, told: Sequence[str], console: Console) -> None:
         console.print(_words(f"usable by {title}: {shown or 'none'}"))
     if report.orphans:
         console.print(f"{report.orphans} images name no patient: each study of theirs counts as one")
+    if report.several_issuers:
+        why = "patient numbers stand under several issuers, or with one and without: they count as different patients"
+        console.print(f"{report.several_issuers} {why}")
     for sentence in filter(None, told):
         console.print(_words(sentence))
     console.print(f"{report.read} files read, {report.unchanged} unchanged, {report.removed} gone since the last scan")

@@ -4,6 +4,7 @@ Guarantees: every file ends in at least one item, or under one reason; a volume 
 files of one patient only, and has one label: that of the files a table speaks of, if they agree.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from client.dicom.reasons import Reason
 from client.dicom.scanning.entry import Entry, by_patient
 from shared.study import Input
 from shared.wire import digest
+
+#: What volumes and stacks are made of (PS3.3 C.7.6.3.1.2).
+MONOCHROME = frozenset(("MONOCHROME1", "MONOCHROME2"))
 
 #: Where an entry's bytes lie.
 Locate = Callable[[Entry], Location]
@@ -78,13 +82,17 @@ _Group = tuple[Sequence[Entry], Sequence[_Slot], tuple[float, ...] | None, Reaso
 def _groups(entries: Sequence[Entry], slots: Sequence[_Slot], spec: Input) -> Iterator[_Group]:
     """Files that share a label, their frames in order, the affine of a volume, and what is against using them."""
     if spec.kind == "image":
-        for entry in entries:
-            own = [slot for slot in slots if slot.entry is entry]
+        for entry, of_entry in itertools.groupby(slots, key=lambda slot: slot.entry):
+            own = list(of_entry)
             measured = spec.spacing is None or all(slot.frame.spacing for slot in own)
             yield [entry], own, None, None if measured else Reason.NO_GEOMETRY
         return
-    for stack in stacks([slot.frame for slot in slots]):
-        own = [slots[index] for index in stack.frames]
+    coloured = [entry for entry in entries if entry.photometric not in MONOCHROME]
+    if coloured:
+        yield coloured, [], None, Reason.UNSUPPORTED_PIXELS
+    grey = [slot for slot in slots if slot.entry.photometric in MONOCHROME]
+    for stack in stacks([slot.frame for slot in grey]):
+        own = [grey[index] for index in stack.frames]
         affine = tuple(map(float, stack.affine.ravel())) if spec.kind == "volume" and stack.affine is not None else None
         yield list({slot.entry.file: slot.entry for slot in own}.values()), own, affine, stack.reason
 

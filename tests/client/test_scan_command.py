@@ -55,9 +55,16 @@ def test_files_that_are_left_out_can_be_found(tmp_path: Path) -> None:
 
 def test_findings_in_columns_of_their_own(tmp_path: Path) -> None:
     keep(tmp_path / "a", series(line(3)))
-    (tmp_path / "labels.csv").write_text("patient_id,edema,nodule\nPAT-4711,1,0\n")
-    said = told(tmp_path, "--labels", str(tmp_path / "labels.csv"), "--finding", "edema", "--finding", "nodule")
-    assert "usable by label: edema 3" in said
+    for there, absent in (("1", "0"), ("True", "False"), ("yes", "N")):
+        (tmp_path / "labels.csv").write_text(f"patient_id,edema,nodule\nPAT-4711,{there},{absent}\n")
+        said = told(tmp_path, "--labels", str(tmp_path / "labels.csv"), "--finding", "edema", "--finding", "nodule")
+        assert "usable by label: edema 3" in said
+
+
+def test_a_patient_number_under_two_issuers_is_told(tmp_path: Path) -> None:
+    keep(tmp_path / "a", series(line(2)), series="1")
+    keep(tmp_path / "a", series(line(2)), series="2", IssuerOfPatientID="NORTH")
+    assert "1 patient numbers stand under several issuers" in told(tmp_path)
 
 
 def test_every_reason_comes_with_what_to_do(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from client.dicom.pixels.colour import colour_of
 from client.dicom.pixels.layout import GREY, layout_of
 from client.dicom.pixels.stored import stored_frame
+from client.dicom.plain import plain
 from client.dicom.quality.text import suspected_text
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.unusual import MALFORMED
@@ -50,13 +51,13 @@ def held_back(dataset: Dataset, detect: Detect = suspected_text) -> Reason | Non
 
 def announced(dataset: Dataset) -> bool:
     """Whether the header says, or the kind of object suggests, that the pixels tell who the patient is."""
-    sop_class = str(dataset.get("SOPClassUID", ""))
-    said = {str(dataset.get(name, "")).strip() for name in ("BurnedInAnnotation", "RecognizableVisualFeatures")}
+    sop_class = plain(dataset.get("SOPClassUID", ""))
+    said = {plain(dataset.get(name, "")).strip() for name in ("BurnedInAnnotation", "RecognizableVisualFeatures")}
     return (
         "YES" in said
         or sop_class in _KINDS
         or sop_class.startswith(_STORAGE + "7.")
-        or str(dataset.get("Modality", "")).strip() == "US"
+        or plain(dataset.get("Modality", "")).strip() == "US"
         or not _TYPES.isdisjoint(_image_type(dataset))
         or any(_within_pixels(dataset, group) for group in range(0x6000, 0x6020, 2))
     )

@@ -29,6 +29,7 @@ from client.dicom.deident.rules import CONTENT, DATES, Rules, rules_of
 from client.dicom.deident.sweep import collect, sweep
 from client.dicom.deident.table import Action
 from client.dicom.keys import short_key
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.unusual import MALFORMED
 
@@ -95,7 +96,7 @@ class _Run:
         """What follows from the object as a whole."""
         patient = patient_of(dataset, key)
         return cls(
-            rules_of(profile, str(dataset.get("SOPClassUID", ""))),
+            rules_of(profile, plain(dataset.get("SOPClassUID", ""))),
             key,
             dates.weeks_back(key, patient),
             short_key(key, "pseudonym", patient).hex(),

@@ -17,6 +17,7 @@ from pydicom.uid import (
 from client.dicom.deident.profile import Profile
 from client.dicom.deident.table import EDITION
 from client.dicom.keys import orphan_key, patient_key
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.writing import IMPLEMENTATION
 from shared.version import SOFTWARE
@@ -38,7 +39,7 @@ def patient_of(dataset: Dataset, key: bytes) -> bytes:
 
 def _text(dataset: Dataset, tag: int) -> bytes:
     element = dataset.get(tag)
-    return b"" if element is None or element.value is None else str(element.value).strip().encode()
+    return b"" if element is None else plain(element.value).strip().encode()
 
 
 def mark(dataset: Dataset, profile: Profile, *, identity_removed: bool) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.values import floats
+from client.dicom.plain import plain
 
 _CREATOR = "SIEMENS CSA HEADER"
 #: Elements and items in one header; real ones have about a hundred, and six.
@@ -57,7 +58,7 @@ def _block(dataset: Dataset, offset: int) -> bytes:
     block = 0x10
     for candidate in range(0x10, 0x20):
         creator = dataset.get((0x0029, candidate))
-        if creator is not None and str(creator.value).strip() == _CREATOR:
+        if creator is not None and plain(creator.value).strip() == _CREATOR:
             block = candidate
             break
     element = dataset.get((0x0029, block << 8 | offset))

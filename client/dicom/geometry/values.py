@@ -9,8 +9,10 @@ import math
 from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from client.dicom.geometry.frame import PHASE, Directions, Point
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 
 #: By which a vector's length may differ from 1 and a scalar product from 0: three decimals, as some PACSs keep.
@@ -115,9 +117,9 @@ def phase_of(dataset: Dataset) -> tuple[str, ...]:
 def _text(value: object) -> str:
     if value is None or isinstance(value, str):
         return (value or "").strip()
-    if isinstance(value, Iterable):
+    if isinstance(value, Iterable) and not isinstance(value, Dataset | Sequence):
         return "\\".join(_text(part) for part in value)
-    return f"{float(value):.9g}" if isinstance(value, (int, float)) else str(value).strip()
+    return f"{float(value):.9g}" if isinstance(value, (int, float)) else plain(value).strip()
 
 
 def dot(first: Iterable[float], second: Iterable[float]) -> float:

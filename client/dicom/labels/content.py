@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 
 #: TID 1500 is nested about eight deep.
@@ -51,16 +52,16 @@ def _node(item: Dataset, left: list[int], depth: int) -> Node:
     left[0] -= 1
     if depth > DEPTH or left[0] < 0:
         raise LeftOutError(Reason.UNREADABLE)
-    kind = str(item.get("ValueType") or "")
+    kind = plain(item.get("ValueType"))
     target = _first(item, "ReferencedSOPSequence") if kind in _REFERENCES else Dataset()
     return Node(
         kind=kind,
-        relationship=str(item.get("RelationshipType") or ""),
+        relationship=plain(item.get("RelationshipType")),
         concept=code(_first(item, "ConceptNameCodeSequence")),
         value=code(_first(item, "ConceptCodeSequence")) if kind == "CODE" else None,
-        sop=str(target.get("ReferencedSOPInstanceUID") or ""),
-        sop_class=str(target.get("ReferencedSOPClassUID") or ""),
-        uid=str(item.get("UID") or "") if kind == "UIDREF" else "",
+        sop=plain(target.get("ReferencedSOPInstanceUID")),
+        sop_class=plain(target.get("ReferencedSOPClassUID")),
+        uid=plain(item.get("UID")) if kind == "UIDREF" else "",
         children=tuple(_node(child, left, depth + 1) for child in item.get("ContentSequence") or ()),
     )
 
@@ -73,7 +74,7 @@ def _first(item: Dataset, keyword: str) -> Dataset:
 def code(item: Dataset) -> Code | None:
     """The code triplet of `item` (PS3.3 8.8), its value short, long or a URN; None if it has none."""
     value = item.get("CodeValue") or item.get("LongCodeValue") or item.get("URNCodeValue")
-    meaning = str(item.get("CodeMeaning") or "").strip()
+    meaning = plain(item.get("CodeMeaning")).strip()
     if not value or not meaning:
         return None
-    return Code(str(value), str(item.get("CodingSchemeDesignator") or ""), meaning)
+    return Code(plain(value), plain(item.get("CodingSchemeDesignator")), meaning)

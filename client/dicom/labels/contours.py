@@ -19,6 +19,7 @@ from client.dicom.labels.grid import Floats, Grid, Mask
 from client.dicom.labels.objects import guarded
 from client.dicom.labels.polygons import Points, fill
 from client.dicom.labels.segments import series_of
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError
 
 #: Corners of all contours of one structure set.
@@ -132,8 +133,8 @@ def _contours_of(dataset: Dataset) -> Contours:
         raise MaskError(MaskFault.TOO_LARGE)
     regions: dict[str, tuple[Region, ...]] = {}
     for roi in dataset.get("StructureSetROISequence") or ():
-        name = str(roi.get("ROIName") or "").strip()
-        region = Region(str(roi.get("ReferencedFrameOfReferenceUID") or ""), drawn.get(int(roi.ROINumber), ()))
+        name = plain(roi.get("ROIName")).strip()
+        region = Region(plain(roi.get("ReferencedFrameOfReferenceUID")), drawn.get(int(roi.ROINumber), ()))
         if name:
             regions[name] = (*regions.get(name, ()), region)
     return Contours(regions, series_of(dataset))

@@ -24,6 +24,7 @@ from client.dicom.labels.findings import Said
 from client.dicom.labels.labels import Labels, Remark, Rows, Statement, gather
 from client.dicom.labels.levels import identifier_key
 from client.dicom.labels.objects import files_of, guarded, read_object, storage_class
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 from shared.errors import InputError
 
@@ -113,7 +114,7 @@ def _report(dataset: Dataset, reading: Reading) -> _Report:
     with guarded():
         final = dataset.get("PreliminaryFlag") != "PRELIMINARY"
         return _Report(
-            uid=str(dataset.get("SOPInstanceUID") or ""),
+            uid=plain(dataset.get("SOPInstanceUID")),
             replaces=frozenset(_evidence(dataset, "PredecessorDocumentsSequence")),
             verified=final and dataset.get("VerificationFlag") == "VERIFIED",
             said=_said(dataset, reading),
@@ -123,9 +124,9 @@ def _report(dataset: Dataset, reading: Reading) -> _Report:
 def _evidence(report: Dataset, keyword: str = "CurrentRequestedProcedureEvidenceSequence") -> Evidence:
     """Objects named in a Hierarchical SOP Instance Reference Macro (PS3.3 C.17.2.1)."""
     return {
-        str(item.get("ReferencedSOPInstanceUID")): (
-            str(series.get("SeriesInstanceUID") or ""),
-            str(study.get("StudyInstanceUID") or ""),
+        plain(item.get("ReferencedSOPInstanceUID")): (
+            plain(series.get("SeriesInstanceUID")),
+            plain(study.get("StudyInstanceUID")),
         )
         for study in report.get(keyword) or ()
         for series in study.get("ReferencedSeriesSequence") or ()
@@ -136,7 +137,7 @@ def _evidence(report: Dataset, keyword: str = "CurrentRequestedProcedureEvidence
 def _said(report: Dataset, reading: Reading) -> dict[Target, Said]:
     """What `report` says of each target."""
     evidence = _evidence(report)
-    study: Target = ("study_instance_uid", str(report.get("StudyInstanceUID") or ""))
+    study: Target = ("study_instance_uid", plain(report.get("StudyInstanceUID")))
     whole = tuple(("sop_instance_uid", uid) for uid in evidence) or (study,)
     found: dict[Target, Said] = {}
     for targets, said in statements_of(read_content(report), reading.spelling):

@@ -23,6 +23,7 @@ from client.dicom.labels.grid import Grid, Mask, planes_of
 from client.dicom.labels.objects import guarded
 from client.dicom.labels.segments import segment_names, series_of
 from client.dicom.pixels.stored import stored_frame
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError
 
 #: Pixels of one segment that are held at once: a byte each.
@@ -121,7 +122,7 @@ def segmentation_of(dataset: Dataset) -> Segmentation:
 
 
 def _segmentation_of(dataset: Dataset) -> Segmentation:
-    kind = str(dataset.get("SegmentationType") or "")
+    kind = plain(dataset.get("SegmentationType"))
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP") or dataset.get("DimensionOrganizationType") == "TILED_FULL":
         raise MaskError(MaskFault.UNSUPPORTED)
     frames = object_frames(dataset)
@@ -138,7 +139,7 @@ def _segmentation_of(dataset: Dataset) -> Segmentation:
         full=int(dataset.MaximumFractionalValue) if kind == "FRACTIONAL" else 1,
         frames=frames,
         step_mm=next((step for step in steps if step and step > 0), None),
-        frame_of_reference=str(dataset.get("FrameOfReferenceUID") or ""),
+        frame_of_reference=plain(dataset.get("FrameOfReferenceUID")),
         series=series_of(dataset),
         drawn=tuple(frozenset(_drawn(group)) for group in groups),
     )
@@ -163,4 +164,4 @@ def _drawn(group: Groups) -> Iterator[Drawn]:
             continue
         named = source.get("ReferencedFrameNumber") or 0
         for frame in [named] if isinstance(named, int) else named:
-            yield str(source.get("ReferencedSOPInstanceUID")), int(frame)
+            yield plain(source.get("ReferencedSOPInstanceUID")), int(frame)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pydicom.dataset import Dataset
 
 from client.dicom.labels.content import code
+from client.dicom.plain import plain
 
 
 def segment_names(dataset: Dataset) -> Mapping[str, frozenset[int]]:
@@ -13,7 +14,7 @@ def segment_names(dataset: Dataset) -> Mapping[str, frozenset[int]]:
     for segment in dataset.get("SegmentSequence") or ():
         kinds = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
         kind = code(kinds[0])
-        label = str(segment.get("SegmentLabel") or "").strip() or (kind.meaning if kind else "")
+        label = plain(segment.get("SegmentLabel")).strip() or (kind.meaning if kind else "")
         # 0 is the background of a label map (PS3.3 C.8.20.2.3.3)
         if label and int(segment.SegmentNumber) > 0:
             found.setdefault(label, set()).add(int(segment.SegmentNumber))

@@ -32,7 +32,8 @@ __all__ = ["Labels", "Layout", "read_labels"]
 SEPARATOR = "|"
 
 _UNCERTAIN = ("-1", "-1.0")
-_VALUES = {"1": "present", "1.0": "present", "0": "absent", "0.0": "absent", "": ""} | dict.fromkeys(_UNCERTAIN, "")
+_PRESENT, _ABSENT = ("1", "1.0", "true", "yes", "y"), ("0", "0.0", "false", "no", "n")
+_VALUES = dict.fromkeys(_PRESENT, "present") | dict.fromkeys(_ABSENT, "absent") | dict.fromkeys(("", *_UNCERTAIN), "")
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def _marked(cells: list[tuple[str, str]], layout: Layout) -> tuple[Said, bool]:
     sets: dict[str, set[str]] = {"present": set(), "absent": set(), "unknown": set()}
     mistaken = False
     for name, cell in cells:
-        value = _VALUES.get(cell, "unknown")
-        mistaken |= cell not in _VALUES
+        value = _VALUES.get(cell.lower(), "unknown")
+        mistaken |= cell.lower() not in _VALUES
         if cell in _UNCERTAIN:
             value = layout.uncertain
         if value:

@@ -33,6 +33,7 @@ from client.dicom.pixels.native import Cells
 from client.dicom.pixels.spacing import Spacing, spacing_of
 from client.dicom.pixels.stored import Stored, stored_frame
 from client.dicom.pixels.voi import Between, Linear, Window, file_voi, percentiles
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.unusual import MALFORMED
 from shared.study import Input
@@ -65,6 +66,8 @@ class Grey:
     own: Window | None
     inverted: bool
     spacing: Spacing
+    #: what the file says of brightness cannot be read: it is of no use to a study that goes by it
+    damaged: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,9 +102,13 @@ class Grey:
         return replace(self, index=part)
 
     def window(self, spec: Input) -> Window | None:
-        """What the study's window means for this frame; None: percentiles, of this frame or of several together."""
+        """What the study's window means for this frame; None: percentiles, of this frame or of several together.
+
+        Raises LeftOutError if it is the file's own, which is damaged."""
         if isinstance(spec.window, tuple):
             return Window(Linear(*spec.window))
+        if spec.window == "file" and self.damaged:
+            raise LeftOutError(Reason.DECODE_FAILED)
         return self.own if spec.window == "file" else None
 
     def shown(self, spec: Input) -> NDArray[np.float32]:
@@ -165,21 +172,31 @@ def _grey_of(dataset: Dataset, frame: int, stored: Stored) -> Grey:
         values = transform(np.where(padding, 0, levels))
     if not (np.abs(values) <= LARGEST).all():  # neither is one that is no number
         raise ValueError("values of a modality")
+    own, damaged = _own(dataset, frame, transform, (levels, values))
     return Grey(
         index=index,
         levels=levels,
         values=values,
         padding=padding,
-        own=_own_window(dataset, frame, transform, levels, values),
+        own=own,
         inverted=_inverted(dataset, stored.photometric),
         spacing=spacing_of(dataset, frame),
+        damaged=damaged,
     )
 
 
-def _own_window(
-    dataset: Dataset, frame: int, transform: Rescale | Lut, levels: Levels, values: Values
-) -> Window | None:
-    """What the file says of the brightness of frame `frame`."""
+def _own(
+    dataset: Dataset, frame: int, transform: Rescale | Lut, found: tuple[Levels, Values]
+) -> tuple[Window | None, bool]:
+    """What the file says of the brightness of frame `frame`, and whether that cannot be read."""
+    try:
+        return _own_window(dataset, frame, transform, found), False
+    except MALFORMED:
+        return None, True
+
+
+def _own_window(dataset: Dataset, frame: int, transform: Rescale | Lut, found: tuple[Levels, Values]) -> Window | None:
+    levels, values = found
     of_stored = isinstance(transform, Rescale) and transform.slope and window_speaks_of_stored(dataset, frame)
     lowest = levels[0] if of_stored else values.min()
     voi = file_voi(dataset, frame, signed=bool(lowest < 0))
@@ -212,4 +229,4 @@ def indexed(stored: Cells) -> tuple[NDArray[np.unsignedinteger], Levels]:
 def _inverted(dataset: Dataset, photometric: str) -> bool:
     """Whether low values are to be shown bright: MONOCHROME1, which DX says a second time as Presentation LUT
     Shape INVERSE (PS3.3 C.7.6.3.1.2, C.8.11.3.1.2, C.11.6)."""
-    return photometric == "MONOCHROME1" or str(dataset.get(_SHAPE, "")).find("INVERSE") >= 0
+    return photometric == "MONOCHROME1" or plain(dataset.get(_SHAPE, "")).find("INVERSE") >= 0

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from client.dicom.pixels.syntaxes import DECODERS
 from client.dicom.pixels.values import text, whole
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS
 
@@ -63,7 +64,7 @@ def layout_of(dataset: Dataset) -> Layout:
     element = next((tag for tag in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS) if tag in dataset), 0)
     if not element:
         raise LeftOutError(Reason.NO_PIXELS)
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or "") if hasattr(dataset, "file_meta") else ""
+    syntax = plain(dataset.file_meta.get("TransferSyntaxUID", "")) if hasattr(dataset, "file_meta") else ""
     if syntax not in DECODERS:
         raise LeftOutError(Reason.UNSUPPORTED_SYNTAX)
     allocated = whole(dataset, _ALLOCATED) or 0

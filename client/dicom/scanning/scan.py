@@ -23,13 +23,15 @@ Verdict = tuple[str, ...] | Reason
 @dataclass(frozen=True)
 class ScanReport:
     """Counts of one scan. `skipped` holds the reasons that occur, in the order of Reason; the `by_` counts are of
-    usable images, of `by_label` one per finding; `labels_unmatched`: identifiers in the label file that match no
+    usable images, of `by_label` one per finding; `several_issuers`: patient numbers that stand under more than one
+    issuer, or with one and without; `labels_unmatched`: identifiers in the label file that match no
     object of the archive."""
 
     files: int
     usable: int
     patients: int
     orphans: int
+    several_issuers: int
     skipped: Mapping[Reason, int]
     by_modality: Mapping[str, int]
     by_manufacturer: Mapping[str, int]
@@ -83,6 +85,8 @@ class _Tally:
     files: int = 0
     usable: int = 0
     orphans: int = 0
+    numbers: dict[bytes, bytes] = field(default_factory=dict)
+    shared: set[bytes] = field(default_factory=set)
     patients: set[bytes] = field(default_factory=set)
     reasons: Counter[Reason] = field(default_factory=Counter)
     matched: set[tuple[str, bytes]] = field(default_factory=set)
@@ -98,6 +102,8 @@ class _Tally:
         self.usable += 1
         self.orphans += entry.orphan
         self.patients.add(entry.patient)
+        if entry.bare_patient and self.numbers.setdefault(entry.bare_patient, entry.patient) != entry.patient:
+            self.shared.add(entry.bare_patient)
         values = {
             "modality": entry.modality,
             "manufacturer": entry.manufacturer,
@@ -120,6 +126,7 @@ class _Tally:
             usable=self.usable,
             patients=len(self.patients),
             orphans=self.orphans,
+            several_issuers=len(self.shared),
             skipped={reason: self.reasons[reason] for reason in Reason if self.reasons[reason]},
             by_modality=self._sorted("modality"),
             by_manufacturer=self._sorted("manufacturer"),

@@ -1,16 +1,23 @@
+from itertools import product
+
 import pytest
 import torch
 
-from client.training.augment import NAMES, augment
+from client.training.augment import CONTRAST, NAMES, NOISE, augment
+from shared.errors import InputError
+from shared.study import MINIMAL, parse_study
+
+#: What a study of volumes may ask for (shared/study.py).
+OF_VOLUMES = ("contrast", "flip", "noise")
+OF_IMAGES = [*product(sorted(NAMES), [(8, 8), (6, 10)])]
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
-@pytest.mark.parametrize("size", [(8, 8), (6, 10)])
-def test_each_keeps_shape_and_range_and_follows_the_seed(name: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("name", "size"), [*OF_IMAGES, *product(OF_VOLUMES, [(8, 8, 8), (3, 6, 10)])])
+def test_each_keeps_shape_and_range_and_follows_the_seed(name: str, size: tuple[int, ...]) -> None:
     images = torch.rand(16, 2, *size, generator=generator(9))
     once, again, other = (augment(images, [name], generator(seed)) for seed in (1, 1, 2))
     assert once.shape == images.shape
@@ -57,3 +64,42 @@ def test_rotation_keeps_a_disc_round_on_a_rectangle() -> None:
     disc = ((x * x + y * y) < 100).float().expand(8, 1, 40, 60)
     turned = augment(disc, ["rotate"], generator())
     assert (turned - disc).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_study_of_volumes_may_ask_for_those_that_know_volumes_only(name: str) -> None:
+    text = MINIMAL.replace("size = [32, 32]", 'size = [8, 8, 8]\nkind = "volume"')
+    text = text.replace("rounds = 2", f'rounds = 2\naugmentation = ["{name}"]')
+    if name in OF_VOLUMES:
+        assert parse_study(text).training.augmentation == (name,)
+    else:
+        with pytest.raises(InputError, match="flip, contrast and noise"):
+            parse_study(text)
+
+
+def test_flip_of_a_volume_is_left_right_and_never_head_feet_or_back_front() -> None:
+    volume = torch.arange(24.0).reshape(1, 1, 2, 3, 4) / 24
+    seen = {tuple(one.flatten().tolist()) for one in augment(volume.expand(32, 1, 2, 3, 4), ["flip"], generator())}
+    assert seen == {tuple(volume.flatten().tolist()), tuple(volume.flip(4).flatten().tolist())}
+
+
+def test_contrast_stretches_a_volume_as_a_whole_around_its_mean() -> None:
+    """One factor for all slices: their brightness relative to each other is kept."""
+    volumes = 0.4 + 0.2 * torch.rand(16, 1, 3, 4, 5, generator=generator(9))
+    mean = volumes.mean((1, 2, 3, 4), keepdim=True)
+    factors = (augment(volumes, ["contrast"], generator()) - mean) / (volumes - mean)
+    middle = factors.flatten(1).median(1).values
+    apart = (volumes - mean).abs() > 0.01  # nearer the mean, float32 leaves no factor to be seen
+    assert (factors - middle.reshape(-1, 1, 1, 1, 1))[apart].abs().max() < 1e-3
+    assert middle.min() >= 1 / CONTRAST - 1e-3
+    assert middle.max() <= CONTRAST + 1e-3
+    assert middle.std() > 0.05, "each volume has its own"
+
+
+def test_noise_differs_in_every_voxel_and_has_the_strength_of_its_volume() -> None:
+    volumes = torch.full((16, 1, 8, 8, 8), 0.5)
+    grain = augment(volumes, ["noise"], generator()) - volumes
+    assert (grain[:, :, 1:] != grain[:, :, :-1]).float().mean() > 0.99, "slices have noise of their own"
+    strength = grain.flatten(1).std(1)
+    assert strength.max() < NOISE * 1.2
+    assert strength.std() > NOISE / 10

@@ -58,3 +58,31 @@ def test_scores_are_the_mean_over_the_views(size: tuple[int, int], views: int, s
     corners = np.stack([pixels[:, 0, 0, 0], pixels[:, 0, 0, -1], pixels[:, 0, -1, 0], pixels[:, 0, -1, -1]])
     used = corners[: min(seen, 4)]
     np.testing.assert_allclose(found, (1 / (1 + np.exp(-used))).mean(0), rtol=1e-5)
+
+
+class LeftFace(nn.Module):
+    """Logits (0, mean of the first columns), of images or volumes; remembers what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images)
+        face = images[..., 0].flatten(1).mean(1) * self.weight
+        return torch.stack([torch.zeros_like(face), face], dim=1)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_two_views_of_a_volume_are_itself_and_its_mirror_image_left_to_right(views: int) -> None:
+    pixels = np.random.default_rng(0).random((3, 1, 2, 3, 4), np.float32)
+    images = Images(pixels, np.zeros(3, np.int64), np.arange(3), (b"a", b"b", b"c"), np.zeros(3, np.int64))
+    net = LeftFace()
+    found = scores(net, images, np.array([2, 0]), views)
+    chosen = torch.from_numpy(pixels[[2, 0]])
+    expected = [chosen, chosen.flip(4)][:views]
+    assert len(net.seen) == views
+    assert all(torch.equal(*pair) for pair in zip(net.seen, expected, strict=True))
+    faces = np.stack([pixels[[2, 0], ..., 0].mean((1, 2, 3)), pixels[[2, 0], ..., -1].mean((1, 2, 3))])[:views]
+    np.testing.assert_allclose(found, (1 / (1 + np.exp(-faces))).mean(0), rtol=1e-5)

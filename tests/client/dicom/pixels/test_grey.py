@@ -123,11 +123,22 @@ def test_colours_are_no_grey_plane(make: Make) -> None:
     assert caught.value.reason is Reason.UNSUPPORTED_PIXELS
 
 
-def test_damaged_numbers_leave_the_image_out(make: Make) -> None:
-    for header in ({"PixelSpacing": ["x", "1"]}, {"WindowCenter": "inf", "WindowWidth": "1"}):
-        dataset = make()
-        for keyword, value in header.items():
-            dataset.add_new(keyword, "LO", value)
-        with pytest.raises(LeftOutError) as caught:
-            grey_plane(dataset, 0)
-        assert caught.value.reason is Reason.DECODE_FAILED
+@pytest.mark.parametrize(("centre", "width"), [("40,5", "400"), ("abc", "400"), ("inf", "1")])
+def test_a_damaged_window_matters_to_studies_that_go_by_it_only(make: Make, centre: str, width: str) -> None:
+    dataset = make()
+    for keyword, value in (("WindowCenter", centre), ("WindowWidth", width)):
+        dataset.add_new(keyword, "LO", value)
+    grey = grey_plane(dataset, 0)
+    for window in ((2048.0, 4096.0), "percentile"):
+        assert grey.shown(Input(modalities=("DX",), size=(8, 8), window=window)).max() > 0
+    with pytest.raises(LeftOutError) as caught:
+        grey.shown(Input(modalities=("DX",), size=(8, 8), window="file"))
+    assert caught.value.reason is Reason.DECODE_FAILED
+
+
+def test_a_damaged_spacing_is_none(make: Make) -> None:
+    dataset = make()
+    dataset.add_new("PixelSpacing", "LO", ["0,8", "0,8"])
+    assert grey_plane(dataset, 0).spacing == Spacing()
+    dataset.ImagerPixelSpacing = [0.2, 0.1]
+    assert grey_plane(dataset, 0).spacing == Spacing(0.2, 0.1, millimetres=True)

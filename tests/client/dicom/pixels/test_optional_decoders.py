@@ -19,7 +19,7 @@ from client.dicom.pixels.gpu import Checked
 from client.dicom.pixels.layout import Layout
 from client.dicom.pixels.native import Cells
 from client.dicom.pixels.syntaxes import DECODERS
-from tests.client.dicom.pixels.pydicom_files import HASHES, TWELVE_BITS, outcomes, with_pixels
+from tests.client.dicom.pixels.pydicom_files import HASHES, TWELVE_BITS, outcomes
 
 ROOT = Path(__file__).parents[4]
 RUN = "import runpy; runpy.run_module('tests.client.dicom.pixels.pydicom_files', run_name='__main__')"
