@@ -74,7 +74,7 @@ _WORDS = {
     Reason.MISSING_SLICES: "of a volume in which slices are missing",
     Reason.SAME_POSITION: "one of several different images at one position, which nothing tells apart",
     Reason.UNEVEN_SLICES: "of slices at uneven distances, which make no regular volume",
-    Reason.SUSPECTED_TEXT: "held back: text seems to be burned into the image",
+    Reason.SUSPECTED_TEXT: "held back: text may be burned into the image",
 }
 
 _ADVICE = {
@@ -103,5 +103,5 @@ _ADVICE = {
     Reason.MISSING_SLICES: "Send the series again: some of its slices never arrived.",
     Reason.SAME_POSITION: "Ask the vendor which attribute tells its volumes apart (time, echo, b-value).",
     Reason.UNEVEN_SLICES: "Nothing to do: the scan was made so; its slices can be used as images.",
-    Reason.SUSPECTED_TEXT: "Look at the image; release it by hand if no one can be recognised by the text.",
+    Reason.SUSPECTED_TEXT: "Look at it; konsil-client deidentify --allow-burned-in writes all that is held back, without the claim.",
 }

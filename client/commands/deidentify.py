@@ -10,10 +10,12 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from client.commands.daemon import DEFAULT_HOME, HomeOption
 from client.dicom.deident.export import Export, Terms, export
 from client.dicom.deident.profile import CLEAN, RETAIN, Option, Profile
+from client.dicom.reasons import Reason
 from client.home import Home, make_keys
 from shared.console import bars
 from shared.errors import InputError
@@ -67,8 +69,13 @@ def _shown(result: Export) -> Table:
     if result.unclaimed:
         table.add_row(str(result.unclaimed), "of these with pixels that may name the patient: look at each of them")
     for reason, number in result.quarantined.items():
-        table.add_row(str(number), f"quarantined, not written: {reason.explain}")
+        table.add_row(str(number), _why("quarantined, not written", reason))
     for reason, number in result.left_out.items():
-        table.add_row(str(number), f"left out: {reason.explain}")
+        table.add_row(str(number), _why("left out", reason))
     table.add_row("", f"{result.swept} texts removed because a name or number of the patient stood in them")
     return table
+
+
+def _why(what: str, reason: Reason) -> Text:
+    """What became of files, why, and below it what can be done about it."""
+    return Text(f"{what}: {reason.explain}\n").append(reason.advice, "dim")
