@@ -103,5 +103,5 @@ _ADVICE = {
     Reason.MISSING_SLICES: "Send the series again: some of its slices never arrived.",
     Reason.SAME_POSITION: "Ask the vendor which attribute tells its volumes apart (time, echo, b-value).",
     Reason.UNEVEN_SLICES: "Nothing to do: the scan was made so; its slices can be used as images.",
-    Reason.SUSPECTED_TEXT: "Look at it; konsil-client deidentify --allow-burned-in writes all that is held back, without the claim.",
+    Reason.SUSPECTED_TEXT: "Look at it; konsil-client deidentify --allow-burned-in writes them all, without the claim.",
 }

@@ -99,8 +99,9 @@ def _finish(result: Result, out: Path, console: Console) -> None:
         console.print(f"site-stratified AUC {number(found.stratified_auc)} ({interval}) on {found.n} held-out images")
     if result.survey is not None and result.purpose == "survey":
         held = ", ".join(f"{count} {label}" for label, count in result.survey.labels.items())
-        hidden = f" ({result.survey.hidden_labels} counts hidden: of too few patients)" * bool(result.survey.hidden_labels)
-        console.print(printable(f"training images: {held}{hidden}"), markup=False, highlight=False)
+        if hidden := result.survey.hidden_labels:
+            held += f" ({hidden} counts hidden: of too few patients)"
+        console.print(printable(f"training images: {held}"), markup=False, highlight=False)
     console.print(f"report: {out / 'report.html'}   figures: {out / 'result.json'}")
     if result.status != "finished":
         raise OperatorError(f"run {result.run} {result.status}: {result.because}", do="The report has the details.")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer.main
@@ -23,7 +23,10 @@ import client.cli
 import server.cli
 import simulations.cli
 from client.dicom.sources.config import read_sources
+from shared.accounting import noise_multiplier
+from shared.network import network_of
 from shared.reasons import Reason
+from shared.study import Input, Study, read_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -153,38 +156,30 @@ def test_every_command_is_in_the_readme() -> None:
         assert set(names) - {"version"} - told == set(), tool
 
 
+def said_by(script: str, folder: Path) -> str:
+    """What `script`, which must end well, writes when it runs in `folder`."""
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_the_readmes_own_study_runs_as_written(tmp_path: Path) -> None:
     """Under Flower's real simulation engine, with real DICOM, privacy and masks."""
     (tmp_path / "docs").mkdir()
     shutil.copytree(ROOT / "docs" / "studies", tmp_path / "docs" / "studies")
     (script,) = [block for block in blocks("README.md") if "konsil-simulate run" in block]
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 of 2 hospitals trained" in done.stdout
-    assert "unbroken" in done.stdout
+    told = said_by(script, tmp_path)
+    assert "2 of 2 hospitals trained" in told
+    assert "unbroken" in told
     assert (tmp_path / "first-run" / "report.html").stat().st_size > 10_000
 
 
 def test_the_commands_of_the_page_on_images_run_as_written(tmp_path: Path) -> None:
     (script,) = blocks("docs/dicom.md")
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    said_by(script, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "series.jsonl").read_text("utf-8").splitlines()]
     assert {line["status"] for line in lines} == {"usable"}
     assert (tmp_path / "quality.html").stat().st_size > 5_000
@@ -202,6 +197,32 @@ def test_the_page_on_images_has_sources_that_are_read(tmp_path: Path) -> None:
     (tmp_path / "sources.toml").write_text(text)
     sources = read_sources(tmp_path / "sources.toml")
     assert [source.name for source in sources.all] == ["radiology", "dicomweb"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/studies/*.toml")), ids=lambda path: path.stem)
+def test_every_study_of_the_docs_is_one_that_can_be_run(path: Path) -> None:
+    """It says what it must, its model can be built, its privacy has a noise."""
+    study = read_study(path)
+    assert study.name == path.stem
+    assert list(network_of(study).parameters())
+    assert (noise_multiplier(study) is None) == (study.privacy.mode == "off")
+
+
+def words_in(kind: Any) -> set[str]:
+    """The literal words among what a key may be."""
+    return {kind} if isinstance(kind, str) else {word for part in get_args(kind) for word in words_in(part)}
+
+
+def test_the_page_on_images_has_all_that_a_study_can_ask_for() -> None:
+    """Every key of [input] with every word it may be; other keys that are named exist."""
+    told = text_of("docs/dicom.md").partition("## What a study can ask for\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", told, flags=re.MULTILINE))
+    kinds, sections = get_type_hints(Input), get_type_hints(Study)
+    assert set(rows) == set(kinds)
+    assert [key for key in rows for word in words_in(kinds[key]) if f'`"{word}"`' not in rows[key]] == []
+    named = re.findall(r"`([a-z]+)\.([a-z_]+)`", told)
+    assert {("model", "scale"), ("training", "class_weights")} <= set(named)
+    assert all(key in get_type_hints(sections[section]) for section, key in named)
 
 
 def taken(port: int) -> bool:

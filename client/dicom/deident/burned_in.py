@@ -1,9 +1,10 @@
 """Whether text may be burned into the pixels of an object, which no table of attributes removes.
 
-Guarantees: an object that says so, or is of a kind that usually has it (ultrasound, secondary captures, screenshots,
-encapsulated documents, labels of slides, voices, overlays within the pixels), is held back without a look at it; of
-all others the pixels are searched, up to FRAMES frames spread over the object. A search finds much, not all: that is
-why Clean Pixel Data is never claimed.
+Guarantees: an object that says so is held back as burned_in. One of a kind that usually has it (ultrasound, secondary
+captures, screenshots, encapsulated documents, labels of slides, voices, overlays within the pixels), or that says that
+a face can be recognised, says no such thing: it is held back as suspected_text, without a look at it. Of all others the
+pixels are searched, up to FRAMES frames spread over the object. A search finds much, not all: that is why Clean Pixel
+Data is never claimed.
 """
 
 import warnings
@@ -44,23 +45,32 @@ def held_back(dataset: Dataset, detect: Detect = suspected_text) -> Reason | Non
             warnings.simplefilter("ignore")  # they quote values
             if announced(dataset):
                 return Reason.BURNED_IN
-            return Reason.SUSPECTED_TEXT if any(detect(grey) for grey in _frames(dataset)) else None
+            suspected = of_a_kind(dataset) or any(detect(grey) for grey in _frames(dataset))
+            return Reason.SUSPECTED_TEXT if suspected else None
     except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
 
 
 def announced(dataset: Dataset) -> bool:
-    """Whether the header says, or the kind of object suggests, that the pixels tell who the patient is."""
+    """Whether the object says itself that annotations are burned in (0028,0301)."""
+    return _says_yes(dataset, "BurnedInAnnotation")
+
+
+def of_a_kind(dataset: Dataset) -> bool:
+    """Whether the kind of object, or a face in it (0028,0302), suggests that the pixels tell who the patient is."""
     sop_class = plain(dataset.get("SOPClassUID", ""))
-    said = {plain(dataset.get(name, "")).strip() for name in ("BurnedInAnnotation", "RecognizableVisualFeatures")}
     return (
-        "YES" in said
+        _says_yes(dataset, "RecognizableVisualFeatures")
         or sop_class in _KINDS
         or sop_class.startswith(_STORAGE + "7.")
         or plain(dataset.get("Modality", "")).strip() == "US"
         or not _TYPES.isdisjoint(_image_type(dataset))
         or any(_within_pixels(dataset, group) for group in range(0x6000, 0x6020, 2))
     )
+
+
+def _says_yes(dataset: Dataset, keyword: str) -> bool:
+    return plain(dataset.get(keyword, "")).strip() == "YES"
 
 
 def _image_type(dataset: Dataset) -> set[str]:

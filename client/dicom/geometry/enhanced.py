@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Frame
-from client.dicom.geometry.values import directions, matrix, phase, point, spacing, whole
+from client.dicom.geometry.values import apart_of, directions, matrix, phase, point, spacing, whole
 
 #: Dimension Index Pointers (0020,9165) to what says where a frame lies: In-Stack Position Number, Image Position, Image
 #: Orientation, Plane Position, Plane Orientation. Stack ID is a phase of its own.
@@ -93,7 +93,17 @@ def _phase(dataset: Dataset, groups: Groups, dimensions: list[int]) -> tuple[str
         or groups.value("TemporalPositionSequence", "TemporalPositionTimeOffset"),
         trigger=groups.value("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
         acquisition=acquisition if acquisition is not None else dataset.get("AcquisitionNumber"),
+        inversion_time=groups.value("MRModifierSequence", "InversionTimes"),
+        flip_angle=groups.value("MRTimingAndRelatedParametersSequence", "FlipAngle"),
+        acquisition_time=_time_of_day(groups.value("FrameContentSequence", "FrameAcquisitionDateTime")),
+        reference_time=_time_of_day(groups.value("FrameContentSequence", "FrameReferenceDateTime")),
+        **apart_of(dataset),
     )
+
+
+def _time_of_day(moment: object) -> str:
+    """Of a date and time, YYYYMMDDHHMMSS.FFFFFF (DT, PS3.5 section 6.2): dates are not kept."""
+    return "" if moment is None else str(moment)[8:]
 
 
 def _gradient(groups: Groups) -> object:

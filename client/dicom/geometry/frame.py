@@ -20,7 +20,15 @@ PHASE = (
     "temporal",  # Temporal Position
     "trigger",  # delay in the cardiac cycle, in ms
     "acquisition",  # Acquisition Number
+    "inversion_time",
+    "flip_angle",
+    "acquisition_time",  # of day; never the date
+    "reference_time",  # Frame Reference Time of PET, in ms
+    "frame_of_reference",  # of its UID 8 hexadecimal digits of a hash (values.reference)
+    "colour",  # "colour" where a pixel is one, as of three samples; empty for grey
 )
+#: of PHASE, what frames of one volume always share: two frames of reference are two patients' positions, or two days'.
+APART = ("frame_of_reference", "colour")
 
 
 class Frame(Record, frozen=True):

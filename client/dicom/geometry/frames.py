@@ -5,7 +5,8 @@ meant are None (values.py); nothing is decoded. Only LeftOutError is raised, wha
 
 Rules: a classic object has its geometry at the top; an enhanced one in functional groups (enhanced.py); nuclear
 medicine and dose grids in vectors (vectors.py); a mosaic in its private header (mosaic.py). Slice Thickness, Slice
-Location and Instance Number say nothing of where a frame lies.
+Location and Instance Number say nothing of where a frame lies. What tells a frame from others is kept as texts (PHASE),
+none of which is a UID or a date.
 """
 
 import warnings
@@ -32,7 +33,17 @@ from pydicom.uid import (
 from client.dicom.geometry.enhanced import enhanced_frames
 from client.dicom.geometry.frame import Frame
 from client.dicom.geometry.mosaic import is_mosaic, mosaic_frames
-from client.dicom.geometry.values import directions, matrix, phase, phase_of, point, spacing, whole
+from client.dicom.geometry.values import (
+    colour,
+    directions,
+    matrix,
+    phase,
+    phase_of,
+    point,
+    reference,
+    spacing,
+    whole,
+)
 from client.dicom.geometry.vectors import vector_frames
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.header import MALFORMED, Header
@@ -77,6 +88,12 @@ def classic_frame(header: Header) -> Frame:
             temporal=header.temporal_position,
             trigger=header.trigger_time,
             acquisition=header.acquisition_number,
+            inversion_time=header.inversion_time,
+            flip_angle=header.flip_angle,
+            acquisition_time=header.acquisition_time,
+            reference_time=header.reference_time,
+            frame_of_reference=reference(header.frame_of_reference.decode("latin-1")),
+            colour=colour(header.samples, header.photometric),
         ),
     )
 

@@ -1,21 +1,28 @@
 """Several volumes in one series: times, echoes, b-values, magnitude and phase. Which frames belong together?
 
-Guarantees: an attribute splits a series only where it must, because frames share a place or lie unevenly, and only into
-parts that make sense as volumes: a CT whose Acquisition Number changes half way stays whole. What nothing tells apart
-stays together, for `stacks` to leave out by its reason. Each frame ends in exactly one part.
+Guarantees: what differs in contrast or in Temporal Position is never one volume, even if all its slices together are
+even. Any other attribute splits a series only where it must, because frames share a place or lie unevenly, and only
+into parts that make sense as volumes: a CT whose Acquisition Number changes half way stays whole. A value of each slice
+counts slices, and splits nothing. What nothing tells apart stays together, for `stacks` to leave out by its reason.
+Each frame ends in exactly one part.
 
-Rules, in this order:
+Where places repeat, in this order:
 1. An attribute of which every value has every place exactly once: the parts are volumes.
 2. One of which every value has every place: it splits, and others split the parts.
 3. An order in time (rising at each place, but with other values from place to place, as trigger times have): the first
    of each place, the second of each ...
 4. An attribute that leaves most frames in regular volumes: the others are of one that was not finished, or of images
    taken again and again at one place, as when a bolus is awaited.
-5. The order of the Instance Numbers, where each place has as many frames.
-6. Where no place repeats but slices lie unevenly: an attribute whose values are regular volumes, cutting no even run.
+5. A contrast of which no value has a place twice: slices are missing in each of its parts.
+6. The order of the Instance Numbers, where each place has as many frames.
+
+Where none does:
+7. A contrast whose every value is a regular volume of two slices or more; of two slices alone, any that differs.
+8. Where slices lie unevenly: an attribute whose values are regular volumes, cutting no even run.
+9. Two slices that lie side by side rather than above each other are two.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,12 +30,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.dicom.geometry.frame import PHASE
-from client.dicom.geometry.grid import EVEN, Fit, Floats, fit, places
+from client.dicom.geometry.grid import EVEN, STEEPEST, Fit, Floats, fit, places
 
 Indices = NDArray[np.intp]
 
 #: of PHASE, what orders frames in time even where its values differ from place to place
 _IN_TIME = tuple(PHASE.index(name) for name in ("temporal", "trigger", "acquisition"))
+#: what images of one volume share, whatever their places (DICOM.md §2, "split before stacking"); the others may count
+_CONTRAST = tuple(PHASE.index(name) for name in ("image_type", "echo_time", "b_value", "gradient", "temporal"))
+#: when a slice was taken: slices of one shot, evenly spread over a volume, would pass for a regular one (rules 4 and 8)
+_SHOT = frozenset((PHASE.index("acquisition_time"),))
+#: what says nothing unless places repeat (rule 8): the beds of a PET scan have a time each
+_CLOCK = _SHOT | {PHASE.index("reference_time")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,40 +66,66 @@ class Slices:
 
 def volumes(slices: Slices, chosen: Indices) -> list[Indices]:
     """`chosen` in parts, each sorted along the normal and no longer to be split."""
+    return _volumes(slices, chosen, _CONTRAST)
+
+
+def _volumes(slices: Slices, chosen: Indices, contrast: tuple[int, ...]) -> list[Indices]:
+    """`contrast`: the attributes of rules 5 and 7; none for parts that an order made, for what it ordered by differs
+    from slice to slice."""
     chosen = slices.sorted(chosen)
-    if slices.fit(chosen).reason is None or len(chosen) == 1:
+    if len(chosen) == 1:
         return [chosen]
     place = places(slices.distances[chosen])
-    repeats = bool(place[-1] + 1 < len(chosen))
-    code = _shared_places(slices, chosen, place) if repeats else _uneven(slices, chosen)
+    if place[-1] + 1 < len(chosen):
+        code = _shared_places(slices, chosen, place, contrast)
+        if code is None:
+            code, contrast = _order(slices, chosen, place), ()
+    else:
+        code = _different(slices, chosen, contrast)
+        if code is None:
+            code = _uneven(slices, chosen)
     if code is None:
         return [chosen]
-    return [volume for value in range(code.max() + 1) for volume in volumes(slices, chosen[code == value])]
+    return [part for value in range(code.max() + 1) for part in _volumes(slices, chosen[code == value], contrast)]
 
 
-def _codes(slices: Slices, chosen: Indices) -> Iterator[Indices]:
-    """For each attribute with several values among `chosen`: the value of each, from 0, none left out."""
-    for values in slices.phases[:, chosen]:
-        found, code = np.unique(values, return_inverse=True)
+def _codes(slices: Slices, chosen: Indices, attributes: Iterable[int]) -> Iterator[tuple[int, Indices]]:
+    """Each attribute with several values among `chosen`, and the value of each frame, from 0, none left out."""
+    for attribute in attributes:
+        found, code = np.unique(slices.phases[attribute, chosen], return_inverse=True)
         if len(found) > 1:
-            yield code
+            yield attribute, code
 
 
-def _shared_places(slices: Slices, chosen: Indices, place: Indices) -> Indices | None:
-    """The value of each frame in the attribute, or order, that tells apart those at one place; rules 1 to 5."""
-    codes = list(_codes(slices, chosen))
-    spread = [_spread(code, place) for code in codes]
+def _shared_places(slices: Slices, chosen: Indices, place: Indices, contrast: tuple[int, ...]) -> Indices | None:
+    """The value of each frame in the attribute that tells apart those at one place; rules 1, 2, 4 and 5. None if an
+    order does, or nothing."""
+    codes = dict(_codes(slices, chosen, range(len(slices.phases))))
+    spread = {attribute: _spread(code, place) for attribute, code in codes.items()}
     for wanted in (_Spread(everywhere=True, once=True), _Spread(everywhere=True, once=False)):
-        for code, found in zip(codes, spread, strict=True):
+        for attribute, found in spread.items():
             if found == wanted:
-                return code
-    for attribute in _IN_TIME:
-        if (rank := _ranks(slices.phases[attribute, chosen], place)) is not None:
-            return rank
-    for code in codes:
-        if _mostly_regular(slices, _parts(chosen, code)):
+                return codes[attribute]
+    if _in_time(slices, chosen, place) is not None:
+        return None
+    for attribute, code in codes.items():
+        if attribute not in _SHOT and _mostly_regular(slices, _parts(chosen, code)):
             return code
-    return _ranks(slices.numbers[chosen], place)
+    for attribute in contrast:
+        if attribute in codes and spread[attribute].once and np.bincount(codes[attribute]).min() > 1:
+            return codes[attribute]
+    return None
+
+
+def _order(slices: Slices, chosen: Indices, place: Indices) -> Indices | None:
+    """The rank of each frame at its place, in time or by number; rules 3 and 6."""
+    rank = _in_time(slices, chosen, place)
+    return _ranks(slices.numbers[chosen], place) if rank is None else rank
+
+
+def _in_time(slices: Slices, chosen: Indices, place: Indices) -> Indices | None:
+    ranks = (_ranks(slices.phases[attribute, chosen], place) for attribute in _IN_TIME)
+    return next((rank for rank in ranks if rank is not None), None)
 
 
 class _Spread(NamedTuple):
@@ -131,9 +170,24 @@ def _parts(chosen: Indices, code: Indices) -> list[Indices]:
     return np.split(chosen[order], np.cumsum(np.bincount(code))[:-1])
 
 
+def _different(slices: Slices, chosen: Indices, contrast: tuple[int, ...]) -> Indices | None:
+    """Rule 7: the value of each frame in a contrast that makes volumes of what lies at different places."""
+    for _, code in _codes(slices, chosen, contrast):
+        if len(chosen) == 2:
+            return code
+        if np.bincount(code).min() > 1 and all(slices.fit(part).reason is None for part in _parts(chosen, code)):
+            return code
+    return None
+
+
 def _uneven(slices: Slices, chosen: Indices) -> Indices | None:
-    """Rule 6: the value of each frame in the attribute that explains why the slices are not even."""
-    for code in _codes(slices, chosen):
+    """Rules 8 and 9: the value of each frame in the attribute that explains why the slices are not even."""
+    found = slices.fit(chosen)
+    if found.reason is None:
+        return None
+    if len(chosen) == 2 and found.tilt > STEEPEST:
+        return np.arange(2)
+    for _, code in _codes(slices, chosen, (each for each in range(len(slices.phases)) if each not in _CLOCK)):
         parts = _parts(chosen, code)
         if not _mostly_regular(slices, parts):
             continue

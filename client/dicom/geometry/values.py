@@ -5,6 +5,7 @@ distances are positive. Nothing is repaired or guessed: a value that is wrong co
 never swapped.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable
 
@@ -111,7 +112,32 @@ def phase_of(dataset: Dataset) -> tuple[str, ...]:
         temporal=dataset.get("TemporalPositionIdentifier"),
         trigger=dataset.get("TriggerTime"),
         acquisition=dataset.get("AcquisitionNumber"),
+        inversion_time=dataset.get("InversionTime"),
+        flip_angle=dataset.get("FlipAngle"),
+        acquisition_time=dataset.get("AcquisitionTime"),
+        reference_time=dataset.get("FrameReferenceTime"),
+        **apart_of(dataset),
     )
+
+
+def apart_of(dataset: Dataset) -> dict[str, str]:
+    """For `phase`, what is in APART, which every kind of object says at the top."""
+    return {
+        "frame_of_reference": reference(_text(dataset.get("FrameOfReferenceUID"))),
+        "colour": colour(whole(dataset.get("SamplesPerPixel")), _text(dataset.get("PhotometricInterpretation"))),
+    }
+
+
+def reference(uid: str) -> str:
+    """Eight hexadecimal digits that tell Frame of Reference UIDs (0020,0052) of one series apart, for a UID leads to a
+    patient and is kept nowhere; empty for none."""
+    plain = uid.strip("\0 ")
+    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()[:8] if plain else ""
+
+
+def colour(samples: int, photometric: str) -> str:
+    """Whether a pixel is a colour (PS3.3 C.7.6.3.1.2): of several samples, or from a palette."""
+    return "colour" if samples > 1 or photometric == "PALETTE COLOR" else ""
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Directions, Frame, Point
 from client.dicom.geometry.values import (
+    apart_of,
     directions,
     floats,
     matrix,
@@ -55,6 +56,7 @@ def _frames(dataset: Dataset, positions: list[Point | None], orientation: Direct
     vectors = [list(vector) for name in _VECTORS if (vector := dataset.get(name)) and not isinstance(vector, int)]
     vectors = [vector for vector in vectors if len(vector) == len(positions)]
     rows, columns = matrix(dataset)
+    apart = apart_of(dataset)
     return tuple(
         Frame(
             rows=rows,
@@ -63,7 +65,9 @@ def _frames(dataset: Dataset, positions: list[Point | None], orientation: Direct
             orientation=orientation,
             spacing=spacing(dataset.get("PixelSpacing")),
             number=start + index,
-            phase=phase(dimensions=[vector[index] for vector in vectors], image_type=dataset.get("ImageType")),
+            phase=phase(
+                dimensions=[vector[index] for vector in vectors], image_type=dataset.get("ImageType"), **apart
+            ),
         )
         for index, position in enumerate(positions)
     )

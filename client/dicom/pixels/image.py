@@ -24,7 +24,11 @@ from shared.study import Input
 
 
 def read_image(path: Path, spec: Input, frame: int = 0) -> NDArray[np.float32]:
-    """Frame `frame` of the file at `path` as `canonical_image` gives it. Raises LeftOutError."""
+    """Frame `frame` of the file at `path` as `canonical_image` gives it. Raises LeftOutError.
+
+    For tests and benchmarks/decoding.py: studies go through client.dicom.canonical, which also sees whether a file has
+    changed, reads members of zips and knows mosaics.
+    """
     try:
         data = path.read_bytes()
     except OSError:
@@ -40,7 +44,10 @@ def plane_of(dataset: Dataset, frame: int) -> Grey | Colour:
 
 def canonical_image(dataset: Dataset, frame: int, spec: Input) -> NDArray[np.float32]:
     """Frame `frame`, from 0, of `dataset`: float32 [1 or 3, *spec.size] in [0, 1]. Raises LeftOutError: no_geometry if
-    the study fixes the size of a pixel and the object does not tell it."""
+    the study fixes the size of a pixel and the object does not tell it.
+
+    For tests, of objects at hand: studies go through client.dicom.canonical, to the same two steps.
+    """
     return on_grid(plane_of(dataset, frame), spec)
 
 

@@ -123,12 +123,21 @@ class Catalog:
         return bool(self._first("SELECT EXISTS (SELECT 1 FROM entry WHERE fault NOT IN (?, ?, ?))", *others))
 
     def repeated(self) -> Iterator[tuple[Entry, ...]]:
-        """The whole files of each object that has several."""
+        """The whole files of each object that has several: of one patient's, for devices give a UID twice."""
         with self._telling():
-            twice = "SELECT sop FROM entry WHERE fault = '' AND sop != x'' GROUP BY sop HAVING COUNT(*) > 1"
-            found = self._connection.execute(f"{_SELECT} WHERE fault = '' AND sop IN ({twice}) ORDER BY sop")
-            for _, files in itertools.groupby(_entries(found), key=lambda entry: entry.sop):
+            whole = "WHERE fault = '' AND sop != x''"
+            twice = f"SELECT sop, patient FROM entry {whole} GROUP BY sop, patient HAVING COUNT(*) > 1"  # noqa: S608
+            found = self._connection.execute(f"{_SELECT} {whole} AND (sop, patient) IN ({twice}) ORDER BY sop, patient")
+            for _, files in itertools.groupby(_entries(found), key=lambda entry: (entry.sop, entry.patient)):
                 yield tuple(files)
+
+    def objects_of(self, series: bytes) -> int:
+        """How many objects of `series` are there in whole files."""
+        return int(self._first("SELECT COUNT(DISTINCT sop) FROM entry WHERE series = ? AND fault = ''", series))
+
+    def left_out(self, reason: Reason) -> int:
+        """How many files have `reason` as a fault of their own."""
+        return int(self._first("SELECT COUNT(*) FROM entry WHERE fault = ?", reason.value))
 
     def page(self, name: bytes) -> Seen | None:
         """The page of this keyed name, if it is known."""

@@ -25,7 +25,7 @@ from pydicom.dataset import Dataset
 from client.dicom.item import Location, Stamp
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import Read
-from client.dicom.scanning.header import Header, header_of, read_header
+from client.dicom.scanning.header import DamagedError, Header, header_of, read_header
 from client.dicom.scanning.opening import open_regular, stamp_of
 from client.dicom.scanning.unusual import DATASET_LIMIT, header_dataset
 
@@ -36,6 +36,9 @@ OPEN_LIMIT = 4
 #: How many times its bytes a zip, or a large member, may become. Black images shrink a thousandfold, but are small.
 RATIO_LIMIT = 100
 RATIO_FREE = 1 << 28
+
+#: Of a damaged member: bytes that are looked at for its header, and that are unpacked at once.
+_START, _PIECE = 1 << 16, 1 << 8
 
 _END = struct.Struct("<4s4xHHIIH")  # APPNOTE.TXT 4.3.16
 _END64, _LOCATOR = struct.Struct("<4s20xQQQQ"), 20  # 4.3.14, 4.3.15
@@ -99,11 +102,51 @@ def read(location: Location, limit: int, expected: Stamp | None = None) -> bytes
 
 
 def header(location: Location) -> Header:
-    """As `read_header`, of a member too."""
+    """As `read_header`, of a member too: a damaged one still tells what stands before the damage."""
     if not location.member:
         return read_header(location.path)
-    with _opened(location) as (reader, found):
-        return header_of(reader, found)
+    try:
+        with _opened(location) as (reader, found):
+            return header_of(reader, found)
+    except DamagedError:
+        raise
+    except LeftOutError as problem:
+        if problem.reason is not Reason.UNSAFE_CONTAINER:
+            raise
+        return _damaged(location)
+
+
+def _damaged(location: Location) -> Header:
+    """Raises DamagedError with what the first bytes of the member at `location` say, else LeftOutError; both
+    unsafe_container."""
+    opened, (_, changed, inode) = _zip(location.path)
+    info, problem = _info(opened, location.member), LeftOutError(Reason.UNSAFE_CONTAINER)
+    if _fault(info):
+        raise problem
+    with _descriptor(location.path) as descriptor:
+        start = _start(lambda length, offset: _pread(descriptor, length, offset), info)
+    try:
+        found = header_of(lambda length, offset: start[offset : offset + length], (info.file_size, changed, inode))
+    except DamagedError as damaged:
+        found = damaged.header
+    except LeftOutError:
+        raise problem from None
+    raise DamagedError(problem.reason, found)
+
+
+def _start(read: Read, info: zipfile.ZipInfo) -> bytes:
+    """The first bytes of a member, as far as they can be unpacked, whatever its checksum says (APPNOTE.TXT 4.3.7)."""
+    name, extra = struct.unpack("<HH", read(4, info.header_offset + 26).ljust(4, b"\0"))
+    packed = read(min(info.compress_size, _START), info.header_offset + 30 + name + extra)
+    if info.compress_type == zipfile.ZIP_STORED:
+        return packed
+    inflater, start = zlib.decompressobj(-zlib.MAX_WBITS), b""
+    try:
+        for first in range(0, len(packed), _PIECE):
+            start += inflater.decompress(packed[first : first + _PIECE], _START)
+    except zlib.error:  # what came before it is still there
+        pass
+    return start
 
 
 def dataset(location: Location, limit: int = DATASET_LIMIT) -> Dataset:

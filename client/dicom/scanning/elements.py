@@ -23,6 +23,8 @@ Read = Callable[[int, int], bytes]
 FIRST_READ = 1 << 14
 HEADER_LIMIT = 1 << 26
 INFLATED_LIMIT = 1 << 28
+#: Of the pixels of one object: sixteen for each frame that rules.py admits.
+FRAGMENTS_LIMIT = 1 << 20
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 IMPLICIT = b"1.2.840.10008.1.2"
@@ -52,7 +54,13 @@ class UnusualError(Exception):
 
 
 class EndedError(Exception):
-    """The bytes end in the middle of a value: read more, or the file is truncated."""
+    """The bytes end in the middle of a value: read more, or the file is truncated. `values`: the wanted elements that
+    stand whole before that; `reason`: too_large where there are more bytes, but nobody reads on."""
+
+    def __init__(self, values: Mapping[int, bytes] | None = None, reason: Reason = Reason.TRUNCATED) -> None:
+        super().__init__(reason.value)
+        self.values = dict(values or {})
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,8 @@ class Elements:
 def read_elements(read: Read, size: int, wanted: frozenset[int]) -> Elements:
     """The `wanted` elements of an object of `size` bytes.
 
-    Raises UnusualError, EndedError (truncated), OSError (of `read`), LeftOutError(too_large) for an endless header.
+    Raises UnusualError, EndedError (truncated, or too_large for an endless header), OSError (of `read`), and
+    LeftOutError for deflated data as `inflate` does.
     """
     data = read(min(size, FIRST_READ), 0)
     if data[128:132] != b"DICM":
@@ -78,14 +87,14 @@ def read_elements(read: Read, size: int, wanted: frozenset[int]) -> Elements:
     while True:
         try:
             return scan_file(data, wanted)
-        except EndedError:
+        except EndedError as ended:
             if len(data) >= size:
                 raise
-        if len(data) >= HEADER_LIMIT:
-            raise LeftOutError(Reason.TOO_LARGE)
-        more = read(min(size, len(data) * 8, HEADER_LIMIT) - len(data), len(data))
-        if not more:
-            raise EndedError
+            if len(data) >= HEADER_LIMIT:
+                raise EndedError(ended.values, Reason.TOO_LARGE) from None
+            more = read(min(size, len(data) * 8, HEADER_LIMIT) - len(data), len(data))
+            if not more:
+                raise
         data += more
 
 
@@ -109,6 +118,28 @@ def scan_file(data: bytes, wanted: frozenset[int]) -> Elements:
         raise UnusualError  # the meta header and the data disagree
     found = _scan(data, start, explicit=explicit, wanted=wanted)
     return Elements(meta | found.values, found.pixels, found.offset, found.length)
+
+
+def is_complete(read: Read, found: Elements, size: int) -> bool:
+    """Whether the pixel data ends within the file; fragments (PS3.5 A.4) are stepped over, not read.
+
+    Raises EndedError(too_large) for more fragments than any object has.
+    """
+    if not found.pixels or found.offset < 0:
+        return True
+    if found.length != UNDEFINED:
+        return found.offset + found.length <= size
+    position = found.offset
+    for _ in range(FRAGMENTS_LIMIT):
+        if position + 8 > size:
+            return False
+        group, element, length = struct.unpack("<HHI", read(8, position).ljust(8, b"\0"))
+        if (group, element) == (0xFFFE, 0xE0DD):  # sequence delimitation item
+            return True
+        if (group, element) != (0xFFFE, 0xE000):
+            return False
+        position += 8 + length
+    raise EndedError(found.values, Reason.TOO_LARGE)
 
 
 def inflate(data: bytes) -> bytes:
@@ -137,8 +168,8 @@ def _scan(data: bytes, position: int, *, explicit: bool, wanted: frozenset[int])
     step = _explicit_elements if explicit else _implicit_elements
     try:
         return step(data, position, _swapped(wanted), values)
-    except struct.error:  # the next element would start at or beyond the end
-        raise EndedError from None
+    except (struct.error, EndedError):  # the next element would start at or beyond the end
+        raise EndedError(values) from None
 
 
 def _explicit_elements(data: bytes, position: int, names: Mapping[int, int], values: dict[int, bytes]) -> Elements:
@@ -163,6 +194,8 @@ def _explicit_elements(data: bytes, position: int, names: Mapping[int, int], val
             tag = names[swapped]
             if tag >= FLOAT_PIXELS:
                 return Elements(values, tag, start, length)
+            if position > end:  # no half of a UID
+                raise EndedError
             values[tag] = data[start:position]
     return Elements(values, 0, -1, 0)
 
@@ -179,6 +212,8 @@ def _implicit_elements(data: bytes, position: int, names: Mapping[int, int], val
         if length == UNDEFINED:
             position = _skip_sequence(data, start, False, 0)
         if swapped in names:
+            if position > end:
+                raise EndedError
             values[names[swapped]] = data[start:position]
     return Elements(values, 0, -1, 0)
 

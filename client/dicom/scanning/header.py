@@ -9,18 +9,17 @@ file (character sets are often wrong) and are kept out of `repr`; of the study d
 import logging
 import os
 import re
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.dicom.item import Stamp
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import (
-    UNDEFINED,
     Elements,
     EndedError,
     Read,
     UnusualError,
+    is_complete,
     read_elements,
 )
 from client.dicom.scanning.opening import open_regular, stamp_of
@@ -40,17 +39,16 @@ from client.dicom.scanning.values import (
 from client.dicom.scanning.values import text as parse_text
 from client.dicom.scanning.views import first_code, view
 
-__all__ = ["MALFORMED", "WANTED", "Header", "header_of", "read_header"]
+__all__ = ["MALFORMED", "WANTED", "DamagedError", "Header", "header_of", "read_header"]
 
 # They log the values they stumble over, and those may name a patient; what was wrong is told by a Reason.
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
-_UID = re.compile(rb"[0-9.]{1,64}")
+#: A UID is compared and hashed, never followed: letters, which some anonymizers write, do no harm (PS3.5 9.1).
+_UID = re.compile(rb"[ -\[\]-~]{1,64}")
 #: of an Integer String (PS3.5 6.2)
 _IS_DIGITS = 12
-#: Of the pixels of one object: sixteen for each frame that rules.py admits.
-FRAGMENTS_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,8 @@ class Header:
 
     `pixels` is the tag of the pixel data, 0 if none; `length` is UNDEFINED for encapsulated pixels;
     `complete`: all bytes of the pixel data are there. `stamp`: of the file when it was read. `year`: the study date's.
-    Spacings: mm between rows, between columns; `aspect`: their ratio. Times of echo and trigger: ms; b: s/mm².
+    Spacings: mm between rows, between columns; `aspect`: their ratio. Times of echo, trigger, inversion and
+    reference: ms; b: s/mm²; flip angle: degrees.
     `position` and `orientation` as in PS3.3 C.7.6.2.1.1, unchecked.
     """
 
@@ -92,6 +91,7 @@ class Header:
     accession: bytes = field(repr=False)
     patient_id: bytes = field(repr=False)
     issuer: bytes = field(repr=False)
+    frame_of_reference: bytes = field(default=b"", repr=False)
     high_bit: int = 0
     pixel_representation: int = 0
     year: int = 0
@@ -110,6 +110,9 @@ class Header:
     echo_time: float | None = None
     trigger_time: float | None = None
     b_value: float | None = None
+    inversion_time: float | None = None
+    flip_angle: float | None = None
+    reference_time: float | None = None
     position: tuple[float, ...] | None = None
     orientation: tuple[float, ...] | None = None
     pixel_spacing: tuple[float, ...] | None = None
@@ -133,8 +136,17 @@ class Header:
         return self.image_laterality or self.laterality
 
 
+class DamagedError(LeftOutError):
+    """An object that cannot be used, but says what it is: `header` has what stands before the damage."""
+
+    def __init__(self, reason: Reason, header: Header) -> None:
+        super().__init__(reason)
+        self.header = header
+
+
 def read_header(path: Path) -> Header:
-    """The header of the file at `path`. Raises LeftOutError (not_dicom, unreadable, truncated, too_large, changed)."""
+    """The header of the file at `path`. Raises LeftOutError (not_dicom, unreadable, truncated, too_large, changed), as
+    DamagedError where the object says what it is."""
     descriptor = open_regular(path)
     try:
         before = stamp_of(os.fstat(descriptor))
@@ -151,47 +163,32 @@ def read_header(path: Path) -> Header:
 
 def header_of(read: Read, stamp: Stamp) -> Header:
     """The header of the object that `read` reads. Raises LeftOutError as `read_header` does, and what `read` raises."""
-    size = stamp[0]
+    size, complete, fault = stamp[0], False, None
     try:
-        try:
-            found = read_elements(read, size, WANTED)
-        except UnusualError:
-            found = ask_pydicom(read, size, WANTED)
-        return _header(found, stamp, _complete(read, found, size))
-    except EndedError:
-        raise LeftOutError(Reason.TRUNCATED) from None
+        found = _elements(read, size)
+        complete = is_complete(read, found, size)
+    except EndedError as ended:
+        found, fault = Elements(ended.values, 0, -1, 0), ended.reason
+    _require_dicom(found, fault)
+    header = _header(found, stamp, complete)
+    if reason := fault or _fault(found):
+        raise DamagedError(reason, header)
+    return header
 
 
-def _complete(read: Read, found: Elements, size: int) -> bool:
-    """Whether the pixel data ends within the file; fragments (PS3.5 A.4) are stepped over, not read.
-
-    Raises LeftOutError(too_large) for more fragments than any object has.
-    """
-    if not found.pixels or found.offset < 0:
-        return True
-    if found.length != UNDEFINED:
-        return found.offset + found.length <= size
-    position = found.offset
-    for _ in range(FRAGMENTS_LIMIT):
-        if position + 8 > size:
-            return False
-        group, element, length = struct.unpack("<HHI", read(8, position).ljust(8, b"\0"))
-        if (group, element) == (0xFFFE, 0xE0DD):  # sequence delimitation item
-            return True
-        if (group, element) != (0xFFFE, 0xE000):
-            return False
-        position += 8 + length
-    raise LeftOutError(Reason.TOO_LARGE)
+def _elements(read: Read, size: int) -> Elements:
+    try:
+        return read_elements(read, size, WANTED)
+    except UnusualError:
+        return ask_pydicom(read, size, WANTED)
 
 
 def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
-    """Raw values → Header. Raises LeftOutError as `_check` does."""
+    """Raw values → Header."""
     order: Order = "little" if found.little_endian else "big"
     raw = {name: found.values.get(tag, b"") for name, tag in TAGS.items()}
     text = {name: parse_text(raw[name]) for name in _TEXTS}
     identity = {name: raw[name].strip(b"\0 ") for name in _IDENTITIES}
-    frames = raw["frames"].strip(b"\0 ")
-    _check(identity["sop_uid"], frames, bool(text["transfer_syntax"] or text["sop_class"]), found)
     return Header(
         transfer_syntax=text["transfer_syntax"],
         image_type=texts(raw["image_type"]),
@@ -204,7 +201,7 @@ def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
         series_number=text["series_number"],
         samples=unsigned(raw["samples"], order),
         photometric=text["photometric"],
-        frames=int(frames or 1) or 1,  # 0, which is no count, as pydicom takes it
+        frames=_frames(found) or 1,  # 0, which is no count, as pydicom takes it
         rows=unsigned(raw["rows"], order),
         columns=unsigned(raw["columns"], order),
         bits_allocated=unsigned(raw["bits_allocated"], order),
@@ -223,6 +220,7 @@ def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
         accession=identity["accession"],
         patient_id=identity["patient_id"],
         issuer=identity["issuer"],
+        frame_of_reference=identity["frame_of_reference"],
         year=year(raw["study_date"]),
         body_part=text["body_part"],
         view_position=text["view_position"],
@@ -239,6 +237,9 @@ def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
         echo_time=decimal(raw["echo_time"]),
         trigger_time=decimal(raw["trigger_time"]),
         b_value=double(raw["b_value"], order),
+        inversion_time=decimal(raw["inversion_time"]),
+        flip_angle=decimal(raw["flip_angle"]),
+        reference_time=decimal(raw["reference_time"]),
         position=decimals(raw["position"], 3),
         orientation=decimals(raw["orientation"], 6),
         pixel_spacing=decimals(raw["pixel_spacing"], 2),
@@ -248,17 +249,29 @@ def _header(found: Elements, stamp: Stamp, complete: bool) -> Header:
     )
 
 
-_IDENTITIES = ("sop_uid", "series_uid", "study_uid", "accession", "patient_id", "issuer")
+_IDENTITIES = ("sop_uid", "series_uid", "study_uid", "accession", "patient_id", "issuer", "frame_of_reference")
 _TEXTS = (
     "transfer_syntax", "sop_class", "modality", "intent", "manufacturer", "sex", "age", "series_number", "photometric",
     "burned_in", "body_part", "view_position", "laterality", "image_laterality", "content_time", "acquisition_time",
 )  # fmt: skip
 
 
-def _check(sop_uid: bytes, frames: bytes, named: bool, found: Elements) -> None:
-    """Raises LeftOutError: not_dicom where nothing is as DICOM has it, unreadable where a UID or a count is none."""
+def _require_dicom(found: Elements, fault: Reason | None) -> None:
+    """Raises LeftOutError where nothing says what object it is: `fault`, or else not_dicom."""
+    named = any(parse_text(found.values.get(TAGS[name], b"")) for name in ("transfer_syntax", "sop_class"))
     if not (named or found.pixels):
-        raise LeftOutError(Reason.NOT_DICOM)
-    counted = not frames or (frames.isdigit() and len(frames) <= _IS_DIGITS)
-    if not counted or (found.pixels and not _UID.fullmatch(sop_uid)):
-        raise LeftOutError(Reason.UNREADABLE)
+        raise LeftOutError(fault or Reason.NOT_DICOM)
+
+
+def _fault(found: Elements) -> Reason | None:
+    """Unreadable where a UID or a count is none."""
+    sop_uid = found.values.get(TAGS["sop_uid"], b"").strip(b"\0 ")
+    if _frames(found) is None or (found.pixels and not _UID.fullmatch(sop_uid)):
+        return Reason.UNREADABLE
+    return None
+
+
+def _frames(found: Elements) -> int | None:
+    """Number of Frames, 1 for none; None for what is no count."""
+    frames = found.values.get(TAGS["frames"], b"").strip(b"\0 ") or b"1"
+    return int(frames) if frames.isdigit() and len(frames) <= _IS_DIGITS else None

@@ -1,7 +1,8 @@
 """What a study makes of an entry: its findings, or the one reason why it is left out.
 
-Guarantees: the rules stand in a fixed order, the first that speaks decides; of files with the same SOP Instance UID
-the first by path is used, among those that are whole.
+Guarantees: the rules stand in a fixed order, the first that speaks decides. Of the whole files of one patient with the
+same SOP Instance UID one is used: that whose series has the most objects, so that a part of a series never tears holes
+into a complete copy of it; of series of the same size that with the first path; within a series the first by path.
 """
 
 from collections.abc import Collection
@@ -11,6 +12,11 @@ from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import Entry, place_of
 from shared.study import Input
+
+#: A file's path and member, and what orders series.
+Path = tuple[bytes, bytes]
+Rank = tuple[int, Path]
+_UNRANKED: Rank = (0, (b"", b""))
 
 #: (0008,0068) of raw detector data; anything else is taken for an image to be looked at (PS3.3 C.8.11.1)
 FOR_PROCESSING = "FOR PROCESSING"
@@ -50,14 +56,26 @@ def _unwanted(entry: Entry, spec: Input) -> Reason | None:
 
 
 def repeated_files(catalog: Catalog, key: bytes) -> frozenset[bytes]:
-    """The files that hold the same object as a whole file before them, in the order of paths."""
+    """The files whose object another file holds that goes before them."""
+    ranks = _ranks(catalog, key)
     later = set[bytes]()
     for files in catalog.repeated():
-        ordered = sorted(files, key=lambda entry: _order(key, entry))
+        ordered = sorted(files, key=lambda entry: (ranks.get(entry.series, _UNRANKED), _order(key, entry)))
         later.update(entry.file for entry in ordered[1:])
     return frozenset(later)
 
 
-def _order(key: bytes, entry: Entry) -> tuple[bytes, bytes]:
+def _ranks(catalog: Catalog, key: bytes) -> dict[bytes, Rank]:
+    """Series that share objects with others, and what orders them: the largest first, then by their first path."""
+    first = dict[bytes, Path]()
+    for files in catalog.repeated():
+        if len({entry.series for entry in files}) > 1:
+            for entry in files:
+                place = _order(key, entry)
+                first[entry.series] = min(first.get(entry.series, place), place)
+    return {series: (-catalog.objects_of(series), place) for series, place in first.items()}
+
+
+def _order(key: bytes, entry: Entry) -> Path:
     place = place_of(key, entry)
     return place.path.encode("utf-8", "surrogateescape"), place.member.encode("utf-8", "surrogatepass")

@@ -1,6 +1,7 @@
 """One file → its entry, whatever it holds: header, rules, the place of its frames.
 
-Guarantees: nothing in a file raises; what a file cannot be used for is its entry's `fault`.
+Guarantees: nothing in a file raises; what a file cannot be used for is its entry's `fault`. A damaged object that still
+says which series it is of stays one of that series.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from client.dicom.item import Location
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning import containers
 from client.dicom.scanning.entry import Entry, Row, entry_of, left_out, row_of
-from client.dicom.scanning.header import Header
+from client.dicom.scanning.header import DamagedError, Header
 from client.dicom.scanning.rules import fault
 from client.dicom.scanning.walk import File
 
@@ -32,6 +33,8 @@ def read_entry(base: Path, key: bytes, file: File) -> Entry:
     location = file.location(base)
     try:
         header = containers.header(location)
+    except DamagedError as damaged:
+        return entry_of(key, file, damaged.header, damaged.reason, b"")
     except LeftOutError as problem:
         return left_out(key, file, problem.reason)
     reason = fault(header)

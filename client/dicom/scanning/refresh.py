@@ -85,10 +85,18 @@ def refresh(
                 task.commit(chunk, rows)
         removed = task.removed + (catalog.keep_only(task.seen) if task.files else 0)
     if not task.files or not catalog.holds_dicom():
-        got = f"{task.files} files, none of them DICOM" if task.files else "an empty folder"
-        do = "Point at the folder that holds the images (konsil-client dicomize makes DICOM from PNG, JPEG or NPZ)."
-        raise InputError(f"archive {archive}", expected="a folder with DICOM files", got=got, do=do)
+        raise _no_dicom(archive, catalog, task.files)
     return Changes(task.read, task.files - task.read, removed, task.files)
+
+
+def _no_dicom(archive: Path, catalog: Catalog, files: int) -> InputError:
+    """There may be images in what was not opened: that is said first."""
+    got = f"{files} files, none of them DICOM" if files else "an empty folder"
+    do = "Point at the folder that holds the images (konsil-client dicomize makes DICOM from PNG, JPEG or NPZ)."
+    unsafe = Reason.UNSAFE_CONTAINER
+    if files and (unopened := catalog.left_out(unsafe)):
+        got, do = f"{files} files, of which {unopened} not opened: {unsafe.explain}", unsafe.advice
+    return InputError(f"archive {archive}", expected="a folder with DICOM files, or a zip of them", got=got, do=do)
 
 
 class _Refresh:

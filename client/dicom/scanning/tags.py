@@ -20,9 +20,11 @@ TAGS = {
     "age": 0x00101010,
     "body_part": 0x00180015,
     "echo_time": 0x00180081,
+    "inversion_time": 0x00180082,
     "echo_number": 0x00180086,
     "trigger_time": 0x00181060,
     "imager_spacing": 0x00181164,
+    "flip_angle": 0x00181314,
     "nominal_spacing": 0x00182010,
     "view_position": 0x00185101,
     "b_value": 0x00189087,
@@ -33,6 +35,7 @@ TAGS = {
     "instance_number": 0x00200013,
     "position": 0x00200032,
     "orientation": 0x00200037,
+    "frame_of_reference": 0x00200052,
     "laterality": 0x00200060,
     "image_laterality": 0x00200062,
     "temporal_position": 0x00200100,
@@ -50,5 +53,6 @@ TAGS = {
     "pixel_representation": 0x00280103,
     "burned_in": 0x00280301,
     "view_codes": 0x00540220,
+    "reference_time": 0x00541300,
 }
 WANTED = frozenset(TAGS.values())

@@ -12,19 +12,23 @@ import zlib
 
 from pydicom import dcmread
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import (
     DEFLATED,
     DOUBLE_PIXELS,
     FLOAT_PIXELS,
+    IMPLICIT,
     INFLATED_LIMIT,
     PIXELS,
+    TRANSFER_SYNTAX,
+    UNDEFINED,
     Elements,
     Read,
 )
@@ -34,6 +38,11 @@ from client.dicom.scanning.elements import (
 UNUSUAL_LIMIT = 1 << 22
 DATASET_LIMIT = 1 << 24
 ITEMS_LIMIT = 1 << 17
+
+_EXPLICIT = b"1.2.840.10008.1.2.1"
+_SOP_CLASS, _DICOM_CLASS = 0x00080016, b"1.2.840.10008.5.1.4."
+#: PS3.6, (7FE0,0008) to (7FE0,0010); UN: of what rewrote what it did not know
+_PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 
 #: What pydicom raises on bytes that are not what they say; RecursionError: sequences nested without end; MemoryError: a
 #: length of gigabytes that the file does not have.
@@ -61,7 +70,10 @@ def ask_pydicom(read: Read, size: int, wanted: frozenset[int]) -> Elements:
         }
     except MALFORMED:
         raise LeftOutError(Reason.UNREADABLE) from None
-    return _pixel_element(found, read(12, position), position, bool(implicit), little is not False)
+    elements = _pixel_element(found, read(12, position), position, little is not False)
+    if not found.get(TRANSFER_SYNTAX):
+        found[TRANSFER_SYNTAX] = _syntax_of(found.get(_SOP_CLASS, b""), elements.length, bool(implicit), little)
+    return elements
 
 
 def header_dataset(read: Read, size: int, limit: int) -> tuple[Dataset, int]:
@@ -97,7 +109,9 @@ def whole_dataset(data: bytes, limit: int) -> Dataset:
             if DEFLATED in data[:1024]:
                 return _inflated(data, limit)
             check_items(data)
-            return dcmread(io.BytesIO(data), force=True)
+            dataset = dcmread(io.BytesIO(data), force=True)
+            _complete_meta(dataset)
+            return dataset
     except (OSError, *MALFORMED):  # OSError: a sequence that ends before its items do
         raise LeftOutError(Reason.UNREADABLE) from None
 
@@ -135,14 +149,34 @@ def check_items(data: bytes) -> None:
         raise LeftOutError(Reason.TOO_LARGE)
 
 
+def _complete_meta(dataset: FileDataset) -> None:
+    """Writes the transfer syntax that a file without a meta header must have into `dataset`, as the scan finds it."""
+    if "TransferSyntaxUID" in dataset.file_meta:
+        return
+    pixels = next((dataset.get_item(tag) for tag in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS) if tag in dataset), None)
+    length = pixels.length if isinstance(pixels, RawDataElement) else 0
+    implicit, little = dataset.original_encoding
+    if syntax := _syntax_of(_raw(dataset.get_item(_SOP_CLASS)), length, bool(implicit), little):
+        dataset.file_meta.TransferSyntaxUID = UID(syntax.decode())
+
+
+def _syntax_of(sop_class: bytes, length: int, implicit: bool, little: bool | None) -> bytes:
+    """The transfer syntax of an object that names none: one of the little endian ones if it says what it is and its
+    pixels are native (PS3.5 A.1 and A.2), else b"". `length`: of the pixels."""
+    if not sop_class.startswith(_DICOM_CLASS) or length == UNDEFINED or little is False:
+        return b""
+    return IMPLICIT if implicit else _EXPLICIT
+
+
 def _raw(element: DataElement | RawDataElement | None) -> bytes:
     if isinstance(element, RawDataElement):
         return element.value or b""
-    return b"" if element is None else str(element.value).encode()
+    return b"" if element is None else plain(element.value).encode()
 
 
-def _pixel_element(values: dict[int, bytes], head: bytes, position: int, implicit: bool, little: bool) -> Elements:
-    """`head`: the bytes from `position` on, where pydicom stopped: the start of the pixel element (PS3.5 7.1)."""
+def _pixel_element(values: dict[int, bytes], head: bytes, position: int, little: bool) -> Elements:
+    """`head`: the bytes from `position` on, where pydicom stopped: the start of the pixel element (PS3.5 7.1). It shows
+    itself whether a VR stands in it, for meta headers err: as a length, which is even, a VR would be odd."""
     if len(head) < 12:
         return Elements(values, 0, -1, 0, little)
     mark = "<" if little else ">"
@@ -150,7 +184,7 @@ def _pixel_element(values: dict[int, bytes], head: bytes, position: int, implici
     tag = group << 16 | element
     if tag not in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS):
         return Elements(values, 0, -1, 0, little)
-    at, start = (4, 8) if implicit else (8, 12)
+    at, start = (8, 12) if head[4:6] in _PIXEL_VRS else (4, 8)
     return Elements(values, tag, position + start, struct.unpack_from(mark + "I", head, at)[0], little)
 
 

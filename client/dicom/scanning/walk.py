@@ -73,8 +73,8 @@ def pages(archive: Path, ignore: Path | None = None) -> Iterator[Page]:
         yield Page(archive.name, (_file(archive.name, status),), container=True)
         return
     if not archive.is_dir() and not (archive.is_file() and archive.name.upper() == "DICOMDIR"):
-        got = "a file" if archive.is_file() else "none"
-        expected = "a folder with DICOM files, a .zip or a DICOMDIR"
+        got = "another file" if archive.is_file() else "a path that does not exist"
+        expected = "a folder, a .zip or a DICOMDIR"
         raise InputError(f"archive {archive}", expected=expected, got=got, do="Check the path.")
     yield from _folders(base_of(archive), ignore)
 

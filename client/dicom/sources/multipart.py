@@ -61,9 +61,11 @@ class _Reader:
             return False
         # the delimiter's own line end may be the head's end: a part without header fields
         while (end := self._data.find(b"\r\n\r\n")) < 0:
-            if len(self._data) > LONGEST_HEAD:
+            if len(self._data) >= LONGEST_HEAD + 4:
                 raise BrokenError
             self._more()
+        if end > LONGEST_HEAD:  # however it arrived
+            raise BrokenError
         self._data = self._data[end + 4 :]
         return True
 

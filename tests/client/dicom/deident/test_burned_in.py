@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MultiFrameTrueColorSecondaryCaptureImageStorage
 
-from client.dicom.deident.burned_in import FRAMES, announced, held_back
+from client.dicom.deident.burned_in import FRAMES, held_back, of_a_kind
 from client.dicom.reasons import LeftOutError, Reason
 from tests.client.dicom.conftest import Make
 
@@ -36,8 +36,8 @@ def test_an_ordinary_image_is_not_held_back(make: Make) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"BurnedInAnnotation": "YES"},
         {"RecognizableVisualFeatures": "YES"},
+        {"RecognizableVisualFeatures": "YES", "BurnedInAnnotation": "NO"},
         {"Modality": "US"},
         {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
         {"SOPClassUID": MultiFrameTrueColorSecondaryCaptureImageStorage},
@@ -48,22 +48,31 @@ def test_an_ordinary_image_is_not_held_back(make: Make) -> None:
         {"ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]},
     ],
 )
-def test_what_says_so_is_held_back_without_a_look(make: Make, values: dict[str, object]) -> None:
+def test_what_usually_has_it_is_held_back_without_a_look(make: Make, values: dict[str, object]) -> None:
     dataset = ct(make)
     for keyword, value in values.items():
         setattr(dataset, keyword, value)
-
-    def never(_grey: NDArray[np.float32]) -> bool:
-        raise AssertionError
-
+    assert held_back(dataset, never) is Reason.SUSPECTED_TEXT  # it says not that annotations are burned in
+    dataset.BurnedInAnnotation = "YES"
     assert held_back(dataset, never) is Reason.BURNED_IN
+
+
+def test_what_says_so_is_held_back_as_it_says(make: Make) -> None:
+    dataset = ct(make)
+    dataset.BurnedInAnnotation = "YES"
+    assert held_back(dataset, never) is Reason.BURNED_IN
+
+
+def never(_grey: NDArray[np.float32]) -> bool:
+    raise AssertionError
 
 
 @pytest.mark.parametrize("position", [0, 12])
 def test_an_overlay_within_the_pixels_is_held_back(make: Make, position: int) -> None:
     dataset = ct(make)
     dataset.add_new(0x60020102, "US", position)
-    assert announced(dataset) is bool(position)
+    assert of_a_kind(dataset) is bool(position)
+    assert (held_back(dataset) is Reason.SUSPECTED_TEXT) is bool(position)
 
 
 def test_not_saying_is_not_saying_no_and_saying_no_is_checked(make: Make) -> None:

@@ -10,6 +10,7 @@ from pydicom.uid import CTImageStorage
 from typer.testing import CliRunner
 
 from client.commands.deidentify import deidentify
+from client.dicom.reasons import Reason
 from shared.errors import InputError
 from tests.client.dicom.conftest import Write
 
@@ -29,13 +30,22 @@ def test_the_counts_as_json(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 0
     counts = msgspec.json.decode(result.stdout)
-    assert counts == {"written": 1, "unclaimed": 0, "quarantined": {"burned_in": 1}, "left_out": {}, "swept": 0}
+    assert counts == {"written": 1, "unclaimed": 0, "quarantined": {"suspected_text": 1}, "left_out": {}, "swept": 0}
 
 
 def test_the_counts_in_words(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "written" in result.stdout
-    assert "quarantined, not written" in result.stdout
+    said = " ".join(result.stdout.replace("│", " ").split())
+    assert f"quarantined, not written: {Reason.SUSPECTED_TEXT.explain} {Reason.SUSPECTED_TEXT.advice}" in said
+    assert "left out" not in said
+
+
+def test_what_is_left_out_comes_with_what_can_be_done(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "archive" / "notes.txt").write_text("nothing")
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    said = " ".join(result.stdout.replace("│", " ").split())
+    assert f"left out: {Reason.NOT_DICOM.explain} {Reason.NOT_DICOM.advice}" in said
 
 
 def test_options_reach_the_objects(arguments: list[str], tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_every_file_counts_once(write: Write, tmp_path: Path) -> None:
     write("Muster/b.dcm", number=2, **CT)
     write("Muster/again.dcm", number=1, **CT)
     write("us.dcm", number=3, Modality="US")
+    write("says so.dcm", number=5, **CT, BurnedInAnnotation="YES")
     (archive / "notes.txt").write_text("Muster")
     os.mkfifo(archive / "pipe")
     cut = write("cut.dcm", number=4, **CT)
@@ -41,7 +42,7 @@ def test_every_file_counts_once(write: Write, tmp_path: Path) -> None:
     assert result == Export(
         written=2,
         unclaimed=0,
-        quarantined={Reason.BURNED_IN: 1},
+        quarantined={Reason.BURNED_IN: 1, Reason.SUSPECTED_TEXT: 1},
         left_out={
             Reason.NOT_DICOM: 1,
             Reason.TRUNCATED: 1,
@@ -51,7 +52,7 @@ def test_every_file_counts_once(write: Write, tmp_path: Path) -> None:
         },
         swept=0,
     )
-    assert result.files == 8
+    assert result.files == 9
 
 
 def test_names_say_nothing_and_the_order_is_that_of_new_uids(write: Write, tmp_path: Path) -> None:

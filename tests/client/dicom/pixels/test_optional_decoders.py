@@ -52,8 +52,8 @@ for decoder, _ in _PIXEL_DATA_DECODERS.values():
 {RUN}
 """
 
+#: A decoder of anything, as pydicom's plugins and pylibjpeg's are called: every frame is black.
 BLACK = """
-import numpy as np
 __version__, DECODER_DEPENDENCIES = "9.0", {}
 def is_available(uid): return True
 def decode(src, runner): return bytearray(runner.frame_length(unit="bytes"))
@@ -63,6 +63,7 @@ def decode_pixel_data(src, version, **options):
     return bytearray(code.rows * code.columns * code.components * 2)
 """
 
+#: nvImageCodec as gpu.py calls it, with a card that gives black frames of 64 × 64, as large as MR_small is.
 CARD = """
 import sys
 import numpy as np

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning import elements, header, unusual
+from client.dicom.scanning import elements, unusual
 from client.dicom.scanning.header import header_of, read_header
 from client.dicom.scanning.reading import read_entry
 from client.dicom.scanning.walk import File
@@ -149,7 +149,7 @@ def test_more_fragments_than_any_object_has(write: Write, monkeypatch: pytest.Mo
     path = write("a.dcm", syntax="1.2.840.10008.1.2.5")
     path.write_bytes(path.read_bytes()[: read_header(path).offset] + (ITEM + bytes(4)) * 50 + END + bytes(4))
     assert read_header(path).complete
-    monkeypatch.setattr(header, "FRAGMENTS_LIMIT", 50)
+    monkeypatch.setattr(elements, "FRAGMENTS_LIMIT", 50)
     assert fault_of(path) == Reason.TOO_LARGE
 
 
