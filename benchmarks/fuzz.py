@@ -229,7 +229,16 @@ def _dies(decoder: Decoder, data: bytes) -> bool:
 def table_of(run: Run) -> Table:
     """One line per target, and the sum; the record classes together."""
     found = Table(
-        "target", "inputs", "inputs/s", "decoded", "refused", "ended", "slowest", "peak", "faults", title=f"seed {run.seed}"
+        "target",
+        "inputs",
+        "inputs/s",
+        "decoded",
+        "refused",
+        "ended",
+        "slowest",
+        "peak",
+        "faults",
+        title=f"seed {run.seed}",
     )
     for column in found.columns[1:]:
         column.justify = "right"

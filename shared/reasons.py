@@ -66,7 +66,7 @@ _WORDS = {
     Reason.LABEL_NOT_IN_STUDY: "its label is none of the study's",
     Reason.SPECIAL_FILE: "not a regular file, or a broken link",
     Reason.CHANGED: "changed while it was being read",
-    Reason.TOO_LARGE: "larger than any image, once unpacked",
+    Reason.TOO_LARGE: "larger than any image or its header, once unpacked",
     Reason.UNSAFE_CONTAINER: "in an archive file that is nested, encrypted, damaged or unpacks without end",
     Reason.WRONG_INTENT: "raw data for processing where the study wants images for presentation, or the reverse",
     Reason.NO_GEOMETRY: "says not where in the patient it lies, so it belongs to no volume",

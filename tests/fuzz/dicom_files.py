@@ -1,4 +1,4 @@
-"""Archives of DICOM files: header, places of frames, stacks, the scan, zips. What the scan itself runs in our process."""
+"""Archives of DICOM files: header, places of frames, stacks, the scan, zips: what runs in the process of the scan."""
 
 import io
 import zipfile
@@ -62,7 +62,8 @@ def _frames(folder: Path) -> Decoder:
             raise AssertionError("other frames than were packed")
         _stacked(frames)
 
-    return Decoder(read, seeds, "dicom", WORDS, (LeftOutError,), extra_mb=200)
+    # a header may claim 65,536 frames, each of which gets a place, or none, of its own
+    return Decoder(read, seeds, "dicom", WORDS, (LeftOutError,), extra_mb=200, slow_s=6.0)
 
 
 def _stacked(frames: Sequence[Frame]) -> None:
@@ -85,7 +86,11 @@ def _stacks(_: Path) -> Decoder:
             raise PeerError("frames", expected="a matrix", got="none")
         _stacked([_possible(frame) for frame in frames])
 
-    phased = [axial(float(place), 4 * place + time, temporal=time, echo_time=time / 7) for place in range(5) for time in (1, 2)]
+    phased = [
+        axial(float(place), 4 * place + time, temporal=time, echo_time=time / 7)
+        for place in range(5)
+        for time in (1, 2)
+    ]
     tilted = [axial(float(place), place, x=place / 3) for place in range(6)]
     gaps = [axial(float(place), place, acquisition=place // 3) for place in (0, 1, 2, 4, 5, 7)]
     twice = [axial(float(place % 4), place, image_type=["M", "P"][place % 2]) for place in range(8)]
@@ -191,7 +196,10 @@ ARCHIVE_TARGETS = (
         _frames,
         2,
         (
-            *(f"{_GEOMETRY}{name}.py" for name in ("frame", "frames", "enhanced", "mosaic", "vectors", "values", "csa")),
+            *(
+                f"{_GEOMETRY}{name}.py"
+                for name in ("frame", "frames", "enhanced", "mosaic", "vectors", "values", "csa")
+            ),
             f"{_SCANNING}reading.py",
         ),
     ),

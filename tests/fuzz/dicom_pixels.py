@@ -118,10 +118,10 @@ def _frame(_: Path) -> Decoder:
 
     def read(data: bytes) -> None:
         syntax, frame = syntaxes[data[0] % len(syntaxes)] if data else syntaxes[0], data[1:]
-        try:
-            without_comments(b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0" + len(frame).to_bytes(4, "little") + frame, syntax)
-        except LeftOutError:
-            pass
+        with contextlib.suppress(LeftOutError):
+            without_comments(
+                b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0" + len(frame).to_bytes(4, "little") + frame, syntax
+            )
         decode_frame(DECODERS[syntax], frame, _layout(syntax, frame))
 
     seeds = [bytes([syntaxes.index(syntax)]) + frame for syntax, frame in _codestreams() if syntax in syntaxes]
@@ -140,7 +140,9 @@ def _layout(syntax: str, frame: bytes) -> Layout:
     if rows * columns * samples * allocated // 8 > 1 << 26 or samples not in (1, 3):
         raise ValueError("a frame of a size to try")
     photometric = "MONOCHROME2" if samples == 1 else "YBR_FULL" if DECODERS[syntax] != "openjpeg" else "YBR_RCT"
-    return Layout(syntax, PIXELS, rows, columns, samples, photometric, False, allocated, min(bits, 16), bits - 1, signed, 1)
+    return Layout(
+        syntax, PIXELS, rows, columns, samples, photometric, False, allocated, min(bits, 16), bits - 1, signed, 1
+    )
 
 
 def _codestreams() -> list[tuple[str, bytes]]:
@@ -157,6 +159,7 @@ def _codestreams() -> list[tuple[str, bytes]]:
 
 def _parts(_: Path) -> Decoder:
     """Fragments and their tables, and the elements without the scan before them."""
+
     def read(data: bytes) -> None:
         dataset = open_object(data)
         if DECODERS.get(str(dataset.file_meta.get("TransferSyntaxUID", "")), "x") == "":
@@ -182,8 +185,15 @@ PIXEL_TARGETS = (
             "client/dicom/canonical.py",
         ),
     ),
-    Target("DICOM object", _parts, 1, tuple(f"{_PIXELS}{name}.py" for name in ("objects", "raw", "fragments", "native"))),
-    Target("DICOM frame", _frame, 0.4, (f"{_PIXELS}decoders.py", f"{_PIXELS}codestream.py", "client/dicom/deident/streams.py")),
+    Target(
+        "DICOM object", _parts, 1, tuple(f"{_PIXELS}{name}.py" for name in ("objects", "raw", "fragments", "native"))
+    ),
+    Target(
+        "DICOM frame",
+        _frame,
+        0.4,
+        (f"{_PIXELS}decoders.py", f"{_PIXELS}codestream.py", "client/dicom/deident/streams.py"),
+    ),
     Target("DICOM series", _series, 1, (f"{_PIXELS}volume.py", "client/dicom/items.py")),
     Target("DICOM look", _look, 0.3, ("client/dicom/quality/looking.py", "client/dicom/quality/view.py")),
 )

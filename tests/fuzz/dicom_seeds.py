@@ -1,6 +1,7 @@
-"""DICOM files that mutations start from: made here, one of each transfer syntax and kind of geometry; pydicom's own test
-files; and, where ../shared/data is, small ones of each vendor and syntax. Sorted, the same on every machine with the
-same data.
+"""DICOM files that mutations start from.
+
+Made here, one of each transfer syntax and kind of geometry; pydicom's own test files; and, where ../shared/data is,
+small ones of each vendor and syntax. Sorted, the same on every machine with the same data.
 """
 
 import io

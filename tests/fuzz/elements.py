@@ -1,7 +1,7 @@
 """DICOM files as trees of elements, changed as such, written with lengths that fit: a mutation of the header gets past
 the first reader this way, where a flipped byte seldom does.
 
-Both byte orders, explicit and implicit, deflated or not (PS3.5 section 7, A.1 to A.5). What is no such file has no tree.
+Both byte orders, explicit and implicit, deflated or not (PS3.5 section 7, A.1 to A.5). Other bytes have no tree.
 """
 
 import struct

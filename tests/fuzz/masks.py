@@ -43,7 +43,11 @@ def _report(folder: Path) -> Decoder:
     images = pictures(make_object)
     report_writer(folder)("one", measured(group(images["a"]), group(images["c"])), images["a"], images["c"])
     path = folder / "input.dcm"
-    readings = (Reading(), Reading(unverified=True, scope="study", spelling="code"), Reading(scope="series", several=True))
+    readings = (
+        Reading(),
+        Reading(unverified=True, scope="study", spelling="code"),
+        Reading(scope="series", several=True),
+    )
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
@@ -147,9 +151,7 @@ MASK_TARGETS = (
         0.5,
         tuple(f"{_LABELS}{name}.py" for name in ("segmentation", "segments", "masks", "grid")),
     ),
-    Target(
-        "DICOM structures", partial(_masks, _structures), 0.5, (f"{_LABELS}contours.py", f"{_LABELS}polygons.py")
-    ),
+    Target("DICOM structures", partial(_masks, _structures), 0.5, (f"{_LABELS}contours.py", f"{_LABELS}polygons.py")),
     Target("drawn mask", _drawing, 0.5, (f"{_LABELS}drawing.py",)),
     Target("mask table", _table, 1, (f"{_LABELS}mask_table.py", f"{_LABELS}rows.py")),
 )

@@ -52,8 +52,10 @@ ca = "ca.pem"
 token_file = "token"
 """
 _HTTP_WORDS = (
-    b"HTTP/1.1 200 OK\r\n", b"Content-Length: 99999999999\r\n", b"Content-Length: -1\r\n", b"Content-Encoding: gzip\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"Location: http://example.org/\r\n", b"Location: /again\r\n", b"HTTP/1.1 302 \r\n",
+    b"HTTP/1.1 200 OK\r\n", b"Content-Length: 99999999999\r\n", b"Content-Length: -1\r\n",
+    b"Content-Encoding: gzip\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"Location: http://example.org/\r\n", b"Location: /again\r\n",
+    b"HTTP/1.1 302 \r\n",
     b"Retry-After: 1e9\r\n", b"HTTP/1.1 503 \r\n", b"ffffffffffffffff\r\n", b"Set-Cookie: a=b\r\n", b"[" * 3000,
     b'"Value": [{}]', b'"0020000D"', b"--XX", b"--XX--", b"boundary=", b"\r\n\r\n", b"HTTP/1.1 204 \r\n\r\n", b"1.2.3",
 )  # fmt: skip
@@ -92,8 +94,20 @@ def _multipart(_: Path) -> Decoder:
             raise AssertionError("other parts in other chunks")
 
     body = b"\r\n--XX\r\nContent-Type: application/dicom\r\n\r\nabc\r\n--XX\r\n\r\nde\r\n-f\r\n--XX--\r\n"
-    seeds = (MULTIPART.encode() + b"\n" + body, b'multipart/related; boundary="a b"\npreamble\r\n--a b\r\n\r\n1\r\n--a b--')
-    words = (b"--XX", b"\r\n--XX", b"--XX--", b"\r\n\r\n", b"boundary=", b"multipart/related; ", b"a" * 70000, b"*=utf-8''")
+    seeds = (
+        MULTIPART.encode() + b"\n" + body,
+        b'multipart/related; boundary="a b"\npreamble\r\n--a b\r\n\r\n1\r\n--a b--',
+    )
+    words = (
+        b"--XX",
+        b"\r\n--XX",
+        b"--XX--",
+        b"\r\n\r\n",
+        b"boundary=",
+        b"multipart/related; ",
+        b"a" * 70000,
+        b"*=utf-8''",
+    )
     return Decoder(read, seeds, "text", words, (BrokenError,), slow_s=2.0)
 
 
@@ -106,7 +120,7 @@ def _contents(chunks: Iterable[bytes], boundary: bytes) -> tuple[list[bytes], bo
     found: list[bytes] = []
     try:
         for part in parts(chunks, boundary):
-            found.append(b"".join(part))
+            found.append(b"".join(part))  # noqa: PERF401  what came before the break counts
     except BrokenError:
         return found, False
     return found, True

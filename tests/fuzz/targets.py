@@ -17,5 +17,18 @@ from tests.fuzz.records import record_targets
 
 def targets() -> dict[str, Target]:
     """All of them."""
-    found = (*record_targets(), *PROTOCOL_TARGETS, *FILE_TARGETS, *IMAGE_TARGETS, *ARCHIVE_TARGETS, *PIXEL_TARGETS, *MASK_TARGETS, *LEAVING_TARGETS, *PULLING_TARGETS, *PEER_TARGETS, *QUALITY_TARGETS, *DOOR_TARGETS)
+    found = (
+        *record_targets(),
+        *PROTOCOL_TARGETS,
+        *FILE_TARGETS,
+        *IMAGE_TARGETS,
+        *ARCHIVE_TARGETS,
+        *PIXEL_TARGETS,
+        *MASK_TARGETS,
+        *LEAVING_TARGETS,
+        *PULLING_TARGETS,
+        *PEER_TARGETS,
+        *QUALITY_TARGETS,
+        *DOOR_TARGETS,
+    )
     return {target.name: target for target in found}

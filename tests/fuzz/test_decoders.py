@@ -145,7 +145,9 @@ def test_a_process_apart_is_bounded_as_this_one_is(monkeypatch: pytest.MonkeyPat
     def read(data: bytes) -> object:
         if data == b"wait":
             time.sleep(60)
-        return bytearray(60_000_000) if data == b"large" else {}[data]
+        if data == b"large":
+            return bytearray(60_000_000)
+        raise KeyError(data)
 
     apart = Decoder(read, (b"seed",), "bytes", extra_mb=40.0, apart=Apart())
     seen = [attempt(apart, data).fault for data in (b"wait", b"large", b"key")]

@@ -70,16 +70,13 @@ def volumes(slices: Slices, chosen: Indices) -> list[Indices]:
 
 
 def _volumes(slices: Slices, chosen: Indices, contrast: tuple[int, ...]) -> list[Indices]:
-    """`contrast`: the attributes of rules 5 and 7; none for parts that an order made, for what it ordered by differs
-    from slice to slice."""
+    """`contrast`: the attributes of rules 5 and 7."""
     chosen = slices.sorted(chosen)
     if len(chosen) == 1:
         return [chosen]
     place = places(slices.distances[chosen])
     if place[-1] + 1 < len(chosen):
-        code = _shared_places(slices, chosen, place, contrast)
-        if code is None:
-            code, contrast = _order(slices, chosen, place), ()
+        code, contrast = _shared_places(slices, chosen, place, contrast)
     else:
         code = _different(slices, chosen, contrast)
         if code is None:
@@ -97,35 +94,29 @@ def _codes(slices: Slices, chosen: Indices, attributes: Iterable[int]) -> Iterat
             yield attribute, code
 
 
-def _shared_places(slices: Slices, chosen: Indices, place: Indices, contrast: tuple[int, ...]) -> Indices | None:
-    """The value of each frame in the attribute that tells apart those at one place; rules 1, 2, 4 and 5. None if an
-    order does, or nothing."""
+def _shared_places(
+    slices: Slices, chosen: Indices, place: Indices, contrast: tuple[int, ...]
+) -> tuple[Indices | None, tuple[int, ...]]:
+    """The value of each frame in the attribute, or order, that tells apart those at one place; rules 1 to 6. And which
+    of `contrast` still count in the parts: none after an order, for what it ordered by differs from slice to slice;
+    none of which every value has every place, for within a part it would run across."""
     codes = dict(_codes(slices, chosen, range(len(slices.phases))))
     spread = {attribute: _spread(code, place) for attribute, code in codes.items()}
+    left = tuple(each for each in contrast if each not in spread or not spread[each].everywhere)
     for wanted in (_Spread(everywhere=True, once=True), _Spread(everywhere=True, once=False)):
         for attribute, found in spread.items():
             if found == wanted:
-                return codes[attribute]
-    if _in_time(slices, chosen, place) is not None:
-        return None
+                return codes[attribute], left
+    for attribute in _IN_TIME:
+        if (rank := _ranks(slices.phases[attribute, chosen], place)) is not None:
+            return rank, ()
     for attribute, code in codes.items():
         if attribute not in _SHOT and _mostly_regular(slices, _parts(chosen, code)):
-            return code
+            return code, left
     for attribute in contrast:
         if attribute in codes and spread[attribute].once and np.bincount(codes[attribute]).min() > 1:
-            return codes[attribute]
-    return None
-
-
-def _order(slices: Slices, chosen: Indices, place: Indices) -> Indices | None:
-    """The rank of each frame at its place, in time or by number; rules 3 and 6."""
-    rank = _in_time(slices, chosen, place)
-    return _ranks(slices.numbers[chosen], place) if rank is None else rank
-
-
-def _in_time(slices: Slices, chosen: Indices, place: Indices) -> Indices | None:
-    ranks = (_ranks(slices.phases[attribute, chosen], place) for attribute in _IN_TIME)
-    return next((rank for rank in ranks if rank is not None), None)
+            return codes[attribute], left
+    return _ranks(slices.numbers[chosen], place), ()
 
 
 class _Spread(NamedTuple):

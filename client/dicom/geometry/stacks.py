@@ -4,8 +4,8 @@ Guarantees: every frame is in exactly one stack; slices are ordered by their pos
 Instance Number (PS3.3 C.7.6.2.1.1); the affine holds the true step between slices, sheared where a gantry was tilted;
 the result does not depend on the order of the frames given; no I/O.
 
-Rules: frames of one volume have one matrix size, one orientation and one spacing; what separates volumes of the same
-geometry is decided in phases.py, what is regular in grid.py.
+Rules: frames of one volume have one matrix size, one orientation, one spacing and one frame of reference, and are all
+grey or all coloured; what separates volumes of the same geometry is decided in phases.py, what is regular in grid.py.
 
     >>> slices = [Frame(rows=4, columns=4, position=(0, 0, z), orientation=(1, 0, 0, 0, 1, 0), spacing=(1.0, 1.0))
     ...           for z in (6.0, 2.0, 4.0)]
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from client.dicom.geometry.frame import PHASE, Directions, Frame, Point
+from client.dicom.geometry.frame import APART, PHASE, Directions, Frame, Point
 from client.dicom.geometry.grid import Fit, Floats, fit
 from client.dicom.geometry.phases import Indices, Slices, volumes
 from client.dicom.geometry.values import normal_of
@@ -36,6 +36,7 @@ _SPACING = 1e-3
 _UPRIGHT = 0.1
 #: After so many geometries in one series, which no scanner makes, every further frame stands alone: time stays bounded.
 _MOST_GROUPS = 1000
+_APART = tuple(map(PHASE.index, APART))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +83,14 @@ class _Place:
     position: Point
     orientation: Directions
     spacing: tuple[float, float]
+    apart: tuple[str, ...]
 
 
 def _place(frame: Frame) -> _Place | None:
     if frame.position is None or frame.orientation is None or frame.spacing is None:
         return None
-    return _Place(frame.rows, frame.columns, frame.position, frame.orientation, frame.spacing)
+    apart = tuple(frame.phase[attribute] if attribute < len(frame.phase) else "" for attribute in _APART)
+    return _Place(frame.rows, frame.columns, frame.position, frame.orientation, frame.spacing, apart)
 
 
 def _without_place(frames: Sequence[Frame], indices: list[int]) -> Iterator[Stack]:
@@ -103,8 +106,9 @@ Group = list[tuple[int, _Place]]
 
 
 def _groups(placed: Group) -> Iterator[Group]:
-    """Frames of one matrix, orientation and spacing, within the tolerances."""
-    table = np.array([_features(place) for _, place in placed])
+    """Frames of one matrix, orientation, spacing and APART, within the tolerances."""
+    kinds: dict[tuple[str, ...], int] = {}
+    table = np.array([_features(place, kinds.setdefault(place.apart, len(kinds))) for _, place in placed])
     left = np.arange(len(placed))
     for _ in range(_MOST_GROUPS):
         if not len(left):
@@ -115,10 +119,11 @@ def _groups(placed: Group) -> Iterator[Group]:
     yield from ([placed[at]] for at in left.tolist())
 
 
-def _features(place: _Place) -> list[float]:
-    """Numbers that differ by more than 1 between frames that cannot be in one volume."""
+def _features(place: _Place, kind: int) -> list[float]:
+    """Numbers that differ by more than 1 between frames that cannot be in one volume. `kind` numbers `place.apart`."""
     directions = [value / _PARALLEL for value in place.orientation]
-    return [2.0 * place.rows, 2.0 * place.columns, *directions, *(math.log(mm) / _SPACING for mm in place.spacing)]
+    distances = [math.log(mm) / _SPACING for mm in place.spacing]
+    return [2.0 * place.rows, 2.0 * place.columns, 2.0 * kind, *directions, *distances]
 
 
 def _volumes(frames: Sequence[Frame], group: Group) -> Iterator[Stack]:

@@ -65,9 +65,7 @@ def _frames(dataset: Dataset, positions: list[Point | None], orientation: Direct
             orientation=orientation,
             spacing=spacing(dataset.get("PixelSpacing")),
             number=start + index,
-            phase=phase(
-                dimensions=[vector[index] for vector in vectors], image_type=dataset.get("ImageType"), **apart
-            ),
+            phase=phase(dimensions=[vector[index] for vector in vectors], image_type=dataset.get("ImageType"), **apart),
         )
         for index, position in enumerate(positions)
     )

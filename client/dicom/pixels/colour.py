@@ -55,6 +55,6 @@ def colour_of(dataset: Dataset, frame: int, stored: Stored) -> Colour:
             return Colour(rgb, top, spacing_of(dataset, frame))
         if stored.photometric == "RGB":
             return Colour(stored.values, (1 << layout.bits) - 1, spacing_of(dataset, frame))
-    except MALFORMED:
+    except (OSError, *MALFORMED):  # OSError: a sequence that ends before its items do
         raise LeftOutError(Reason.DECODE_FAILED) from None
     raise LeftOutError(Reason.UNSUPPORTED_PIXELS)

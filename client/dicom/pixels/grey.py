@@ -160,7 +160,7 @@ def grey_of(dataset: Dataset, frame: int, stored: Stored) -> Grey:
         raise LeftOutError(Reason.UNSUPPORTED_PIXELS)
     try:
         return _grey_of(dataset, frame, stored)
-    except MALFORMED:
+    except (OSError, *MALFORMED):  # OSError: a sequence that ends before its items do
         raise LeftOutError(Reason.DECODE_FAILED) from None
 
 

@@ -29,28 +29,43 @@ from client.dicom.scanning.elements import (
     UnusualError,
     inflate,
 )
-from client.dicom.scanning.unusual import MALFORMED, whole_dataset
+from client.dicom.scanning.unusual import MALFORMED, UNUSUAL_LIMIT, whole_dataset
 
-#: Groups that say how an image is made of its pixels; 0054: nuclear medicine, 0062: segments, 2050: presentation
-KEPT = frozenset((0x0008, 0x0018, 0x0020, 0x0028, 0x0054, 0x0062, 0x2050, 0x5200, 0x7FE0))
+#: Groups that say how an image is made of its pixels, and where it lies; 0054: nuclear medicine, 0062: segments, 2050:
+#: presentation, 3004: dose grids
+KEPT = frozenset((0x0008, 0x0018, 0x0020, 0x0028, 0x0054, 0x0062, 0x2050, 0x3004, 0x5200, 0x7FE0))
 #: What tells the tiles of a Siemens mosaic, kept for those only
 MOSAIC = frozenset((0x0019, 0x0029, 0x0051))
 
 IMAGE_TYPE = 0x00080008
+#: More bytes than any file has
+_ANY = 1 << 62
+_PIXEL_TAGS = tuple(b"\xe0\x7f" + bytes((element, 0)) for element in (8, 9, 16))
 
 _long = struct.Struct("<I").unpack_from
 
 
-def open_object(data: bytes) -> Dataset:
-    """The data set in `data`, the bytes of one file. Raises LeftOutError (unreadable, truncated, too_large)."""
+def open_object(data: bytes, unusual: int = _ANY) -> Dataset:
+    """The data set in `data`, the bytes of one file; pydicom is given no more than `unusual` of them.
+
+    Raises LeftOutError (unreadable, truncated, too_large).
+    """
     try:
         return _opened(data)
     except EndedError:
         raise LeftOutError(Reason.TRUNCATED) from None
     except UnusualError:
+        if len(data) > unusual:
+            raise LeftOutError(Reason.TOO_LARGE) from None
         return _ask_pydicom(data)
     except (OSError, *MALFORMED):
         raise LeftOutError(Reason.UNREADABLE) from None
+
+
+def open_header(data: bytes) -> Dataset:
+    """As `open_object`, without pixels: `data` ends where the value of the pixel element would start (PS3.5 7.1)."""
+    implicit = data[-8:-4] in _PIXEL_TAGS
+    return open_object(data[: -8 if implicit else -12], UNUSUAL_LIMIT)
 
 
 def _ask_pydicom(data: bytes) -> Dataset:

@@ -2,7 +2,8 @@
 
 Guarantees: one pass, a few instructions for every element stepped over; sequences of undefined length are followed to
 their end, down to `_DEPTH_LIMIT`; the functional groups of an enhanced object become items whose elements are raw, too.
-What is not the common case raises `UnusualError`: another VR, fragments in another place than the pixels.
+What is not the common case raises `UnusualError`: another VR, fragments in another place than the pixels. No more than
+ELEMENTS_LIMIT elements, those within sequences counted, and ITEMS_LIMIT items are kept: each takes many times its bytes.
 
     >>> Walk(data, explicit=True, groups=frozenset((0x0028,))).elements(start, len(data))
     {(0028,0010): RawDataElement(...), ...}
@@ -15,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
+from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.elements import UNDEFINED, EndedError, UnusualError
 
 SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
@@ -29,6 +31,12 @@ _SHORT = frozenset(
     )
 )  # fmt: skip
 _DEPTH_LIMIT = 32
+#: Of the frames of one object: a hundred for each of 10,000. As many cost half a gigabyte and some seconds.
+ELEMENTS_LIMIT = 1 << 20
+#: Functional groups of one object: more than rules.py admits frames.
+ITEMS_LIMIT = 1 << 17
+#: The tag of an item as it stands in the file, in either byte order
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 #: VR as it stands in the file → as text
 NAMES = {vr: vr.decode() for vr in _LONG | _SHORT}
 
@@ -44,7 +52,7 @@ Raw = dict[BaseTag, DataElement | RawDataElement]
 
 class Walk:
     """Steps through `data` in one encoding and keeps the elements of `groups`, or of an item all. Raises UnusualError,
-    EndedError."""
+    EndedError, LeftOutError (too_large)."""
 
     def __init__(self, data: bytes, *, explicit: bool, groups: frozenset[int], little: bool = True) -> None:
         self._data = data
@@ -52,6 +60,7 @@ class Walk:
         self._groups = groups
         self._little = little
         self._head, self._item, self._long = _ORDERS[little]
+        self._left = ELEMENTS_LIMIT
 
     def elements(self, position: int, end: int) -> Raw:
         """The elements from `position` to `end`, or to the pixel data."""
@@ -118,7 +127,36 @@ class Walk:
             return
         name = NAMES[vr] if self._explicit else None
         value = self._data[start:stop]
+        self._left -= 1
+        if value[:4] in _ITEMS and vr in (b"SQ", b"", b"UN") and not number[0] % 2:
+            self._count(start, stop, vr == b"SQ")
+        if self._left < 0:
+            raise LeftOutError(Reason.TOO_LARGE)
         into[tag] = RawDataElement(tag, name, len(value), value, start, not self._explicit, self._little)
+
+    def _count(self, position: int, stop: int, explicit: bool) -> None:
+        """The elements of a sequence that stays raw, at all depths: what begins with an item is one, too. One of
+        unknown VR (UN) is in implicit little endian (PS3.5 6.2.2)."""
+        data = self._data
+        while position < stop and self._left >= 0:
+            self._left -= 1
+            group, _, length = self._item(data, position)
+            position += 8
+            if group == _ITEM[0]:
+                continue
+            if explicit:
+                *_, vr, short = self._head(data, position - 8)
+                if vr in _LONG:
+                    (length,) = self._long(data, position)
+                    position += 4
+                elif vr in _SHORT:
+                    length = short
+                else:
+                    raise UnusualError
+                if vr == b"UN" and length != UNDEFINED:
+                    self._count(position, position + length, explicit=False)
+            if length != UNDEFINED and (data[position : position + 4] not in _ITEMS or (explicit and vr != b"SQ")):
+                position += length
 
     def _items(self, position: int, stop: int) -> list[Dataset]:
         """The items of a sequence (PS3.5 7.5), their elements raw."""
@@ -133,6 +171,8 @@ class Walk:
             item = Dataset(inside.elements(position, after - 8 if length == UNDEFINED else after))
             item.set_original_encoding(not self._explicit, self._little)
             items.append(item)
+            if len(items) > ITEMS_LIMIT:
+                raise LeftOutError(Reason.TOO_LARGE)
             position = after
         return items
 

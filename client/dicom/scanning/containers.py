@@ -23,11 +23,11 @@ from typing import BinaryIO
 from pydicom.dataset import Dataset
 
 from client.dicom.item import Location, Stamp
+from client.dicom.pixels.objects import open_header, open_object
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.elements import Read
+from client.dicom.scanning.elements import HEADER_LIMIT, Read
 from client.dicom.scanning.header import DamagedError, Header, header_of, read_header
 from client.dicom.scanning.opening import open_regular, stamp_of
-from client.dicom.scanning.unusual import DATASET_LIMIT, header_dataset
 
 #: Of one zip: members, bytes of its directory (at most 100 to 200 bytes a member), and zips held open at once.
 MEMBERS_LIMIT = 100_000
@@ -144,15 +144,24 @@ def _start(read: Read, info: zipfile.ZipInfo) -> bytes:
     try:
         for first in range(0, len(packed), _PIECE):
             start += inflater.decompress(packed[first : first + _PIECE], _START)
+            if len(start) >= _START:
+                break
     except zlib.error:  # what came before it is still there
         pass
     return start
 
 
-def dataset(location: Location, limit: int = DATASET_LIMIT) -> Dataset:
-    """All before the pixels, by pydicom, from at most `limit` bytes. Raises LeftOutError as `read` does."""
+def dataset(location: Location, offset: int = -1) -> Dataset:
+    """All that tells where the frames of an object lie; `offset`: where its pixels start (Header.offset), -1: unknown.
+
+    Raises LeftOutError as `read` does, too_large for more than HEADER_LIMIT bytes before the pixels.
+    """
     with _opened(location) as (reader, found):
-        return header_dataset(reader, found[0], limit)[0]
+        size = found[0] if offset < 0 else min(offset, found[0])
+        if size > HEADER_LIMIT:
+            raise LeftOutError(Reason.TOO_LARGE)
+        data = reader(size, 0)
+    return open_header(data) if offset >= 0 else open_object(data)
 
 
 @contextlib.contextmanager

@@ -51,4 +51,4 @@ def _frames(location: Location, header: Header) -> bytes:
     """Raises LeftOutError where the geometry cannot be read at all; where it says nothing, so do the frames."""
     if not needs_dataset(header):
         return pack_frames((classic_frame(header),))
-    return pack_frames(object_frames(containers.dataset(location)))
+    return pack_frames(object_frames(containers.dataset(location, header.offset)))

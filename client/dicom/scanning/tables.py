@@ -8,7 +8,7 @@ from client.dicom.scanning.entry import Row
 
 #: Raised with every change of what an entry holds, of geometry's frames, or of the rules that give a fault (rules.py):
 #: files that stand as they did are not read again, so what an older Konsil made of them would stay.
-VERSION = 4
+VERSION = 5
 
 #: The columns of `entry`, behind its page, are the fields of Entry, in order. Rows are appended and found by slim
 #: indexes: a table ordered by random hashes would be written all over with every batch.

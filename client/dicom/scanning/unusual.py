@@ -25,7 +25,6 @@ from client.dicom.scanning.elements import (
     DOUBLE_PIXELS,
     FLOAT_PIXELS,
     IMPLICIT,
-    INFLATED_LIMIT,
     PIXELS,
     TRANSFER_SYNTAX,
     UNDEFINED,
@@ -33,10 +32,8 @@ from client.dicom.scanning.elements import (
     Read,
 )
 
-#: Header bytes that pydicom may be given: where the byte scanner gave up, and of an object whose frames lie in
-#: sequences (5,000 frames take 15 MB). Items of sequences in them.
+#: Header bytes that pydicom may be given where the byte scanner gave up, and items of sequences in them.
 UNUSUAL_LIMIT = 1 << 22
-DATASET_LIMIT = 1 << 24
 ITEMS_LIMIT = 1 << 17
 
 _EXPLICIT = b"1.2.840.10008.1.2.1"
@@ -59,7 +56,7 @@ def ask_pydicom(read: Read, size: int, wanted: frozenset[int]) -> Elements:
         raise LeftOutError(Reason.UNREADABLE)
     if start[128:132] != b"DICM" and not _plausible(start):
         raise LeftOutError(Reason.NOT_DICOM)
-    dataset, position = header_dataset(read, size, UNUSUAL_LIMIT)
+    dataset, position = _header_dataset(read, size, UNUSUAL_LIMIT)
     try:
         implicit, little = dataset.original_encoding
         found = {
@@ -76,7 +73,7 @@ def ask_pydicom(read: Read, size: int, wanted: frozenset[int]) -> Elements:
     return elements
 
 
-def header_dataset(read: Read, size: int, limit: int) -> tuple[Dataset, int]:
+def _header_dataset(read: Read, size: int, limit: int) -> tuple[Dataset, int]:
     """The data set before the pixels, read from at most `limit` bytes, and where the pixel element starts.
 
     Raises LeftOutError (unreadable, too_large).
@@ -87,8 +84,6 @@ def header_dataset(read: Read, size: int, limit: int) -> tuple[Dataset, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if DEFLATED in data[:1024]:  # pydicom would inflate whatever comes
-                return _inflated(data if len(data) == size else read(size, 0), INFLATED_LIMIT), size
             dataset = dcmread(file, stop_before_pixels=True, force=True)
     except MALFORMED:
         raise LeftOutError(Reason.TOO_LARGE if size > limit else Reason.UNREADABLE) from None

@@ -7,12 +7,14 @@ told, never dropped; nothing of an answer is logged, and only proper UIDs go bac
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
+from client.dicom.scanning.unusual import MALFORMED
 from client.dicom.sources.association import Limits, guard, receiver
 from client.dicom.sources.base import (
     ASKED_BACK,
@@ -169,9 +171,10 @@ def _texts(row: Dataset | None) -> dict[str, str]:
         return {}
     found = {}
     for keyword in ASKED_BACK:
-        value = getattr(row.get_item(tag_for_keyword(keyword) or 0), "value", None)
-        if isinstance(value, bytes):
-            found[keyword] = value.decode("utf-8", "replace").strip("\0 ")
+        with suppress(*MALFORMED):  # a representation that is none
+            value = getattr(row.get_item(tag_for_keyword(keyword) or 0), "value", None)
+            if isinstance(value, bytes):
+                found[keyword] = value.decode("utf-8", "replace").strip("\0 ")
     return found
 
 

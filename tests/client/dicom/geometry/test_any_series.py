@@ -13,7 +13,8 @@ from tests.client.dicom.geometry.series import Floats, affine, apart, axial, cor
 
 angles = st.floats(-3.1, 3.1)
 millimetres = st.floats(0.1, 8.0)
-shears = st.one_of(st.just(0.0), st.floats(-1.0, 1.0))
+#: of one direction; of both together not beyond 45°
+shears = st.one_of(st.just(0.0), st.floats(-0.7, 0.7))
 #: orientation, corner, spacing, step from a slice to the next, slices
 Grid = tuple[Directions, Point, tuple[float, float, float], Floats, int]
 

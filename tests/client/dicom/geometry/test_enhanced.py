@@ -86,6 +86,23 @@ def test_the_macros_of_mr() -> None:
     assert phase_of(frames[5], "temporal") == "12.5"
 
 
+def test_times_and_angles_of_mr() -> None:
+    dataset = multi_frame(line(1) * 3)
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    groups[0].MRModifierSequence = Items([item(InversionTimes=[50.0])])
+    groups[1].MRTimingAndRelatedParametersSequence = Items([item(FlipAngle=15.0)])
+    moments = item(FrameAcquisitionDateTime="20260102101112.5", FrameReferenceDateTime="20260102101113")
+    groups[2].FrameContentSequence = Items([moments])
+    frames = frames_of(encoded(dataset))
+    assert phase_of(frames[0], "inversion_time") == "50"
+    assert phase_of(frames[1], "flip_angle") == "15"
+    times = [phase_of(frames[2], name) for name in ("acquisition_time", "reference_time")]
+    assert times == ["101112.5", "101113"]  # the day is not kept
+    references = {phase_of(frame, "frame_of_reference") for frame in frames}
+    assert len(references) == 1
+    assert references != {""}
+
+
 def test_segments_at_one_place_are_volumes() -> None:
     dataset = multi_frame(line(3) * 2)
     for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):

@@ -1,5 +1,6 @@
 """Objects → frames: classic ones, and whatever a header holds."""
 
+import hashlib
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,9 @@ def numbers(frames: tuple[Frame, ...]) -> list[int]:
         {"EchoTime": 2.46, "EchoNumbers": 2, "TriggerTime": 41.5, "TemporalPositionIdentifier": 3},
         {"DiffusionBValue": 1000.0, "AcquisitionNumber": None, "InstanceNumber": None},
         {"ImageType": None},
+        {"InversionTime": 50, "FlipAngle": 15, "AcquisitionTime": "101112.25", "FrameReferenceTime": 1500.5},
+        {"FrameOfReferenceUID": None},
+        {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
     ],
 )
 def test_the_header_says_what_the_dataset_says(values: dict[str, Any]) -> None:
@@ -60,6 +64,25 @@ def test_a_classic_frame() -> None:
     assert (frame.position, frame.orientation, frame.spacing) == ((1, 2, 3), AXIAL, (0.5, 0.5))
     assert phase_of(frame, "echo_time") == "2.5"
     assert phase_of(frame, "image_type") == r"ORIGINAL\PRIMARY\AXIAL"
+
+
+def test_no_uid_and_no_date_is_kept() -> None:
+    uid = "1.2.3.4711"
+    values = {"AcquisitionTime": "101112", "AcquisitionDate": "20260102", "FrameOfReferenceUID": uid}
+    (frame,) = frames_of(encoded(image(5, ImagePositionPatient=[1, 2, 3], **values)))
+    assert phase_of(frame, "frame_of_reference") == hashlib.sha256(uid.encode()).hexdigest()[:8]
+    packed = pack_frames((frame,))
+    assert b"4711" not in packed
+    assert b"20260102" not in packed
+
+
+@pytest.mark.parametrize(
+    ("samples", "photometric", "expected"),
+    [(1, "MONOCHROME2", ""), (3, "RGB", "colour"), (3, "YBR_FULL", "colour"), (1, "PALETTE COLOR", "colour")],
+)
+def test_colour_is_told_from_grey(samples: int, photometric: str, expected: str) -> None:
+    (frame,) = frames_of(encoded(image(5, SamplesPerPixel=samples, PhotometricInterpretation=photometric)))
+    assert phase_of(frame, "colour") == expected
 
 
 def test_a_projection_has_a_spacing_and_no_place() -> None:

@@ -61,6 +61,33 @@ def test_a_lone_slice_has_a_step_of_one_mm() -> None:
     assert (found.step.tolist(), found.distance, found.tilt) == ([0, 0, 1], 1.0, 0.0)
 
 
+@pytest.mark.parametrize(("across", "reason"), [(0.9, None), (1.0, None), (1.1, Reason.UNEVEN_SLICES)])
+def test_a_step_beyond_45_degrees_is_none(across: float, reason: Reason | None) -> None:
+    found = fit(np.array([[across * z, 0, z] for z in range(4)], dtype=np.float64), UP)
+    assert found.reason is reason
+    assert found.tilt == pytest.approx(np.degrees(np.arctan(across)))
+
+
+def test_a_table_that_moved_a_little_between_repeats_came_to_the_same_places() -> None:
+    moved = np.array([0.0, 0.01, 0.02, 2.0, 2.01, 2.02, 4.0, 4.01, 4.02])
+    assert places(moved).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert reason_of(moved.tolist()) is Reason.SAME_POSITION
+    assert places(moved[[4, 0, 7]]).tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [
+        [0.0, 2.0, 2.01, 4.0],  # not every place repeats
+        [0.0, 0.01, 0.5, 0.51],  # 0.01 mm is not little for the distance of these slices
+        [0.0, 0.06, 2.0, 2.06],  # more than a table is out by
+        [0.0, 0.01],  # nothing says that it is a repeat
+    ],
+)
+def test_what_lies_apart_is_not_the_same_place(distances: list[float]) -> None:
+    assert places(np.array(distances)).tolist() == list(range(len(distances)))
+
+
 def test_places_grow_with_the_distance() -> None:
     assert places(np.array([4.0, 2.0, 4.001, 9.0, 2.0])).tolist() == [1, 0, 1, 2, 0]
     assert places(np.array([4.0])).tolist() == [0]

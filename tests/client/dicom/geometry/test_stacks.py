@@ -123,6 +123,10 @@ def test_two_acquisitions_that_overlap_are_two_volumes() -> None:
         {"acquisition": [1, 2]},
         {"stack": ["1", "2"]},
         {"dimensions": [(1, 9), (1, 10)]},
+        {"inversion_time": [50.0, 120.0]},
+        {"flip_angle": [5.0, 15.0]},
+        {"acquisition_time": ["095959.9", "100001"]},
+        {"reference_time": [500.0, 1500.0]},
     ],
     ids=lambda values: next(iter(values)),
 )

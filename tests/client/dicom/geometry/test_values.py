@@ -1,5 +1,6 @@
 """Raw values → checked ones, or None."""
 
+import hashlib
 import math
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.dicom.geometry.frame import PHASE
-from client.dicom.geometry.values import directions, moved, normal_of, number, phase, point, spacing, whole
+from client.dicom.geometry.values import directions, moved, normal_of, number, phase, point, reference, spacing, whole
 
 INVALID: list[Any] = [None, "", "1", b"1", 1.0, (), (1.0, 2.0), ("a", "b", "c"), (1, 2, math.nan), (1, 2, math.inf)]
 
@@ -66,6 +67,12 @@ def test_a_phase_has_a_place_for_each_name() -> None:
     assert found[PHASE.index("echo_time")] == "2.46"
     assert found[PHASE.index("acquisition")] == "3"
     assert found[PHASE.index("b_value")] == ""
+
+
+def test_a_frame_of_reference_is_told_without_its_uid() -> None:
+    assert reference("1.2.840.1") == reference("1.2.840.1\0") == hashlib.sha256(b"1.2.840.1").hexdigest()[:8]
+    assert reference("1.2.840.1") != reference("1.2.840.2")
+    assert reference(" ") == ""
 
 
 def test_a_phase_without_a_value_is_nothing() -> None:

@@ -93,5 +93,5 @@ def test_files_of_a_folder_with_loops_and_zips(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="got none"):
+    with pytest.raises(InputError, match="does not exist"):
         list(files_of(tmp_path / "none"))

@@ -10,8 +10,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from client.dicom.pixels import raw
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning import elements, unusual
+from client.dicom.scanning import containers, elements, unusual
 from client.dicom.scanning.header import header_of, read_header
 from client.dicom.scanning.reading import read_entry
 from client.dicom.scanning.walk import File
@@ -106,15 +107,20 @@ def test_more_header_than_pydicom_is_given(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    "uid", [b"../../../etc/passwd", b"1.2\n3", b"\xe2\x80\xae1.2", b"1" * 65, b"1.2\0.3", b"", b"CON", b"'; DROP TABLE"]
+    ("uid", "fault"),
+    [
+        *((uid, "") for uid in (b"../../../etc/passwd", b"CON", b"'; DROP TABLE", b"ANON.3.X", b"~" * 64)),
+        *((uid, "unreadable") for uid in (b"1.2\n3", b"\xe2\x80\xae1.2", b"1" * 65, b"1.2\0.3", b"", b" \0", b"1.2\\1.3")),
+    ],
 )
-def test_hostile_uids(write: Write, uid: bytes) -> None:
+def test_hostile_uids(write: Write, uid: bytes, fault: str) -> None:
+    """A UID is hashed and nothing else: what is no path, no command and no query is only letters."""
     path = write("a.dcm")
     whole = path.read_bytes()
     at = whole.index(b"\x08\x00\x18\x00UI") + 6
     (length,) = struct.unpack_from("<H", whole, at)
     path.write_bytes(whole[:at] + struct.pack("<H", len(uid)) + uid + whole[at + 2 + length :])
-    assert fault_of(path) == Reason.UNREADABLE
+    assert fault_of(path) == fault
 
 
 def test_a_file_that_grows_or_shrinks_while_it_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,13 +169,70 @@ def test_fragments_without_end(write: Write) -> None:
 
 
 def test_an_object_of_many_frames_that_inflates_without_end(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its frames lie in sequences, so pydicom must read it: never more than the limit."""
-    monkeypatch.setattr(unusual, "INFLATED_LIMIT", 1 << 16)
-    monkeypatch.setattr(elements, "INFLATED_LIMIT", 1 << 30)  # the byte scanner lets it pass
+    """Its frames lie in sequences, so it is inflated twice: never beyond the limit."""
+    monkeypatch.setattr(elements, "INFLATED_LIMIT", 1 << 16)
     path = write("a.dcm", NumberOfFrames=2, PixelData=bytes(1 << 20))
     dataset = dcmread(path)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     dataset.save_as(path, enforce_file_format=True)
     assert fault_of(path) == Reason.TOO_LARGE
-    monkeypatch.setattr(unusual, "INFLATED_LIMIT", 1 << 22)
+    monkeypatch.setattr(elements, "INFLATED_LIMIT", 1 << 22)
     assert fault_of(path) == ""
+
+
+def enhanced(path: Path, groups: bytes) -> Path:
+    """The object at `path` with `groups` before its pixels, in explicit little endian."""
+    data = path.read_bytes()
+    at = data.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(data[:at] + groups + data[at:])
+    return path
+
+
+def sequence(tag: int, value: bytes) -> bytes:
+    return struct.pack("<HH", tag >> 16, tag & 0xFFFF) + b"SQ\0\0" + struct.pack("<I", len(value)) + value
+
+
+def item(value: bytes) -> bytes:
+    return ITEM + struct.pack("<I", len(value)) + value
+
+
+#: As many elements as the group has room for, of eight bytes each.
+EMPTY = b"".join(struct.pack("<HH", 0x22, number) + b"CS\0\0" for number in range(1000))
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        sequence(0x52009230, item(EMPTY)),
+        sequence(0x52009230, item(sequence(0x00209111, item(EMPTY)))),
+        sequence(0x52009230, item(sequence(0x00209111, item(sequence(0x00189076, item(EMPTY)))))),
+        sequence(0x52009230, item(b"\x20\x00\x11\x91UN\0\0" + struct.pack("<I", 8 + len(EMPTY)) + item(EMPTY))),
+        sequence(0x00209222, item(EMPTY)),
+    ],
+    ids=["in a frame", "in a macro", "deeper", "as UN", "in the dimensions"],
+)
+def test_a_header_of_more_elements_than_any_object_has(
+    write: Write, monkeypatch: pytest.MonkeyPatch, groups: bytes
+) -> None:
+    path = enhanced(write("a.dcm", NumberOfFrames=2, PixelData=bytes(64)), groups)
+    assert fault_of(path) == ""
+    monkeypatch.setattr(raw, "ELEMENTS_LIMIT", 900)
+    assert fault_of(path) == Reason.TOO_LARGE
+
+
+def test_more_frames_in_a_header_than_any_object_has(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = enhanced(write("a.dcm", NumberOfFrames=2, PixelData=bytes(64)), sequence(0x52009230, item(b"") * 100))
+    monkeypatch.setattr(raw, "ITEMS_LIMIT", 100)
+    assert fault_of(path) == ""
+    monkeypatch.setattr(raw, "ITEMS_LIMIT", 99)
+    assert fault_of(path) == Reason.TOO_LARGE
+
+
+def test_a_header_longer_than_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = enhanced(
+        write("a.dcm", NumberOfFrames=2, PixelData=bytes(64)),
+        sequence(0x52009230, item(b"\x05\x20\x01\x14OB\0\0" + struct.pack("<I", 1 << 16) + bytes(1 << 16))),
+    )
+    assert fault_of(path) == ""
+    monkeypatch.setattr(containers, "HEADER_LIMIT", 1 << 16)
+    assert fault_of(path) == Reason.TOO_LARGE

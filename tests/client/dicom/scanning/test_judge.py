@@ -80,3 +80,37 @@ def test_of_equal_objects_the_first_by_path_is_used(write: Write, catalog: Catal
     repeated = repeated_files(catalog, KEY)
     kept = sorted(place_of(KEY, entry).path for entry in catalog.entries() if entry.file not in repeated)
     assert kept == ["0.dcm", "A.dcm", "other.dcm"]
+
+
+def kept(catalog: Catalog, archive: Path) -> list[str]:
+    refresh(archive, catalog, key=KEY)
+    repeated = repeated_files(catalog, KEY)
+    return sorted(place_of(KEY, entry).path for entry in catalog.entries() if entry.file not in repeated)
+
+
+def test_a_part_of_a_series_tears_no_holes_into_a_complete_copy(
+    write: Write, catalog: Catalog, tmp_path: Path
+) -> None:
+    for number in (1, 3):
+        write(f"a/{number}.dcm", number, SeriesInstanceUID="1.2.1")
+    write("a/1 again.dcm", 1, SeriesInstanceUID="1.2.1")
+    write("a/1 once more.dcm", 1, SeriesInstanceUID="1.2.1")  # more files, and still no more objects
+    for number in (1, 2, 3):
+        write(f"b/{number}.dcm", number, SeriesInstanceUID="1.2.2")
+    assert kept(catalog, tmp_path / "archive") == ["b/1.dcm", "b/2.dcm", "b/3.dcm"]
+
+
+def test_of_complete_copies_one_is_used_whole(write: Write, catalog: Catalog, tmp_path: Path) -> None:
+    """Though their files lie mixed: neither goes first everywhere."""
+    for number in (1, 2, 3, 4):
+        names = ("x", "y") if number % 2 else ("y", "x")
+        for name, series in zip(names, ("1.2.1", "1.2.2"), strict=True):
+            write(f"{number}{name}.dcm", number, SeriesInstanceUID=series)
+    assert kept(catalog, tmp_path / "archive") == ["1x.dcm", "2y.dcm", "3x.dcm", "4y.dcm"]
+
+
+def test_another_patients_object_is_no_copy(write: Write, catalog: Catalog, tmp_path: Path) -> None:
+    write("a.dcm", 1, PatientID="one")
+    write("b.dcm", 1, PatientID="two")
+    write("c.dcm", 1, PatientID="two")
+    assert kept(catalog, tmp_path / "archive") == ["a.dcm", "b.dcm"]

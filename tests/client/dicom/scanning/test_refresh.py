@@ -128,7 +128,7 @@ def test_what_could_not_be_read_is_tried_again(
 ) -> None:
     write("good.dcm", 1)
     path = write("bad.dcm", 2)
-    path.write_bytes(path.read_bytes().replace(b"2.25.", b"..;/x"))
+    path.write_bytes(path.read_bytes().replace(b"2.25.", b"\n.;/x"))
     for _ in range(3):
         opened.clear()
         again(archive, catalog)

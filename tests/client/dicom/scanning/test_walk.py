@@ -44,10 +44,10 @@ def test_the_order_follows_from_the_names(tmp_path: Path) -> None:
     assert [page.name for page in pages(tmp_path)] == ["", "a", "c", "c/d"]
 
 
-@pytest.mark.parametrize("name", ["none", "notes.txt"])
-def test_walk_needs_a_folder_a_zip_or_a_dicomdir(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "got"), [("none", "a path that does not exist"), ("notes.txt", "another file")])
+def test_walk_needs_a_folder_a_zip_or_a_dicomdir(tmp_path: Path, name: str, got: str) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"a folder with DICOM files, a \.zip or a DICOMDIR"):
+    with pytest.raises(InputError, match=rf"expected a folder, a \.zip or a DICOMDIR, got {got}\."):
         list(pages(tmp_path / name))
 
 
