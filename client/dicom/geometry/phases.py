@@ -83,7 +83,7 @@ def _volumes(slices: Slices, chosen: Indices, contrast: tuple[int, ...]) -> list
             code = _uneven(slices, chosen)
     if code is None:
         return [chosen]
-    return [part for value in range(code.max() + 1) for part in _volumes(slices, chosen[code == value], contrast)]
+    return [volume for part in _parts(chosen, code) for volume in _volumes(slices, part, contrast)]
 
 
 def _codes(slices: Slices, chosen: Indices, attributes: Iterable[int]) -> Iterator[tuple[int, Indices]]:

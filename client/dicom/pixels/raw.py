@@ -3,7 +3,7 @@
 Guarantees: one pass, a few instructions for every element stepped over; sequences of undefined length are followed to
 their end, down to `_DEPTH_LIMIT`; the functional groups of an enhanced object become items whose elements are raw, too.
 What is not the common case raises `UnusualError`: another VR, fragments in another place than the pixels. No more than
-ELEMENTS_LIMIT elements, those within sequences counted, and ITEMS_LIMIT items are kept: each takes many times its bytes.
+ELEMENTS_LIMIT elements, those in sequences counted, and ITEMS_LIMIT items are kept: each takes many times its bytes.
 
     >>> Walk(data, explicit=True, groups=frozenset((0x0028,))).elements(start, len(data))
     {(0028,0010): RawDataElement(...), ...}
@@ -128,15 +128,18 @@ class Walk:
         name = NAMES[vr] if self._explicit else None
         value = self._data[start:stop]
         self._left -= 1
-        if value[:4] in _ITEMS and vr in (b"SQ", b"", b"UN") and not number[0] % 2:
-            self._count(start, stop, vr == b"SQ")
+        if value[:4] in _ITEMS and not number[0] % 2:
+            self._count(start, stop, vr)
         if self._left < 0:
             raise LeftOutError(Reason.TOO_LARGE)
         into[tag] = RawDataElement(tag, name, len(value), value, start, not self._explicit, self._little)
 
-    def _count(self, position: int, stop: int, explicit: bool) -> None:
-        """The elements of a sequence that stays raw, at all depths: what begins with an item is one, too. One of
-        unknown VR (UN) is in implicit little endian (PS3.5 6.2.2)."""
+    def _count(self, position: int, stop: int, vr: bytes) -> None:
+        """The elements of a sequence that stays raw, at all depths: in implicit encodings what begins with an item is
+        one. Those of unknown VR (UN), which are rare, count as the most that fit: their encoding is uncertain."""
+        if vr not in (b"SQ", b""):
+            self._left -= (stop - position) // 8 if vr == b"UN" else 0
+            return
         data = self._data
         while position < stop and self._left >= 0:
             self._left -= 1
@@ -144,7 +147,7 @@ class Walk:
             position += 8
             if group == _ITEM[0]:
                 continue
-            if explicit:
+            if self._explicit:
                 *_, vr, short = self._head(data, position - 8)
                 if vr in _LONG:
                     (length,) = self._long(data, position)
@@ -154,8 +157,8 @@ class Walk:
                 else:
                     raise UnusualError
                 if vr == b"UN" and length != UNDEFINED:
-                    self._count(position, position + length, explicit=False)
-            if length != UNDEFINED and (data[position : position + 4] not in _ITEMS or (explicit and vr != b"SQ")):
+                    self._left -= length // 8
+            if length != UNDEFINED and (vr not in (b"SQ", b"") or data[position : position + 4] not in _ITEMS):
                 position += length
 
     def _items(self, position: int, stop: int) -> list[Dataset]:

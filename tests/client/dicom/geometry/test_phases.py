@@ -58,6 +58,28 @@ def test_a_counter_of_all_images_does_not_tear_small_volumes_apart() -> None:
     assert (members(found), reasons(found)) == ([(0, 1), (2, 3), (4, 5)], [None] * 3)
 
 
+def test_a_counter_of_slices_does_not_tear_repeats_apart() -> None:
+    # Temporal Position counts slices; only the Instance Number tells two scans of two slices apart
+    found = stacks([frame(z, number=2 * time + z, temporal=z) for time in range(2) for z in range(2)])
+    assert (members(found), reasons(found)) == ([(0, 1), (2, 3)], [None, None])
+
+
+def test_a_counter_of_images_does_not_hide_a_duplicate() -> None:
+    found = stacks([frame(z, temporal=at) for at, z in enumerate([0, 1, 2, 2, 3, 4])])
+    assert reasons(found) == [Reason.SAME_POSITION]
+
+
+@pytest.mark.parametrize("name", ["acquisition_time", "reference_time"])
+def test_times_tell_nothing_apart_where_no_place_repeats(name: str) -> None:
+    beds = [frame(z, **{name: 100}) for z in range(5)] + [frame(20.5 + z, **{name: 200}) for z in range(5)]
+    assert reasons(stacks(beds)) == [Reason.UNEVEN_SLICES]
+
+
+def test_a_frame_that_says_nothing_is_of_the_same_kind() -> None:
+    found = stacks([frame(0), frame(1, acquisition=1), frame(2)])
+    assert (members(found), reasons(found)) == ([(0, 1, 2)], [None])
+
+
 def test_shots_repeated_are_ordered_by_number() -> None:
     times = [(time, z) for time in range(3) for z in range(8)]
     frames = [frame(z, number=8 * time + z, acquisition_time=100 * time + z % 4) for time, z in times]

@@ -36,6 +36,17 @@ def test_gated_nuclear_medicine_is_a_volume_for_each_time_slot() -> None:
     assert [stack.frames for stack in stacks_of([dataset])] == [(0, 1, 2), (3, 4, 5)]
 
 
+def test_objects_of_two_frames_of_reference_are_two_volumes() -> None:
+    lower, upper = nuclear([1, 2, 3]), nuclear([4, 5, 6], FrameOfReferenceUID="2.25.7")
+    assert [stack.frames for stack in stacks_of([lower, above(lower)])] == [(0, 1, 2, 3, 4, 5)]
+    assert sorted(stack.frames for stack in stacks_of([lower, upper])) == [(0, 1, 2), (3, 4, 5)]
+
+
+def above(lower: Dataset) -> Dataset:
+    """The three slices above those of `lower`, in its frame of reference."""
+    return nuclear([4, 5, 6], FrameOfReferenceUID=lower.FrameOfReferenceUID)
+
+
 @pytest.mark.parametrize("distance", [None, 0.0, 1e9])
 def test_nuclear_medicine_without_a_distance_has_no_places(distance: float | None) -> None:
     positions = [frame.position for frame in frames_of(encoded(nuclear([1, 2, 3], distance)))]

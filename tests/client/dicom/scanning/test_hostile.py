@@ -110,7 +110,7 @@ def test_more_header_than_pydicom_is_given(monkeypatch: pytest.MonkeyPatch) -> N
     ("uid", "fault"),
     [
         *((uid, "") for uid in (b"../../../etc/passwd", b"CON", b"'; DROP TABLE", b"ANON.3.X", b"~" * 64)),
-        *((uid, "unreadable") for uid in (b"1.2\n3", b"\xe2\x80\xae1.2", b"1" * 65, b"1.2\0.3", b"", b" \0", b"1.2\\1.3")),
+        *((uid, "unreadable") for uid in (b"1.2\n3", b"\xe2\x80\xae1.2", b"1" * 65, b"1.2\0.3", b"", b" \0", b"1\\2")),
     ],
 )
 def test_hostile_uids(write: Write, uid: bytes, fault: str) -> None:
