@@ -1,6 +1,5 @@
 """Objects that err about themselves, or are damaged: usable where that can be told, else one of their series still."""
 
-import io
 import struct
 import zipfile
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -53,8 +53,8 @@ def body_of(data: bytes) -> int:
 def saying(path: Path, syntax: str) -> Path:
     """The data set at `path`, as it is, behind a meta header that says `syntax`."""
     meta, data = dcmread(path), path.read_bytes()
-    meta.file_meta.TransferSyntaxUID = syntax
-    buffer = io.BytesIO()
+    meta.file_meta.TransferSyntaxUID = UID(syntax)
+    buffer = DicomBytesIO()
     buffer.write(data[:132])
     write_file_meta_info(buffer, meta.file_meta)
     path.write_bytes(buffer.getvalue() + data[body_of(data) :])

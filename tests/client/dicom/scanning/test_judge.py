@@ -88,9 +88,7 @@ def kept(catalog: Catalog, archive: Path) -> list[str]:
     return sorted(place_of(KEY, entry).path for entry in catalog.entries() if entry.file not in repeated)
 
 
-def test_a_part_of_a_series_tears_no_holes_into_a_complete_copy(
-    write: Write, catalog: Catalog, tmp_path: Path
-) -> None:
+def test_a_part_of_a_series_tears_no_holes_into_a_complete_copy(write: Write, catalog: Catalog, tmp_path: Path) -> None:
     for number in (1, 3):
         write(f"a/{number}.dcm", number, SeriesInstanceUID="1.2.1")
     write("a/1 again.dcm", 1, SeriesInstanceUID="1.2.1")
