@@ -32,7 +32,7 @@ def canonical(item: Item, spec: Input) -> NDArray[np.float32]:
     if spec.kind == "image":
         (part,) = item.parts
         return on_grid(opened.plane(part), spec)
-    planes = [opened.grey(part) for part in item.parts]
+    planes = [opened.plane(part) for part in item.parts]
     if spec.kind == "stack":
         return canonical_stack(planes, spec)
     if item.affine is None:
@@ -47,13 +47,6 @@ class _Opened:
     def __init__(self) -> None:
         self._last: tuple[Part, Dataset] | None = None
         self._mosaic: Grey | Colour | None = None
-
-    def grey(self, part: Part) -> Grey:
-        """The frame of `part`, which volumes and stacks want grey."""
-        plane = self.plane(part)
-        if isinstance(plane, Colour):
-            raise LeftOutError(Reason.UNSUPPORTED_PIXELS)
-        return plane
 
     def plane(self, part: Part) -> Grey | Colour:
         """The frame of `part`, before any window."""

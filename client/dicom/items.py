@@ -18,9 +18,6 @@ from client.dicom.scanning.entry import Entry, by_patient
 from shared.study import Input
 from shared.wire import digest
 
-#: What volumes and stacks are made of (PS3.3 C.7.6.3.1.2).
-MONOCHROME = frozenset(("MONOCHROME1", "MONOCHROME2"))
-
 #: Where an entry's bytes lie.
 Locate = Callable[[Entry], Location]
 
@@ -60,7 +57,7 @@ def choose_items(
     reasons: dict[bytes, Reason] = {}
     for group in by_patient(entries):
         slots = [slot for entry in group for slot in _slots(entry, spec)]
-        for entries_of, slots_of, affine, fault in _groups(group, slots, spec):
+        for entries_of, slots_of, affine, fault in _groups(slots, spec):
             label = fault or _label(entries_of, known, labels)
             if isinstance(label, Reason):
                 reasons |= {entry.file: label for entry in entries_of}
@@ -79,7 +76,7 @@ def _slots(entry: Entry, spec: Input) -> list[_Slot]:
 _Group = tuple[Sequence[Entry], Sequence[_Slot], tuple[float, ...] | None, Reason | None]
 
 
-def _groups(entries: Sequence[Entry], slots: Sequence[_Slot], spec: Input) -> Iterator[_Group]:
+def _groups(slots: Sequence[_Slot], spec: Input) -> Iterator[_Group]:
     """Files that share a label, their frames in order, the affine of a volume, and what is against using them."""
     if spec.kind == "image":
         for entry, of_entry in itertools.groupby(slots, key=lambda slot: slot.entry):
@@ -87,12 +84,8 @@ def _groups(entries: Sequence[Entry], slots: Sequence[_Slot], spec: Input) -> It
             measured = spec.spacing is None or all(slot.frame.spacing for slot in own)
             yield [entry], own, None, None if measured else Reason.NO_GEOMETRY
         return
-    coloured = [entry for entry in entries if entry.photometric not in MONOCHROME]
-    if coloured:
-        yield coloured, [], None, Reason.UNSUPPORTED_PIXELS
-    grey = [slot for slot in slots if slot.entry.photometric in MONOCHROME]
-    for stack in stacks([slot.frame for slot in grey]):
-        own = [grey[index] for index in stack.frames]
+    for stack in stacks([slot.frame for slot in slots]):
+        own = [slots[index] for index in stack.frames]
         affine = tuple(map(float, stack.affine.ravel())) if spec.kind == "volume" and stack.affine is not None else None
         yield list({slot.entry.file: slot.entry for slot in own}.values()), own, affine, stack.reason
 

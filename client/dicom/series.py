@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from client.dicom.geometry.frame import unpack_frames
 from client.dicom.geometry.stacks import Stack, stacks
-from client.dicom.items import MONOCHROME
 from client.dicom.labels.labels import Labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
@@ -78,9 +77,8 @@ def describe(entries: Sequence[Entry], uid: str, labels: Labels | None, repeated
     usable = [entry for entry in entries if entry.file not in faults]
     placed = [entry for entry in entries if entry.frames and entry.file not in repeated]
     shown = usable or placed
-    frames = sum(len(unpack_frames(entry.frames)) for entry in shown)
-    grey = [frame for entry in shown if entry.photometric in MONOCHROME for frame in unpack_frames(entry.frames)]
-    found = sorted(stacks(grey), key=_size, reverse=True)
+    frames = [frame for entry in shown for frame in unpack_frames(entry.frames)]
+    found = sorted(stacks(frames), key=_size, reverse=True)
     first = found[0] if found else None
     status, reason = _status(entries[0].modality, found, faults, bool(usable))
     volumes = tuple(map(_volume, found))
@@ -99,7 +97,7 @@ def describe(entries: Sequence[Entry], uid: str, labels: Labels | None, repeated
         label=_label(usable, labels),
         files=len(entries),
         usable=len(usable),
-        frames=frames,
+        frames=len(frames),
         faults=dict(sorted(Counter(faults.values()).items())),
         volumes=volumes,
     )
@@ -137,7 +135,7 @@ def _status(modality: str, found: Sequence[Stack], faults: Mapping[bytes, str], 
     if modality not in THROUGH or any(stack.reason is None for stack in found):
         return USABLE, ""
     reasons = Counter(stack.reason.value for stack in found if stack.reason for _ in stack.frames)
-    return IMAGES, reasons.most_common(1)[0][0] if reasons else Reason.UNSUPPORTED_PIXELS.value
+    return IMAGES, reasons.most_common(1)[0][0] if reasons else Reason.NO_GEOMETRY.value
 
 
 def _size(stack: Stack) -> tuple[bool, int]:

@@ -29,6 +29,11 @@ class Colour:
     top: int
     spacing: Spacing
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
     def shown(self, *, color: bool) -> NDArray[np.float32]:
         """float32 [3, rows, columns], or [1, rows, columns] by luma, in [0, 1]."""
         red, green, blue = (self._channel(channel) for channel in range(3))

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from client.dicom.pixels.colour import Colour
 from client.dicom.pixels.grey import Grey, joint_percentiles
 from client.dicom.pixels.resample import resample, rounded
 from client.dicom.reasons import LeftOutError, Reason
 from shared.study import Input
 
+Plane = Grey | Colour
 Voxels = NDArray[np.float32]
 Affine = NDArray[np.float64]
 
@@ -26,7 +28,7 @@ VOXELS_LIMIT = 1 << 29
 AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 
-def canonical_volume(planes: Sequence[Grey], affine: Affine, spec: Input) -> Voxels:
+def canonical_volume(planes: Sequence[Plane], affine: Affine, spec: Input) -> Voxels:
     """float32 `spec.shape` in [0, 1] of `planes`, whose voxel (slice, row, column) lies where the 4 × 4 `affine` says,
     in mm (LPS)."""
     shape = (len(planes), *planes[0].shape)
@@ -42,16 +44,22 @@ def canonical_volume(planes: Sequence[Grey], affine: Affine, spec: Input) -> Vox
     return rounded(sampled(shown, onto, start, size))[None]
 
 
-def canonical_stack(planes: Sequence[Grey], spec: Input) -> Voxels:
+def canonical_stack(planes: Sequence[Plane], spec: Input) -> Voxels:
     """float32 `spec.shape`: 2 × neighbours + 1 planes as channels, each fitted as an image is."""
     shown = np.stack(list(shown_alike(planes, spec)))
     return resample(shown, (spec.size[0], spec.size[1]), planes[0].spacing, spec.spacing)
 
 
-def shown_alike(planes: Sequence[Grey], spec: Input) -> Sequence[Voxels]:
-    """Each plane in [0, 1] through one window: the study's, the middle plane's own, or percentiles over all planes."""
-    window = planes[len(planes) // 2].window(spec) or joint_percentiles(planes)
-    return [plane.through(window) for plane in planes]
+def shown_alike(planes: Sequence[Plane], spec: Input) -> Sequence[Voxels]:
+    """Each plane in [0, 1] through one window: the study's, the middle plane's own, or percentiles over all planes. Of
+    coloured planes the luma, which knows no window."""
+    grey = [plane for plane in planes if isinstance(plane, Grey)]
+    if not grey:
+        return [plane.shown(color=False)[0] for plane in planes if isinstance(plane, Colour)]
+    if len(grey) < len(planes):  # the header said that all are alike
+        raise LeftOutError(Reason.DECODE_FAILED)
+    window = grey[len(grey) // 2].window(spec) or joint_percentiles(grey)
+    return [plane.through(window) for plane in grey]
 
 
 def fitted_grid(affine: Affine, shape: tuple[int, ...], size: tuple[int, int, int]) -> tuple[Affine, Affine]:

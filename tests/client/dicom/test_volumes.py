@@ -130,19 +130,21 @@ def test_slices_of_two_patients_under_one_series_are_two_volumes(tmp_path: Path)
     assert (counts.usable, len(images.keys)) == (2, 2)
 
 
-def test_colour_makes_no_volume_and_costs_the_grey_slices_beside_it_nothing(tmp_path: Path) -> None:
+def test_coloured_slices_are_a_volume_of_their_own_and_become_grey(tmp_path: Path) -> None:
     coloured = series(line(4, start=100))
     for dataset in coloured:
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
         dataset.BitsAllocated = dataset.BitsStored = 8
-        dataset.HighBit, dataset.PixelData = 7, bytes(4 * 6 * 3)
+        dataset.HighBit, dataset.PixelData = 7, bytes((255, 0, 0)) * 24
     keep(tmp_path / "a", series(line(4)), series="1")
     for number, dataset in enumerate(coloured):
         dataset.SOPInstanceUID = derived_uid("test", "colour", str(number))
         dataset.SeriesInstanceUID = derived_uid("test", "series", "1")
         write_object(tmp_path / "a" / f"colour-{number}.dcm", dataset)
-    _, counts = ready(tmp_path / "a", volumes(), series_row(("1", "clear")))
-    assert (counts.usable, skipped(counts)) == (1, {Reason.UNSUPPORTED_PIXELS: 4})
+    images, counts = ready(tmp_path / "a", volumes(), series_row(("1", "clear")))
+    assert (counts.usable, skipped(counts)) == (2, {})
+    luma = np.float32(0.299)  # of red, ITU-R BT.601
+    assert sorted(abs(volume.max() - luma) < 1e-4 for volume in images.tensors(np.arange(2))) == [False, True]
 
 
 class TestStacks:
