@@ -123,12 +123,13 @@ class Catalog:
         return bool(self._first("SELECT EXISTS (SELECT 1 FROM entry WHERE fault NOT IN (?, ?, ?))", *others))
 
     def repeated(self) -> Iterator[tuple[Entry, ...]]:
-        """The whole files of each object that has several: of one patient's, for devices give a UID twice."""
+        """The whole files of each object that has several; under another patient, too: mostly a number was corrected,
+        and one image under two patients could be trained on and tested on."""
         with self._telling():
             whole = "WHERE fault = '' AND sop != x''"
-            twice = f"SELECT sop, patient FROM entry {whole} GROUP BY sop, patient HAVING COUNT(*) > 1"  # noqa: S608
-            found = self._connection.execute(f"{_SELECT} {whole} AND (sop, patient) IN ({twice}) ORDER BY sop, patient")
-            for _, files in itertools.groupby(_entries(found), key=lambda entry: (entry.sop, entry.patient)):
+            twice = f"SELECT sop FROM entry {whole} GROUP BY sop HAVING COUNT(*) > 1"  # noqa: S608
+            found = self._connection.execute(f"{_SELECT} {whole} AND sop IN ({twice}) ORDER BY sop")
+            for _, files in itertools.groupby(_entries(found), key=lambda entry: entry.sop):
                 yield tuple(files)
 
     def objects_of(self, series: bytes) -> int:

@@ -1,7 +1,7 @@
 """What a study makes of an entry: its findings, or the one reason why it is left out.
 
-Guarantees: the rules stand in a fixed order, the first that speaks decides. Of the whole files of one patient with the
-same SOP Instance UID one is used: that whose series has the most objects, so that a part of a series never tears holes
+Guarantees: the rules stand in a fixed order, the first that speaks decides. Of the whole files with the same SOP
+Instance UID one is used: that whose series has the most objects, so that a part of a series never tears holes
 into a complete copy of it; of series of the same size that with the first path; within a series the first by path.
 """
 

@@ -103,11 +103,11 @@ def test_objects_that_are_there_twice(tmp_path: Path) -> None:
     copies = [replace(ENTRY, file=name) for name in (b"a", b"b", b"c")]
     broken, other = replace(ENTRY, file=b"d", fault="truncated"), replace(ENTRY, file=b"e", sop=b"u" * 16)
     nameless = [replace(ENTRY, file=name, sop=b"") for name in (b"x", b"y")]
-    stranger = replace(ENTRY, file=b"f", patient=b"q" * 32)  # another patient's, however it came by the same UID
+    corrected = replace(ENTRY, file=b"f", patient=b"q" * 32)
     with Catalog(tmp_path / "c.sqlite") as catalog:
-        put(catalog, *copies, broken, other, *nameless, stranger)
+        put(catalog, *copies, broken, other, *nameless, corrected)
         (found,) = catalog.repeated()
-    assert {entry.file for entry in found} == {b"a", b"b", b"c"}
+    assert {entry.file for entry in found} == {b"a", b"b", b"c", b"f"}
 
 
 def test_whether_it_holds_dicom(tmp_path: Path) -> None:
