@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from client.dicom.geometry.frame import Frame
 from client.dicom.geometry.values import apart_of, directions, matrix, phase, point, spacing, whole
+from client.dicom.plain import plain
 
 #: Dimension Index Pointers (0020,9165) to what says where a frame lies: In-Stack Position Number, Image Position, Image
 #: Orientation, Plane Position, Plane Orientation. Stack ID is a phase of its own.
@@ -103,7 +104,7 @@ def _phase(dataset: Dataset, groups: Groups, dimensions: list[int]) -> tuple[str
 
 def _time_of_day(moment: object) -> str:
     """Of a date and time, YYYYMMDDHHMMSS.FFFFFF (DT, PS3.5 section 6.2): dates are not kept."""
-    return "" if moment is None else str(moment)[8:]
+    return plain(moment)[8:]
 
 
 def _gradient(groups: Groups) -> object:

@@ -23,7 +23,7 @@ def segment_names(dataset: Dataset) -> Mapping[str, frozenset[int]]:
 
 def series_of(dataset: Dataset) -> tuple[str, ...]:
     """UIDs of the series that a segmentation (0008,1115) or structure set (3006,0014) was drawn on."""
-    return tuple(dict.fromkeys(uid for uid in map(str, _series(dataset)) if uid))
+    return tuple(dict.fromkeys(uid for uid in map(plain, _series(dataset)) if uid))
 
 
 def _series(dataset: Dataset) -> Iterator[object]:
