@@ -1,7 +1,7 @@
 """The elements of a data set, raw: where they start and end, and nothing else (PS3.5 section 7).
 
 Guarantees: one pass, a few instructions for every element stepped over; sequences of undefined length are followed to
-their end, down to `_DEPTH_LIMIT`; the functional groups of an enhanced object become items whose elements are raw, too.
+their end, down to `DEPTH_LIMIT`; the functional groups of an enhanced object become items whose elements are raw, too.
 What is not the common case raises `UnusualError`: another VR, fragments in another place than the pixels. No more than
 ELEMENTS_LIMIT elements, those in sequences counted, and ITEMS_LIMIT items are kept: each takes many times its bytes.
 
@@ -17,20 +17,11 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.scanning.elements import UNDEFINED, EndedError, UnusualError
+from client.dicom.scanning.elements import DEPTH_LIMIT, LONG, SHORT, UNDEFINED, EndedError, UnusualError
 
 SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
 
 _ITEM, _ITEM_END, _SEQUENCE_END, _PIXELS = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD), (0x7FE0, 0x0010)
-#: VRs with two reserved bytes and a 32-bit length (PS3.5 table 7.1-1); the others have a 16-bit length
-_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-_SHORT = frozenset(
-    (
-        b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO",
-        b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
-    )
-)  # fmt: skip
-_DEPTH_LIMIT = 32
 #: Of the frames of one object: a hundred for each of 10,000. As many cost half a gigabyte and some seconds.
 ELEMENTS_LIMIT = 1 << 20
 #: Functional groups of one object: more than rules.py admits frames.
@@ -38,7 +29,7 @@ ITEMS_LIMIT = 1 << 17
 #: The tag of an item as it stands in the file, in either byte order
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 #: VR as it stands in the file → as text
-NAMES = {vr: vr.decode() for vr in _LONG | _SHORT}
+NAMES = {vr: vr.decode() for vr in LONG | SHORT}
 
 #: Head of an explicit element, of an implicit one or an item, and a long length; in little and in big endian
 _ORDERS = {
@@ -76,10 +67,10 @@ class Walk:
         data, groups, head = self._data, self._groups, self._head
         while position < end:
             group, element, vr, length = head(data, position)
-            if vr in _SHORT:
+            if vr in SHORT:
                 start = position + 8
                 position = stop = start + length
-            elif vr in _LONG:
+            elif vr in LONG:
                 (length,) = self._long(data, position + 8)
                 start = position + 12
                 position, stop = self._behind((group, element), vr, start, length, end)
@@ -149,10 +140,10 @@ class Walk:
                 continue
             if self._explicit:
                 *_, vr, short = self._head(data, position - 8)
-                if vr in _LONG:
+                if vr in LONG:
                     (length,) = self._long(data, position)
                     position += 4
-                elif vr in _SHORT:
+                elif vr in SHORT:
                     length = short
                 else:
                     raise UnusualError
@@ -181,7 +172,7 @@ class Walk:
 
     def _after_sequence(self, position: int, depth: int) -> int:
         """The position after a sequence of undefined length whose first item starts at `position`."""
-        if depth > _DEPTH_LIMIT:
+        if depth > DEPTH_LIMIT:
             raise UnusualError
         while True:
             group, element, length = self._item(self._data, position)
@@ -201,10 +192,10 @@ class Walk:
             vr = b"SQ"
             if self._explicit:
                 *_, vr, short = self._head(self._data, position)
-                if vr in _LONG:
+                if vr in LONG:
                     (length,) = self._long(self._data, position + 8)
                     position += 4
-                elif vr in _SHORT:
+                elif vr in SHORT:
                     length = short
                 else:
                     raise UnusualError

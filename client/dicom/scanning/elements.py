@@ -35,12 +35,12 @@ FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 UNDEFINED = 0xFFFFFFFF
 
 #: VRs with two reserved bytes and a 32-bit length (PS3.5 table 7.1-1); the others have a 16-bit length
-_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-_SHORT = frozenset((
+LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+SHORT = frozenset((
     b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
     b"ST", b"TM", b"UI", b"UL", b"US",
 ))  # fmt: skip
-_DEPTH_LIMIT = 32
+DEPTH_LIMIT = 32
 
 # A tag is read as one little-endian number, so its halves stand the other way round: one step less per element.
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
@@ -114,7 +114,7 @@ def scan_file(data: bytes, wanted: frozenset[int]) -> Elements:
         found = _scan(inflate(data[start:]), 0, explicit=True, wanted=wanted)
         return Elements(meta | found.values, found.pixels, -1, found.length)
     explicit = syntax != IMPLICIT
-    if (data[start + 4 : start + 6] in _LONG | _SHORT) != explicit and len(data) > start:
+    if (data[start + 4 : start + 6] in LONG | SHORT) != explicit and len(data) > start:
         raise UnusualError  # the meta header and the data disagree
     found = _scan(data, start, explicit=explicit, wanted=wanted)
     return Elements(meta | found.values, found.pixels, found.offset, found.length)
@@ -177,10 +177,10 @@ def _explicit_elements(data: bytes, position: int, names: Mapping[int, int], val
     end = len(data)
     while position != end:
         swapped, vr, length = _explicit(data, position)
-        if vr in _SHORT:
+        if vr in SHORT:
             start = position + 8
             position = start + length
-        elif vr in _LONG:
+        elif vr in LONG:
             (length,) = _long(data, position + 8)
             start = position + 12
             position = start + length
@@ -220,7 +220,7 @@ def _implicit_elements(data: bytes, position: int, names: Mapping[int, int], val
 
 def _skip_sequence(data: bytes, position: int, explicit: bool, depth: int) -> int:
     """The position after a sequence of undefined length whose first item starts at `position` (PS3.5 7.5)."""
-    if depth > _DEPTH_LIMIT:
+    if depth > DEPTH_LIMIT:
         raise UnusualError
     while True:
         swapped, length = _implicit(data, position)
@@ -242,10 +242,10 @@ def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
         position += 8
         if explicit:
             vr, short = data[position - 4 : position - 2], length >> 16
-            if vr in _LONG:
+            if vr in LONG:
                 (length,) = _long(data, position)
                 position += 4
-            elif vr in _SHORT:
+            elif vr in SHORT:
                 length = short
             else:
                 raise UnusualError
