@@ -44,7 +44,7 @@ POLICY = """
 epsilon_total = 1000.0
 epsilon_per_study = 1000.0
 delta = 1e-5
-allow_off = true
+least = "off"
 [aggregation]
 min_cohort = 2
 adversary = "semi-honest"

@@ -51,7 +51,7 @@ mode = "off"
 [aggregation]
 colluders = 0
 """
-POLICY = "[privacy]\nallow_off = true\n[aggregation]\n{rules}\n[studies]\nask = false\n"
+POLICY = '[privacy]\nleast = "off"\n[aggregation]\n{rules}\n[studies]\nask = false\n'
 RULES = {"min_cohort": "2", "colluders": "0"}
 
 

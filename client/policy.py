@@ -1,15 +1,15 @@
 """policy.toml: the hospital decides. A study never overrides it, and what it does not allow is refused.
 
-[privacy]      epsilon_total, epsilon_per_study, delta, min_noise_multiplier, allow_off
+[privacy]      epsilon_total, epsilon_per_study, delta, min_noise_multiplier, least
 [aggregation]  min_cohort, peers, peer_keys, adversary, colluders
-[evaluation]   per_site_figures, per_site_counts, smallest_count
+[evaluation]   per_site_figures, per_site_counts, smallest_count, noise
 [studies]      ask, hashes, models, signers
 [hours]        quiet, days, zone
 
 What is left out has the stricter value; an unknown key is refused by name. client/rules.py judges by it.
 
-    >>> Policy().privacy.allow_off
-    False
+    >>> Policy().privacy.least
+    'distributed'
 """
 
 from pathlib import Path
@@ -39,13 +39,15 @@ Hex = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class PrivacyPolicy(Record, frozen=True):
-    """The most ε at `delta` per patient, in all and per study; the least noise; whether privacy may be off."""
+    """The most ε at `delta` per patient, in all and per study; the least noise; the least mode of privacy: "local"
+    takes no other hospital's word, "distributed" rests on the noise of others too, "off" is for images that may be
+    public."""
 
     epsilon_total: Positive = 8.0
     epsilon_per_study: Positive = 8.0
     delta: Annotated[float, Meta(gt=0, lt=1)] = 1e-5
     min_noise_multiplier: Annotated[float, Meta(ge=0)] = 0.0
-    allow_off: bool = False
+    least: Literal["off", "distributed", "local"] = "distributed"
 
 
 class AggregationPolicy(Record, frozen=True):
@@ -62,11 +64,13 @@ class AggregationPolicy(Record, frozen=True):
 
 class EvaluationPolicy(Record, frozen=True):
     """Whether this hospital's own figures, and its own image counts, may be shown; the fewest patients on whom a count
-    of a label or of a brightness rests that enters the survey's masked sum as it is and not as 0."""
+    of a label or of a brightness rests that enters the survey's masked sum as it is and not as 0; whether evaluations
+    must carry noise (`evaluation.epsilon` of the study)."""
 
     per_site_figures: bool = False
     per_site_counts: bool = False
     smallest_count: Annotated[int, Meta(ge=1)] = 5
+    noise: bool = False
 
 
 class StudiesPolicy(Record, frozen=True):

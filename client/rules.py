@@ -4,7 +4,7 @@ A rule is one small object that names itself as the key in policy.toml, so that 
 study would have to change. A refusal that may pass by itself (approval, quiet hours, a hospital that is away) is a
 `PassingError`: the coordinator may ask again.
 
-    >>> judge(Policy(privacy=PrivacyPolicy(allow_off=True), aggregation=AggregationPolicy(min_cohort=2)), study)
+    >>> judge(Policy(privacy=PrivacyPolicy(least="off"), aggregation=AggregationPolicy(min_cohort=2)), study)
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,8 @@ from shared.study import Study
 
 #: Coordinators that the protocol holds against, weakest first.
 ADVERSARIES = ("semi-honest", "active")
+#: Modes of privacy, weakest first: what is promised in the last rests on nobody else.
+MODES = ("off", "distributed", "local")
 
 
 class PassingError(RefusalError):
@@ -58,20 +60,25 @@ def _noise(study: Study) -> float:
         return 0.0
 
 
+def _delta(study: Study) -> float:
+    """The larger δ of training and evaluation; 0 without privacy."""
+    return max(study.privacy.delta or 0.0, study.evaluation.delta or 0.0)
+
+
 RULES = (
     Rule(
-        "privacy.allow_off",
-        lambda policy: "differential privacy" if not policy.privacy.allow_off else "any mode",
+        "privacy.least",
+        lambda policy: f'privacy of mode "{policy.privacy.least}" or stronger',
         lambda study: f'privacy.mode = "{study.privacy.mode}"',
-        lambda policy, study: policy.privacy.allow_off or study.privacy.mode != "off",
-        'Set privacy.mode = "local" in the study.',
+        lambda policy, study: MODES.index(study.privacy.mode) >= MODES.index(policy.privacy.least),
+        "Set a stronger privacy.mode in the study.",
     ),
     Rule(
         "privacy.delta",
         lambda policy: f"delta of at most {policy.privacy.delta:g}",
-        lambda study: f"{study.privacy.delta or 0:g}",
-        lambda policy, study: (study.privacy.delta or 0) <= policy.privacy.delta,
-        "Lower privacy.delta in the study.",
+        lambda study: f"{_delta(study):g}",
+        lambda policy, study: _delta(study) <= policy.privacy.delta,
+        "Lower privacy.delta, or evaluation.delta, in the study.",
     ),
     Rule(
         "privacy.min_noise_multiplier",
@@ -95,6 +102,13 @@ RULES = (
             ADVERSARIES.index(study.aggregation.adversary) >= ADVERSARIES.index(policy.aggregation.adversary)
         ),
         'Set aggregation.adversary = "active" in the study.',
+    ),
+    Rule(
+        "evaluation.noise",
+        lambda policy: "noise on evaluations" if policy.evaluation.noise else "evaluations with or without noise",
+        lambda study: f"evaluation.epsilon = {study.evaluation.epsilon or 'none'}",
+        lambda policy, study: not policy.evaluation.noise or study.evaluation.epsilon is not None,
+        "Set evaluation.epsilon and evaluation.delta in the study.",
     ),
     Rule(
         "aggregation.colluders",

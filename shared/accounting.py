@@ -16,16 +16,31 @@ from shared.wire import Record
 from shared.workers import aside
 
 
-class SampledGaussian(Record, frozen=True):
-    """`steps` sums over Poisson-sampled patients (rate `sampling_rate`), each clipped to C, plus N(0, (σC)²).
+class SampledGaussian(Record, frozen=True, tag="sampled-gaussian"):
+    """`steps` sums over Poisson-sampled patients (rate `sampling_rate`), each clipped to C, plus N(0, (σC)²), or a
+    discrete mechanism that is at least as private (shared/mechanism.py).
 
-    Sensitivity C in L2 for adding or removing one patient; `noise_multiplier` is σ.
+    Sensitivity C in L2 for adding or removing one patient; `noise_multiplier` is σ. It takes the noise of `honest`
+    hospitals to make it: 1 where this hospital added all of it, t − c where it added a share under masks.
     """
 
     sampling_rate: float
     noise_multiplier: float
     steps: int
+    honest: int = 1
+    version: int = 2
+
+
+class Stated(Record, frozen=True, tag="stated"):
+    """Spending of which only the figures are known: (ε, δ), in a system other than this one."""
+
+    epsilon: float
+    delta: float
     version: int = 1
+
+
+#: What a ledger holds of one charge.
+Event = SampledGaussian | Stated
 
 
 def _merged(events: Iterable[SampledGaussian]) -> tuple[tuple[float, float, int], ...]:
@@ -56,12 +71,14 @@ def planned_steps(study: Study) -> int:
     return study.training.rounds * (study.training.local_steps or 0)
 
 
-def round_event(study: Study, noise_multiplier: float) -> SampledGaussian:
-    """What one round of `study` spends on every patient of a hospital's training split."""
+def round_event(study: Study, noise_multiplier: float, *, honest: int = 1) -> SampledGaussian:
+    """What one round of `study` spends on every patient of a hospital's training split, by the noise of `honest`."""
     rate = study.privacy.sampling_rate
     if rate is None or study.training.local_steps is None:
         raise ValueError("round_event needs a private study")
-    return SampledGaussian(sampling_rate=rate, noise_multiplier=noise_multiplier, steps=study.training.local_steps)
+    return SampledGaussian(
+        sampling_rate=rate, noise_multiplier=noise_multiplier, steps=study.training.local_steps, honest=honest
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -104,6 +104,15 @@ class Model(Record, frozen=True):
     options: dict[Word, int | float | OptionText] = field(default_factory=dict)
     #: (x − first) / second before the first layer; a survey's mean and standard deviation, or these
     scale: tuple[Annotated[float, Meta(ge=-10, le=10)], Annotated[float, Meta(ge=1e-3, le=10)]] = (0.5, 0.25)
+    #: safetensors file beside the study that the run begins with, made from public or synthetic images, and its SHA-256
+    init: Annotated[str, Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9._-]{0,127})?\Z")] = ""
+    init_sha256: Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
+    #: weights whose names begin so stay as they are; nothing of them is sent up
+    frozen: tuple[Word, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.init) != bool(self.init_sha256):
+            raise ValueError("init and init_sha256 together")
 
 
 class Training(Record, frozen=True):
@@ -118,14 +127,19 @@ class Training(Record, frozen=True):
     optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     weight_decay: NotNegative = 0.0
-    #: learning rate over the rounds: constant, or down to a tenth along a cosine
-    schedule: Literal["constant", "cosine"] = "constant"
+    #: learning rate over the rounds: constant, or down to a tenth along a cosine, or to nothing along a line
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    #: rounds over which the rate first grows from nothing
+    warmup: Annotated[int, Meta(ge=0)] = 0
     augmentation: tuple[Augmentation, ...] = ()
     #: augmented copies of each drawn image, averaged before clipping
     copies: Count = 1
+    #: images of one patient that one step looks at, chosen anew each time
+    images_per_patient: Annotated[int, Meta(ge=1, le=64)] = 2
     #: "equal", "balanced" (from the masked survey; never with privacy), or one public weight per label
     class_weights: Literal["equal", "balanced"] | tuple[Positive, Positive] = "equal"
-    #: arithmetic of the forward pass; "bfloat16" is about twice as fast where the processor has it, never with privacy
+    #: arithmetic of the forward and backward pass; "bfloat16" is about twice as fast where the processor has it. With
+    #: privacy gradients are clipped and summed in float64 all the same
     precision: Literal["float32", "bfloat16"] = "float32"
     #: rounds without a better validation figure before the run stops; 0 never stops early
     early_stopping: Annotated[int, Meta(ge=0)] = 0
@@ -148,21 +162,30 @@ class Federation(Record, frozen=True):
 
 
 class Privacy(Record, frozen=True):
-    """What is promised per patient (PRIVACY.md). `sampling_rate`: Poisson rate of patients per step."""
+    """What is promised per patient (PRIVACY.md). `sampling_rate`: Poisson rate of patients per step.
 
-    mode: Literal["off", "local"]
+    "local": every hospital adds all the noise itself and makes `training.local_steps` in a round. "distributed": every
+    round is one optimiser step of the coordinator on one masked sum, in which the honest hospitals' shares of the noise
+    add up to all of it.
+    """
+
+    mode: Literal["off", "local", "distributed"]
     unit: Literal["patient"] = "patient"
     epsilon: Positive | None = None
     delta: Fraction | None = None
     clip: Positive | None = None
     sampling_rate: Annotated[float, Meta(gt=0, le=1)] | None = None
+    #: the clip, which `clip` begins, follows the norm that this share of the patients stays below (mode "distributed")
+    clip_quantile: Fraction | None = None
 
     def __post_init__(self) -> None:
         given = (self.epsilon, self.delta, self.clip, self.sampling_rate)
-        if self.mode == "off" and any(value is not None for value in given):
-            raise ValueError('no epsilon, delta, clip or sampling_rate while mode = "off"')
-        if self.mode == "local" and any(value is None for value in given):
-            raise ValueError('epsilon, delta, clip and sampling_rate with mode = "local"')
+        if self.mode == "off" and any(value is not None for value in (*given, self.clip_quantile)):
+            raise ValueError('no epsilon, delta, clip, sampling_rate or clip_quantile while mode = "off"')
+        if self.mode != "off" and any(value is None for value in given):
+            raise ValueError(f'epsilon, delta, clip and sampling_rate with mode = "{self.mode}"')
+        if self.clip_quantile is not None and self.mode != "distributed":
+            raise ValueError('clip_quantile only with mode = "distributed"')
 
 
 class Aggregation(Record, frozen=True):
@@ -193,10 +216,18 @@ class Evaluation(Record, frozen=True):
     sensitivity: Fraction = 0.9
     #: ask hospitals for their own figures; each shows them only if its policy says so
     per_site: bool = False
+    #: the most that all evaluations of the run together may tell of one held-out patient, at `delta`: every hospital then
+    #: adds noise to its counts. Without, the masked sums are exact
+    epsilon: Positive | None = None
+    delta: Fraction | None = None
+    #: images of one patient that a noisy evaluation counts
+    images_per_patient: Annotated[int, Meta(ge=1, le=64)] = 2
 
     def __post_init__(self) -> None:
         if self.test + self.validation >= 1:
             raise ValueError("test + validation below 1")
+        if (self.epsilon is None) != (self.delta is None):
+            raise ValueError("epsilon and delta together")
 
 
 class Study(Record, frozen=True):
@@ -226,8 +257,11 @@ class Study(Record, frozen=True):
             raise ValueError("training.local_steps with privacy: an epoch's length would tell the patient count")
         if self.training.class_weights == "balanced":
             raise ValueError('training.class_weights "equal" or public numbers with privacy: counts are private')
-        if self.training.precision != "float32":
-            raise ValueError('training.precision "float32" with privacy: gradients are clipped and summed exactly')
+        if self.privacy.mode == "distributed":
+            if self.training.local_steps != 1:
+                raise ValueError('training.local_steps = 1 with privacy.mode = "distributed": a round is one step')
+            if self.aggregation.bits != 32:
+                raise ValueError('aggregation.bits = 32 with privacy.mode = "distributed": a sum and its noise need them')
 
 
 def parse_study(text: str, source: str = "study.toml") -> Study:

@@ -18,7 +18,7 @@ POLICY = """\
 epsilon_total = 8.0
 epsilon_per_study = 8.0
 delta = 1e-5
-allow_off = true            # simulated or public images only
+least = "off"               # simulated or public images only
 [aggregation]
 min_cohort = 2
 adversary = "semi-honest"

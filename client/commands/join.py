@@ -232,7 +232,7 @@ _POLICY = """\
 epsilon_total = 8.0         # the most any patient may ever spend, over all studies
 epsilon_per_study = 8.0     # and in one study
 delta = 1e-5
-allow_off = false           # true: also studies without differential privacy
+least = "distributed"       # "local": rests on no other hospital's noise; "off": also without privacy
 
 [aggregation]
 min_cohort = 3              # sums over fewer hospitals are refused
@@ -248,5 +248,6 @@ colluders = 1               # and though so many other hospitals work with it
 [evaluation]
 per_site_figures = false    # true: the report may show this hospital's own figures
 per_site_counts = false     # true: and its own image counts
+noise = false               # true: evaluations only with noise, counted for the patients held out
 smallest_count = 5          # counts in the survey that rest on fewer patients are sent as 0
 """

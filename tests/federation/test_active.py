@@ -39,7 +39,7 @@ ATTEMPTS = [(name, what) for name, attempts in REFUSALS.items() for what in atte
 
 def set_policy(home: Home, lines: Mapping[str, str]) -> None:
     aggregation = "\n".join(f"{key} = {value}" for key, value in {**LINES, **lines}.items())
-    privacy = "allow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0"
+    privacy = 'least = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0'
     (home.path / "policy.toml").write_text(
         f"[privacy]\n{privacy}\n[aggregation]\n{aggregation}\n[studies]\nask = false\n"
     )

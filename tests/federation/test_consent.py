@@ -28,7 +28,7 @@ from simulations.faults import Fault, LocalLink, Moment
 from simulations.local import LocalFederation
 
 OPEN = (
-    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    '[privacy]\nleast = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n'
     "[aggregation]\nmin_cohort = 2\ncolluders = 0\n"
 )
 ASK = OPEN + "[studies]\nask = true\n"

@@ -16,7 +16,7 @@ from simulations.attacker import Attacker
 from simulations.attacks import SURVEY
 from simulations.local import LocalFederation
 
-OPEN = "[privacy]\nallow_off = true\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
+OPEN = '[privacy]\nleast = "off"\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n'
 ALL, FEWER = ("alder", "birch", "cedar"), ("alder", "birch")
 
 

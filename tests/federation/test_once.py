@@ -53,7 +53,7 @@ from simulations.local import LocalFederation
 from simulations.strikes import NAMES, TWO, VICTIM
 
 POLICY = (
-    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    '[privacy]\nleast = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n'
     "[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
 )
 #: What a hospital remembers; all else in its home does not change here.

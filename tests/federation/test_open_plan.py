@@ -14,7 +14,7 @@ from simulations.attacks import SURVEY
 from simulations.faults import Fault, LocalLink, Moment, lost
 from simulations.local import LocalFederation
 
-OPEN = "[privacy]\nallow_off = true\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
+OPEN = '[privacy]\nleast = "off"\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n'
 
 
 class Killed(BaseException):

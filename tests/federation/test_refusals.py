@@ -39,7 +39,7 @@ PRIVATE = MINIMAL.replace(
     'mode = "local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 1.0\nsampling_rate = 0.5\n[aggregation]\ncolluders = 0',
 )
 OPEN = (
-    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    '[privacy]\nleast = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n'
     "[aggregation]\nmin_cohort = 2\ncolluders = 0\n"
 )
 
@@ -181,7 +181,7 @@ def test_a_study_without_privacy_is_refused_where_the_policy_forbids_it(
 ) -> None:
     set_policy(local, "[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     stranger.study = study
-    refused(stranger.say("alder", stranger.invitation), "differential privacy", "privacy.allow_off")
+    refused(stranger.say("alder", stranger.invitation), "differential privacy", "privacy.least")
 
 
 # Step 1: plans
@@ -270,7 +270,7 @@ def test_privacy_demanded_after_the_join_stops_a_study_without_it(
     stranger.join_all()
     set_policy(local, "[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     before = memory(local.home("alder"))
-    refused(stranger.step("alder", stranger.train_task()), "privacy.allow_off")
+    refused(stranger.step("alder", stranger.train_task()), "privacy.least")
     assert memory(local.home("alder")) == before
 
 

@@ -22,7 +22,7 @@ from simulations.faults import LocalLink, Moment, lost
 from simulations.local import LocalFederation
 
 FREE = (
-    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    '[privacy]\nleast = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n'
     "[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
 )
 

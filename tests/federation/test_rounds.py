@@ -144,7 +144,7 @@ def test_every_budget_exhausted_ends_the_run_and_says_so(local: LocalFederation,
 
 
 def test_a_policy_that_forbids_the_study_keeps_the_hospital_out_by_name(local: LocalFederation, study: Study) -> None:
-    set_policy(local, "cedar", "[privacy]\nallow_off = false\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
+    set_policy(local, "cedar", '[privacy]\nleast = "distributed"\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n')
     _, result = local.run(LocalLink(local.sites()), study)
     assert result.status == "finished"
     assert result.sites.contributed == (("alder", "birch"),) * 2

@@ -29,7 +29,7 @@ from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lo
 from simulations.local import LocalFederation, Recorder
 
 FREE = (
-    "[privacy]\nallow_off = true\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n"
+    '[privacy]\nleast = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n'
     "[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n"
 )
 
