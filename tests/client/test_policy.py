@@ -109,7 +109,7 @@ def test_the_whole_file_is_read(tmp_path: Path) -> None:
     key = "ab" * 32
     path.write_text(
         "[privacy]\nepsilon_total = 4.0\nepsilon_per_study = 2.0\ndelta = 1e-6\nmin_noise_multiplier = 0.5\n"
-        'least = "distributed"\n[aggregation]\nmin_cohort = 5\npeers = ["birch"]\nadversary = "active'\n'
+        'least = "distributed"\n[aggregation]\nmin_cohort = 5\npeers = ["birch"]\nadversary = "active"\n'
         "[evaluation]\nper_site_figures = true\nper_site_counts = false\nsmallest_count = 10\n"
         f'[studies]\nask = true\nhashes = ["{key}"]\nmodels = ["cnn"]\nsigners = ["{key}"]\n'
         '[hours]\nquiet = ["07:00-18:30"]\ndays = ["mon", "fri"]\nzone = "Europe/Berlin"\n'
