@@ -5,7 +5,8 @@ from flower_ward import Here, Ward, left_over, relayed, said
 from msgspec.structs import replace
 
 from client.rounds import Rounds
-from client.steps import prepare_for, survey, train_round
+from client.steps import Asked, survey, train_round
+from client.workbench import Workbench, prepare_for
 from shared.crypto.sealing import agree, derive
 from shared.messages import Answered, AnyTask, Confirm, Refused, Step, Task, Unmask
 from shared.secagg.collector import Total
@@ -55,9 +56,9 @@ def _update_recovered(ward: Ward, attacker: Attacker, everybody: Total, fewer: T
     sums = [codec(3).read(everybody, 3, most), codec(2).read(fewer, 2, most)]
     weight = sums[0].weight - sums[1].weight
     part = (sums[0].mean * np.float32(sums[0].weight) - sums[1].mean * np.float32(sums[1].weight)) / np.float32(weight)
-    prepared = prepare_for(ward.local.home(COLLUDER), ward.study)
+    bench = Workbench(ward.local.home(COLLUDER), note=lambda *_, **__: None)
     seed = int.from_bytes(digest("konsil/augment/v1", COLLUDER.encode())[:4], "big") + ward.study.training.seed
-    own = train_round(ward.study, attacker.train_task(), 1, prepared, codec=codec(3), seed=seed).plain
+    own = train_round(ward.study, attacker.train_task(), Asked(1, 3, bytes(32)), bench, seed=seed).plain
     words = np.empty(size, np.uint32)
     own.fill(0, words)
     step = codec(3).quantizer.bound / codec(3).quantizer.steps * most / weight

@@ -131,7 +131,7 @@ def update_of(study: Study, images: Images) -> Vector:
     """Weights after minus weights before one round of the real training loop."""
     module = network_of(study)
     before = to_vector(module)
-    train(module, images, study, round=1, sigma=None)
+    train(module, images, study, round=1)
     update: Vector = to_vector(module) - before
     return update
 
@@ -139,7 +139,7 @@ def update_of(study: Study, images: Images) -> Vector:
 def with_noise(update: Vector, study: Study, rng: np.random.Generator) -> Vector:
     """The update of one private step in which this patient alone was drawn (PRIVACY.md): clipped, noised, divided.
 
-    As client/training/loop.py does it, but from a seeded generator, so that the picture repeats.
+    As client/training/private.py does it, but from a seeded generator, so that the picture repeats.
     """
     clip, sigma, rate = study.privacy.clip, noise_multiplier(study), study.training.learning_rate
     if clip is None or sigma is None:

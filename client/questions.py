@@ -6,6 +6,7 @@ Pure: raises PeerError for what the study does not ask, and names what a plan's 
 import numpy as np
 
 from client.rounds import Topic
+from shared.clipping import is_near
 from shared.errors import PeerError
 from shared.messages import AnyTask, EvaluateTask, SurveyTask, TrainTask
 from shared.secagg.plan import Plan
@@ -21,18 +22,35 @@ def check_round(study: Study, task: AnyTask, plan: Plan) -> None:
 
 
 def check_task(study: Study, task: TrainTask, parameters: int) -> None:
-    """Raise PeerError for class weights not the study's, or weights that are not `parameters` finite numbers."""
+    """Raise PeerError for class weights not the study's, a clip that cannot have come of the study's, or weights that
+    are not `parameters` finite numbers."""
     weights = study.training.class_weights
     public = (1.0, 1.0) if weights == "equal" else weights
     if public not in ("balanced", task.class_weights):
         raise PeerError("train task", expected=f"the study's class weights {public}", got=str(task.class_weights))
+    _check_clip(study, task.clip)
     if len(task.weights) != 4 * parameters or not np.isfinite(np.frombuffer(task.weights, "<f4")).all():
         raise PeerError("weights", expected=f"{parameters} finite numbers", got=f"{len(task.weights)} bytes, or others")
 
 
+def _check_clip(study: Study, clip: float | None) -> None:
+    """Only where it is adaptive does a step bring its own; the noise is scaled to it, so any clip is as private."""
+    privacy, first = study.privacy, study.privacy.clip
+    if privacy.mode != "distributed":
+        right = clip is None
+    elif privacy.clip_quantile is None:
+        right = clip == first
+    else:
+        right = clip is not None and first is not None and is_near(clip, first)
+    if not right:
+        raise PeerError("train task", expected=f"a clip that follows from the study's {first}", got=str(clip))
+
+
 def topic_of(study: Study, task: AnyTask, plan: Plan) -> Topic:
-    """What two sums must not differ in. Private updates may: each hospital's own noise covers its part."""
+    """What two sums must not differ in. Private ones may: each was made with all the noise it needs, drawn anew."""
     if isinstance(task, TrainTask) and study.privacy.mode != "off":
+        return Topic()
+    if isinstance(task, EvaluateTask) and study.evaluation.epsilon is not None:
         return Topic()
     name = f"{plan.step} {task.split}" if isinstance(task, EvaluateTask) else plan.step
     return Topic(name, plan.payload)

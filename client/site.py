@@ -16,21 +16,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import torch
-
 from client.agreement import Agreement, agree, open_agreement, reopen
 from client.audit import Audit
+from client.charges import charge, spent
 from client.consent import Consent
 from client.home import Home
-from client.images import Split
-from client.ledger import Ledger, Promise, Purpose
+from client.ledger import Ledger
 from client.outgoing import Leaving, Outgoing
+from client.privacy.release import release
 from client.questions import check_round, check_task, topic_of
 from client.refusals import unforeseen
-from client.rounds import Asked, Rounds, RunState
-from client.steps import Outcome, Prepared, evaluate, prepare_for, survey, train_round
+from client.rounds import Rounds, RunState
+from client.rounds import Asked as Stored
+from client.steps import Asked, Outcome, evaluate, survey, train_round
+from client.training.gradients.base import PatientGradients
+from client.training.private import Release
+from client.workbench import Prepared, Workbench
 from shared import messages
-from shared.accounting import noise_multiplier, round_event
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, PeerError
@@ -49,7 +51,6 @@ from shared.messages import (
     Join,
     Joined,
     Shown,
-    Spent,
     Step,
     SurveyTask,
     Task,
@@ -59,15 +60,16 @@ from shared.messages import (
     longest_step,
     payload_digest,
 )
+from shared.layout import Layout
 from shared.network import network_of
 from shared.parameters import layout_of
 from shared.secagg.member import RoundState, confirm, contribute, unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, Seat, SiteRules, check_plan
-from shared.study import Study, spec_hash, study_hash
-from shared.vectors import Codec, terms
+from shared.study import Study, study_hash
+from shared.vectors import terms
 from shared.version import SOFTWARE
-from shared.wire import digest, pack, unpack
+from shared.wire import digest, unpack
 
 #: A run key that was not used for so long is deleted, and its run is over here.
 FORGET_S = 30 * 24 * 3600.0
@@ -83,9 +85,17 @@ class Maker(Protocol):
 
 
 class Site:
-    """One hospital, in its `home`. Any number of processes may serve the same home."""
+    """One hospital, in its `home`. Any number of processes may serve the same home. An audit plants patients by
+    `prepare` and `way`, and takes the noise away by `release` (client/workbench.py)."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        prepare: Callable[[Home, Study], Prepared] | None = None,
+        way: PatientGradients | None = None,
+        release: Release = release,
+    ) -> None:
         self._home = home
         self._config = home.config
         self._ledger = Ledger(home.path / "ledger.sqlite")
@@ -93,10 +103,9 @@ class Site:
         self._audit = Audit(home.path / "audit.jsonl")
         self._consent = Consent(home, self._audit)
         self._outgoing = Outgoing(self._config.name, self._audit)
-        self._prepared: dict[bytes, Prepared] = {}
-        self._sizes: dict[bytes, int] = {}
+        self._bench = Workbench(home, note=self._audit.record, prepare=prepare, way=way, release=release)
+        self._layouts: dict[bytes, Layout] = {}
         self._rounds.forget(FORGET_S)
-        torch.set_num_threads(self._config.threads)
 
     def handle(self, data: bytes) -> bytes:
         """The reply to one request from outside: what was asked, or a refusal that says why."""
@@ -124,7 +133,7 @@ class Site:
             return LONGEST_JOIN
         state = self._joined(about.run)
         roster = unpack(Roster, state.join.roster.roster)
-        return longest_step(self._parameters(state.join.study), len(roster.entries))
+        return longest_step(self._layout(state.join.study).size, len(roster.entries))
 
     def _join(self, join: Join) -> Leaving:
         """PROTOCOL.md step 0."""
@@ -173,11 +182,12 @@ class Site:
         seat = self._seat(agreement, plan, task, payload)
         agreement.check_members(plan.sites())
         self._consent.to_sites(plan.sites(), "cohort")
-        prepared = self._images(study)
+        prepared = self._bench.prepared(study)
         if isinstance(task, TrainTask):
-            check_task(study, task, self._parameters(study))
-            self._reserve(study, prepared, plan, key)
-        outcome = self._act(study, task, plan, prepared)
+            check_task(study, task, self._layout(study).size)
+        if charge(self._ledger, study, task, plan, prepared.images, limits=self._home.policy.limits):
+            self._audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())
+        outcome = self._act(study, task, plan)
         masked = contribute(
             seat,
             outcome.plain,
@@ -187,7 +197,7 @@ class Site:
         )
         shown = Shown(
             seconds=self._seconds(time.perf_counter() - started),
-            spent=self._spent(study, plan.run) if isinstance(task, TrainTask) else None,
+            spent=None if isinstance(task, SurveyTask) else spent(self._ledger, study, plan),
             figures=outcome.figures,
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )
@@ -213,30 +223,19 @@ class Site:
             task,
             payload_digest(payload),
             cohort=len(plan.cohort),
-            parameters=self._parameters(agreement.study),
+            parameters=self._layout(agreement.study).moving,
         )
         return check_plan(plan, agreement.state.record, agreement.roster, SiteRules(), agreed)
 
-    def _reserve(self, study: Study, prepared: Prepared, plan: Plan, key: bytes) -> None:
-        sigma, privacy = noise_multiplier(study), study.privacy
-        if sigma is None:
-            return
-        images = prepared.images
-        purpose = Purpose(key, study.name, plan.study_hash, plan.run, plan.round)
-        exposed = [images.keys[patient] for patient in images.patients(Split.TRAIN)]
-        promise = Promise(privacy.epsilon or 0.0, privacy.delta or 0.0)
-        self._ledger.reserve(exposed, round_event(study, sigma), purpose, self._home.policy.limits, promise)
-        self._audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())
-
-    def _act(self, study: Study, task: AnyTask, plan: Plan, prepared: Prepared) -> Outcome:
+    def _act(self, study: Study, task: AnyTask, plan: Plan) -> Outcome:
         if isinstance(task, TrainTask):
             seed = int.from_bytes(digest("konsil/augment/v1", self._config.name.encode())[:4], "big")
-            codec = Codec.of(study, cohort=len(plan.cohort), parameters=self._parameters(study), seed=plan.payload)
-            return train_round(study, task, plan.round, prepared, codec=codec, seed=seed + study.training.seed)
+            asked = Asked(plan.round, len(plan.cohort), plan.payload)
+            return train_round(study, task, asked, self._bench, seed=seed + study.training.seed)
         if isinstance(task, EvaluateTask):
             show = study.evaluation.per_site and self._home.policy.evaluation.per_site_figures
-            return evaluate(study, task, prepared, show=show)
-        return survey(prepared, self._home.policy.evaluation.smallest_count)
+            return evaluate(study, task, self._bench, show=show)
+        return survey(self._bench.prepared(study), self._home.policy.evaluation.smallest_count)
 
     def _confirm(self, body: Confirm) -> Leaving:
         """PROTOCOL.md step 2: one survivor set per plan."""
@@ -258,10 +257,10 @@ class Site:
         request: ConfirmRequest | UnmaskRequest,
         purpose: str,
         *,
-        recall: Callable[[bytes, Sequence[str]], Asked],
+        recall: Callable[[bytes, Sequence[str]], Stored],
         make: Maker,
         keep: Callable[[bytes, Sequence[str], bytes], bytes],
-    ) -> tuple[bytes, Asked]:
+    ) -> tuple[bytes, Stored]:
         """What was answered before about these survivors, or what `make` makes now: on disk before it leaves."""
         found = recall(request.plan, request.survivors)
         messages.check_operator(body, self._operator(found.run))
@@ -283,18 +282,11 @@ class Site:
         """Who speaks for the coordinator in `run`: the roster it was joined with was checked then."""
         return unpack(Roster, self._joined(run).join.roster.roster).operator
 
-    def _parameters(self, study: Study) -> int:
+    def _layout(self, study: Study) -> Layout:
         key = study_hash(study)
-        if key not in self._sizes:
-            self._sizes[key] = layout_of(network_of(study)).size
-        return self._sizes[key]
-
-    def _images(self, study: Study) -> Prepared:
-        key = spec_hash(study.input) + pack(study.task) + pack(study.evaluation)
-        if key not in self._prepared:
-            self._prepared[key] = prepare_for(self._home, study)
-            self._audit.record("prepared", images=len(self._prepared[key].images.label))
-        return self._prepared[key]
+        if key not in self._layouts:
+            self._layouts[key] = layout_of(network_of(study))
+        return self._layouts[key]
 
     def _seconds(self, seconds: float) -> float:
         """Exact beside image counts that the policy shows anyway; else on a public grid: time tells of patients."""
@@ -304,15 +296,3 @@ class Site:
         if not self._home.policy.evaluation.per_site_counts:
             return None
         return {"used": prepared.counts.usable, **{str(k): v for k, v in prepared.counts.skipped.items() if v}}
-
-    def _spent(self, study: Study, run: str) -> Spent | None:
-        sigma, delta = noise_multiplier(study), study.privacy.delta
-        if sigma is None or delta is None:
-            return None
-        return Spent(
-            steps=sum(event.steps for event in self._ledger.events(run)),
-            epsilon_run=self._ledger.epsilon(delta, run=run),
-            epsilon_total=self._ledger.epsilon(delta),
-            delta=delta,
-            noise_multiplier=sigma,
-        )

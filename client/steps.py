@@ -6,49 +6,24 @@ Pure but for reading the images: no ledger, no keys, no network. The caller has 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from torch import nn
 
-from client.dicom.archive import Counts, Progress, prepare
-from client.home import Home
 from client.images import Images, Split
+from client.privacy.evaluation import noisy_counts
+from client.privacy.release import as_words
+from client.privacy.stream import SecureStream
 from client.survey import survey_of
 from client.training.evaluate import scores
-from client.training.loop import train
-from shared.accounting import noise_multiplier
+from client.training.loop import step_private, train, train_private
+from client.workbench import Prepared, Workbench
+from shared.accounting import evaluation_noise, noise_multiplier
 from shared.errors import PeerError, SiteError
 from shared.messages import EvaluateTask, OwnFigures, TrainTask
 from shared.metrics import BinaryCounts
-from shared.network import network_of
-from shared.parameters import load_vector, to_vector
+from shared.parameters import layout_of, to_vector
 from shared.secagg.member import Plain
 from shared.study import Study
-from shared.vectors import Codec, count_plain, survey_plain
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """This hospital's images for one study, and what became of every file."""
-
-    images: Images
-    counts: Counts
-
-
-def prepare_for(home: Home, study: Study, progress: Progress | None = None) -> Prepared:
-    """The images of the hospital in `home` for `study`: scanned, joined, decoded, split."""
-    images, counts = prepare(
-        home.archive,
-        home.labels,
-        home.path / "archive",
-        key=home.archive_key,
-        spec=study.input,
-        labels=study.task.labels,
-        test=study.evaluation.test,
-        validation=study.evaluation.validation,
-        cache_bytes=None if home.config.cache_gib is None else int(home.config.cache_gib * 2**30),
-        progress=progress,
-    )
-    return Prepared(images, counts)
+from shared.vectors import Codec, count_plain, mechanism_of, sum_plain, survey_plain
 
 
 @dataclass(frozen=True)
@@ -59,35 +34,74 @@ class Outcome:
     figures: OwnFigures | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a plan asks beside its task: `round` of the run over `cohort` hospitals; `payload`, the task's digest."""
+
+    round: int
+    cohort: int
+    payload: bytes
+
+
 def survey(prepared: Prepared, smallest: int) -> Outcome:
     """Images by split, training images by label and by brightness, files left out by reason; counts that rest on fewer
     than `smallest` patients as 0."""
     return Outcome(survey_plain(survey_of(prepared.images, prepared.counts.skipped, smallest)))
 
 
-def train_round(study: Study, task: TrainTask, round_: int, prepared: Prepared, *, codec: Codec, seed: int) -> Outcome:
-    """One round of local training, as the quantised update of norm at most `aggregation.update_norm`."""
-    module = network_of(study)
-    before = _weights(task.weights, module)
-    load_vector(module, before)
-    train(
-        module,
-        prepared.images,
-        study,
-        round=round_,
-        sigma=noise_multiplier(study),
-        class_weights=task.class_weights,
-        seed=seed,
-    )
-    update = to_vector(module) - before
+def train_round(study: Study, task: TrainTask, asked: Asked, bench: Workbench, *, seed: int) -> Outcome:
+    """One round of local training, as the quantised update of norm at most `aggregation.update_norm`; or, with privacy
+    of mode "distributed", one step, as the noisy sum of clipped gradients."""
+    module = bench.network(study, task.weights)
+    if study.privacy.mode == "distributed":
+        return _step(study, task, asked, module, bench)
+    layout = layout_of(module)
+    before = layout.part(to_vector(module))
+    _train(study, task, asked.round, module, bench, seed)
+    update = layout.part(to_vector(module)) - before
     norm = float(np.linalg.norm(update.astype(np.float64)))
     if not np.isfinite(norm):
         raise SiteError("local training", expected="finite weights", got="nan or infinity", do="Lower learning_rate.")
     scaled = norm > study.aggregation.update_norm
     if scaled:
         update *= np.float32(study.aggregation.update_norm / norm * (1 - 1e-6))
-    most = study.federation.max_images
-    return Outcome(codec.write(update, weight_of(study, prepared.images), most, scaled=scaled))
+    most, weight = study.federation.max_images, weight_of(study, bench.prepared(study).images)
+    codec = Codec.of(study, cohort=asked.cohort, parameters=layout.moving, seed=asked.payload)
+    return Outcome(codec.write(update, weight, most, scaled=scaled))
+
+
+def _train(study: Study, task: TrainTask, round_: int, module: nn.Module, bench: Workbench, seed: int) -> None:
+    sigma = noise_multiplier(study)
+    if sigma is None:
+        images = bench.prepared(study).images
+        train(module, images, study, round=round_, class_weights=task.class_weights, seed=seed)
+        return
+    trained, images, choice = bench.private(study, task.class_weights)
+    train_private(
+        trained,
+        images,
+        study,
+        round=round_,
+        sigma=sigma,
+        class_weights=task.class_weights,
+        choice=choice,
+        release=bench.release,
+    )
+
+
+def _step(study: Study, task: TrainTask, asked: Asked, module: nn.Module, bench: Workbench) -> Outcome:
+    mechanism = mechanism_of(study, clip=task.clip or 0.0, cohort=asked.cohort, parameters=layout_of(module).moving)
+    trained, images, choice = bench.private(study, task.class_weights)
+    integers = step_private(
+        trained,
+        images,
+        study,
+        mechanism,
+        class_weights=task.class_weights,
+        choice=choice,
+        release=bench.release,
+    )
+    return Outcome(sum_plain(as_words(integers)))
 
 
 def weight_of(study: Study, images: Images) -> int:
@@ -106,18 +120,30 @@ def weight_of(study: Study, images: Images) -> int:
     return count
 
 
-def evaluate(study: Study, task: EvaluateTask, prepared: Prepared, *, show: bool) -> Outcome:
-    """Score one split; `show` adds this hospital's own AUC in the clear."""
+def evaluate(study: Study, task: EvaluateTask, bench: Workbench, *, show: bool) -> Outcome:
+    """Score one split, its counts noisy where the study asks; `show` adds this hospital's own AUC in the clear."""
     if task.split not in (Split.VALIDATION, Split.TEST):
         raise PeerError("evaluate task", expected="the validation or the test split", got=str(task.split))
-    module = network_of(study)
-    load_vector(module, _weights(task.weights, module))
-    images = prepared.images
-    rows = images.rows(Split(task.split))
-    counts = BinaryCounts.of(
-        scores(module, images, rows, study.evaluation.views), images.label[rows], images.patient[rows]
-    )
+    module = bench.network(study, task.weights)
+    counts = counts_of(study, module, bench.prepared(study).images, Split(task.split))
     return Outcome(count_plain(counts.to_integers()), own_figures(counts) if show else None)
+
+
+def counts_of(study: Study, module: nn.Module, images: Images, split: Split) -> BinaryCounts:
+    """What one hospital counts of `split`: exact, or with the noise that the study asks for."""
+    rows, views = images.rows(split), study.evaluation.views
+    label, patient = images.label[rows], images.patient[rows]
+    sigma = evaluation_noise(study, int(split))
+    if sigma is None:
+        return BinaryCounts.of(scores(module, images, rows, views), label, patient)
+    return noisy_counts(
+        scores(module, images, rows, views, batch=1),
+        label,
+        patient,
+        sigma=sigma,
+        images_per_patient=study.evaluation.images_per_patient,
+        stream=SecureStream(),
+    )
 
 
 def own_figures(counts: BinaryCounts) -> OwnFigures:
@@ -125,13 +151,3 @@ def own_figures(counts: BinaryCounts) -> OwnFigures:
     low, high = counts.stratified_interval
     area = counts.stratified_auc
     return OwnFigures(auc=area, low=low, high=high, n=counts.images, positives=int(counts.positives.sum()))
-
-
-def _weights(data: memoryview, module: torch.nn.Module) -> NDArray[np.float32]:
-    expected = sum(p.numel() for p in module.state_dict().values())
-    if len(data) != 4 * expected:
-        raise PeerError("weights", expected=f"{4 * expected} bytes", got=f"{len(data)}", do="Run the same Konsil.")
-    weights = np.frombuffer(data, "<f4").astype(np.float32)
-    if not np.isfinite(weights).all():
-        raise PeerError("weights", expected="finite numbers", got="nan or infinity")
-    return weights

@@ -99,12 +99,17 @@ class Aggregator:
         self._desk = desk or Desk()
         self._hash = study_hash(invitation.study)
         self.study, self.run = invitation.study, invitation.run
-        self.parameters = layout_for(invitation.study).size
+        self.layout = layout_for(invitation.study)
         self.expected = tuple(entry.name for entry in roster.entries)
         self.members = Members(self.expected)
         self._link = CountedLink(link, invitation.run, receipts)
         self.traffic = self._link.traffic
         self._reception = Reception(self._link, invitation, roster, owner, self.members)
+
+    @property
+    def parameters(self) -> int:
+        """Weights that move: the length of an update."""
+        return self.layout.moving
 
     def welcome(self, timeout_s: float, *, waits: Told = lambda _name, _reason: None) -> dict[str, str]:
         """Wait for hospitals that may yet join (`Reception.welcome`); returns who is not in and said why."""

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from server.report.result import Images, LeftOut, RoundRow, SurveyFigures
-from server.strategies.fedavg import State
+from server.strategies.base import State
 from shared.errors import InputError, OperatorError
 from shared.files import replacing
 from shared.messages import Spent
@@ -22,6 +22,8 @@ from shared.wire import Record, read_json
 
 #: Older files are removed; one more than needed, in case the newest is damaged.
 KEPT = 2
+#: Names of what an optimiser remembers, followed by a number.
+SLOT = "slot"
 
 
 class Memory(Record, frozen=True):
@@ -45,6 +47,9 @@ class Memory(Record, frozen=True):
     #: false while `round`, whose sum is in the weights, waits for its evaluation
     judged: bool = True
     survey: SurveyFigures | None = None
+    #: of an optimiser at the coordinator
+    steps: int = 0
+    clip: float = 0.0
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -63,7 +68,9 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the round's file, then forget the oldest."""
-        tensors = {"best": checkpoint.best, "result": checkpoint.state.result, "weights": checkpoint.state.weights}
+        state = checkpoint.state
+        tensors = {"best": checkpoint.best, "result": state.result, "weights": state.weights}
+        tensors |= {f"{SLOT}{number}": slot for number, slot in enumerate(state.slots)}
         memory = msgspec.json.encode(checkpoint.memory).decode()
         metadata = {"memory": memory, "digest": _digest(tensors, memory)}
         with replacing(self._path(checkpoint.memory.round)) as draft:
@@ -115,10 +122,13 @@ def _read(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in ("best", "result", "weights")}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
         if metadata["digest"] != _digest(tensors, metadata["memory"]):
             raise ValueError("its digest does not match")
         memory = read_json(metadata["memory"].encode(), Memory)
+        slots = tuple(tensors[name] for name in sorted(tensors) if name.startswith(SLOT))
+        state = State(tensors["weights"], tensors["result"], memory.mass, slots, memory.steps, memory.clip)
+        return Checkpoint(memory, state, tensors["best"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise OperatorError(
             f"checkpoint {path}",
@@ -126,8 +136,6 @@ def _read(path: Path) -> Checkpoint:
             got=f"a damaged one ({error})",
             do="Delete it: the run then goes on from the round before.",
         ) from None
-    state = State(tensors["weights"], tensors["result"], memory.mass)
-    return Checkpoint(memory, state, tensors["best"])
 
 
 def _digest(tensors: dict[str, NDArray[np.float32]], memory: str) -> str:

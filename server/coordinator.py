@@ -26,14 +26,15 @@ from server.observer import (
     StepProgress,
 )
 from server.report.result import Images, LeftOut, Purpose, figure
-from server.strategies import fedavg
+from server.strategies.base import Weights
+from server.strategies.choose import strategy_of
 from server.survey import class_weights, surveyed
 from shared.accounting import noise_multiplier
 from shared.errors import OperatorError
-from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, SurveyTask, TrainTask
+from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, Spent, SurveyTask
 from shared.metrics import BINS, BinaryCounts
 from shared.study import Study
-from shared.vectors import SPLITS, Codec, Survey, Update, read_counts, read_survey
+from shared.vectors import SPLITS, Survey, read_counts, read_survey
 
 VALIDATION, TEST = 1, 2
 #: Attempts at one step before the run stops; each trains anew and spends anew.
@@ -79,11 +80,14 @@ class Coordinator:
         self._aggregator, self._checkpoints, self._observer = aggregator, checkpoints, observer
         self._purpose = purpose
         self._study: Study = aggregator.study
+        self._strategy = strategy_of(aggregator.study, aggregator.layout)
         self._attempt = start * ATTEMPTS_PER_START
         self._laps = Laps(aggregator.traffic)
         self._joined: set[str] = set()
         self._left: list[LeftOut] = []
         self._figures: dict[str, OwnFigures] = {}
+        #: by the final evaluation
+        self._spent: dict[str, Spent] = {}
 
     def run(self, begin: Checkpoint) -> Outcome:
         """Go on from `begin`: a fresh model or the last checkpoint. Raises InputError for a privacy target that
@@ -110,7 +114,8 @@ class Coordinator:
         validation, test = self._final(checkpoint)
         if test is None:
             status = "failed"
-        checkpoint = replace(checkpoint, memory=replace(checkpoint.memory, left_out=tuple(self._left)))
+        memory = replace(checkpoint.memory, left_out=tuple(self._left), spent=checkpoint.memory.spent | self._spent)
+        checkpoint = replace(checkpoint, memory=memory)
         self._tell(RunFinished(status, because))
         return Outcome(status, because, checkpoint, validation, test, self._figures)
 
@@ -194,22 +199,25 @@ class Coordinator:
     def _train(self, checkpoint: Checkpoint) -> Checkpoint:
         """The first half of a round: train, and move the model. On disk before the second half begins: a coordinator
         that is killed in between asks nobody to train again."""
-        study, before = self._study, checkpoint.memory
+        before = checkpoint.memory
         round_ = before.round + 1
         self._tell(RoundStarted(round_))
         self._welcome(REJOIN_S)
-        weights = checkpoint.state.weights.data.cast("B")  # a view: the model is not copied
-        total, update = self._sum(
-            TrainTask(weights=weights, class_weights=before.class_weights), round_, self._read_update
+        total, applied = self._sum(
+            self._strategy.task(checkpoint.state, before.class_weights),
+            round_,
+            lambda total: self._strategy.apply(checkpoint.state, total.opened, total.plan, len(total.survivors)),
         )
-        state = fedavg.apply(checkpoint.state, update.mean, averaging=study.federation.averaging)
-        row = row_of(round_, self._attempt, total, scaled=update.scaled_down, lap=self._laps.lap())
+        state = applied.state
+        row = row_of(round_, self._attempt, total, scaled=applied.scaled_down, lap=self._laps.lap())
         memory = replace(
             before,
             round=round_,
             judged=False,
             mass=state.mass,
-            spent=before.spent | {name: c.spent for name, c in total.shown.items() if c.spent is not None},
+            steps=state.steps,
+            clip=state.clip,
+            spent=before.spent | _spent(total),
             rows=(*before.rows, row),
             left_out=tuple(self._left),
         )
@@ -221,7 +229,7 @@ class Coordinator:
         row = checkpoint.memory.rows[-1]
         if round_ % study.evaluation.every == 0 or round_ == study.training.rounds:
             judged, counts = self._evaluate(checkpoint.state.result, VALIDATION, round_)
-            checkpoint = _keep_best(checkpoint, counts)
+            checkpoint = _keep_best(checkpoint, counts, _spent(judged))
             row = with_evaluation(row, judged, counts)
         row = self._laps.lap().onto(row)
         memory = checkpoint.memory
@@ -230,15 +238,8 @@ class Coordinator:
         self._tell(RoundFinished(round_, row.validation_auc, epsilon, row.trained, row.seconds))
         return replace(checkpoint, memory=memory)
 
-    def _evaluate(self, weights: fedavg.Weights, split: int, round_: int) -> tuple[Sum, BinaryCounts]:
+    def _evaluate(self, weights: Weights, split: int, round_: int) -> tuple[Sum, BinaryCounts]:
         return self._sum(EvaluateTask(weights=weights.data.cast("B"), split=split), round_, _read_counts)
-
-    def _read_update(self, total: Sum) -> Update:
-        plan = total.plan
-        codec = Codec.of(
-            self._study, cohort=len(plan.cohort), parameters=self._aggregator.parameters, seed=plan.payload
-        )
-        return codec.read(total.opened, len(total.survivors), self._study.federation.max_images)
 
     def _final(self, checkpoint: Checkpoint) -> tuple[BinaryCounts | None, BinaryCounts | None]:
         """The best model on the validation patients (for the operating point) and on the test patients."""
@@ -253,6 +254,7 @@ class Coordinator:
             self._blame(memory.round, error)
             return validation, None
         self._figures = {name: c.figures for name, c in total.shown.items() if c.figures is not None}
+        self._spent = _spent(total)
         return validation, test
 
 
@@ -277,9 +279,14 @@ def _images(survey: Survey, total: Sum) -> Images:
     )
 
 
-def _keep_best(checkpoint: Checkpoint, counts: BinaryCounts) -> Checkpoint:
-    """Remember the model if its validation figure is the best so far."""
-    memory, area = checkpoint.memory, figure(counts.stratified_auc)
+def _spent(total: Sum) -> dict[str, Spent]:
+    """What the hospitals' ledgers say after a step, by name."""
+    return {name: shown.spent for name, shown in total.shown.items() if shown.spent is not None}
+
+
+def _keep_best(checkpoint: Checkpoint, counts: BinaryCounts, spent: dict[str, Spent]) -> Checkpoint:
+    """Remember the model if its validation figure is the best so far, and what the figure cost."""
+    memory, area = replace(checkpoint.memory, spent=checkpoint.memory.spent | spent), figure(counts.stratified_auc)
     if memory.best_round and (area is None or (memory.best_auc is not None and area <= memory.best_auc)):
         return replace(checkpoint, memory=replace(memory, stale=memory.stale + 1))
     best = replace(memory, best_round=memory.round, best_auc=area, best_counts=tuple(counts.to_integers()), stale=0)

@@ -1,6 +1,7 @@
 """A run in its folder, from its first start to its report.
 
 run.json                 the run's id and how often it was started
+FILE                     what the study's `model.init` names, if it does (server/initial.py)
 asked.json               what it is for, where that is not a model
 checkpoints/             one file per round
 result.json · report.html · model.safetensors
@@ -17,16 +18,17 @@ from server.checkpoints import Checkpoint, Checkpoints, Memory
 from server.collect import Link
 from server.coordinator import Coordinator, Outcome
 from server.federation import Federation
+from server.initial import start_of
 from server.observer import Observer
 from server.open_plan import Desk
 from server.receipts import Receipts
 from server.reception import Owner
 from server.report.build import result_of
 from server.report.result import Purpose, Result, write_result
-from server.strategies import fedavg
+from server.strategies.choose import strategy_of
 from shared.errors import InputError, OperatorError
 from shared.files import write_atomically
-from shared.layout import begin, layout_for
+from shared.layout import layout_for
 from shared.study import Study, study_hash
 from shared.weights import save_weights
 from shared.wire import Record, read_json
@@ -61,7 +63,7 @@ class Start:
     def begin(self) -> Checkpoint:
         """What it goes on from. Read when asked for, and not kept here: it is as long as the model, or three."""
         newest = Checkpoints(self.folder / "checkpoints").newest()
-        return newest or _fresh(self.study, self.identity.run)
+        return newest or _fresh(self.study, self.identity.run, self.folder)
 
 
 def open_run(folder: Path, study: Study, *, resume: bool, purpose: Purpose = "model") -> Start:
@@ -133,10 +135,11 @@ def _read_id(path: Path, run: str) -> RunId:
     return known
 
 
-def _fresh(study: Study, run: str) -> Checkpoint:
-    _, weights = begin(study)
-    memory = Memory(run=run, study_hash=study_hash(study).hex())
-    return Checkpoint(memory, fedavg.init(weights), weights)
+def _fresh(study: Study, run: str, folder: Path) -> Checkpoint:
+    layout, weights = start_of(study, folder)
+    state = strategy_of(study, layout).init(weights)
+    memory = Memory(run=run, study_hash=study_hash(study).hex(), clip=state.clip)
+    return Checkpoint(memory, state, weights)
 
 
 def conduct(

@@ -39,10 +39,11 @@ def check_shown(shown: Shown, study: Study) -> None:
 
 def _check_spent(spent: Spent, study: Study) -> None:
     """The ledger's figures are of this study's privacy, and finite."""
-    sigma, most = noise_multiplier(study), MOST_REPEATS * planned_steps(study)
-    if (spent.noise_multiplier, spent.delta) != (sigma, study.privacy.delta) or not 0 <= spent.steps <= most:
+    sigma, most = noise_multiplier(study) or 0.0, MOST_REPEATS * planned_steps(study)
+    if (spent.noise_multiplier, spent.delta) != (sigma, study.privacy.delta or 0.0) or not 0 <= spent.steps <= most:
         raise PeerError(
             "privacy shown", expected="the study's noise and delta, its steps", got="another noise, delta or step count"
         )
-    if not (0 <= spent.epsilon_run < math.inf and 0 <= spent.epsilon_total < math.inf):
+    told = (spent.epsilon_run, spent.epsilon_total, spent.epsilon_alone or 0.0, spent.evaluation or 0.0)
+    if not (all(0 <= epsilon < math.inf for epsilon in told) and spent.honest >= 1):
         raise PeerError("privacy shown", expected="a finite epsilon", got=f"{spent.epsilon_run}, {spent.epsilon_total}")

@@ -1,19 +1,33 @@
 """Privacy events and what they add up to. Unit: the patient (add or remove all images of one; PRIVACY.md).
 
-Events are frozen and versioned; accountants consume them and never change what an old event meant. RDP gives the
-running totals a hospital's policy is held against; PRV gives the tighter figure of the report. Both are Opacus's.
+Events are frozen and versioned; accountants consume them and never change what an old event meant. Rényi DP
+(shared/renyi.py) gives the running totals that a hospital's policy and a study's promise are held against; PRV (Opacus)
+gives the tighter figure of the report. Events whose ε alone is known compose with the others by basic composition.
 
     >>> 13.6 < rdp_epsilon((SampledGaussian(sampling_rate=0.1, noise_multiplier=1.0, steps=300),), 1e-5) < 13.7
     True
 """
 
-import functools
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from shared.study import Privacy, Study
+import numpy as np
+from msgspec.structs import replace
+
+from shared.errors import InputError
+from shared.renyi import MOST_NOISE, curve, epsilon_of, least_noise
+from shared.study import Study
 from shared.wire import Record
 from shared.workers import aside
+
+#: Steps of each kind: by (noise multiplier, sampling rate).
+Counts = Mapping[tuple[float, float], int]
+#: Between these ε by Rényi the numerical composition holds what it says in double precision.
+TIGHT = (0.05, 100.0)
+#: Splits of held-out patients, as messages name them.
+VALIDATION, TEST = 1, 2
 
 
 class SampledGaussian(Record, frozen=True, tag="sampled-gaussian"):
@@ -43,32 +57,80 @@ class Stated(Record, frozen=True, tag="stated"):
 Event = SampledGaussian | Stated
 
 
-def _merged(events: Iterable[SampledGaussian]) -> tuple[tuple[float, float, int], ...]:
+@dataclass(frozen=True)
+class Merged:
+    """Events put together: `steps` of each kind, and the sums of ε and δ of those that are `stated`. Whoever shared in
+    the noise is left out: it has no part in what was spent."""
+
+    steps: Counts
+    stated: tuple[float, float] = (0.0, 0.0)
+
+
+def merged(events: Iterable[Event]) -> Merged:
+    """`events` put together, in whatever order."""
     steps: Counter[tuple[float, float]] = Counter()
+    stated = []
     for event in events:
-        steps[event.noise_multiplier, event.sampling_rate] += event.steps
-    return tuple((sigma, rate, count) for (sigma, rate), count in sorted(steps.items()))
+        if isinstance(event, SampledGaussian):
+            steps[event.noise_multiplier, event.sampling_rate] += event.steps
+        else:
+            stated.append(event)
+    return Merged(steps, (math.fsum(e.epsilon for e in stated), math.fsum(e.delta for e in stated)))
 
 
-def rdp_epsilon(events: Iterable[SampledGaussian], delta: float) -> float:
-    """ε at `delta` of all `events` composed (Mironov 2017; Mironov, Talwar, Zhang 2019). 0 without events."""
-    history = _merged(events)
-    if not history:
-        return 0.0
-    from shared.accountants import rdp_epsilon as composed  # noqa: PLC0415  torch takes seconds
+def rdp_epsilon_of(steps: Counts, stated: tuple[float, float], delta: float) -> float:
+    """ε at `delta` of `steps` of each kind and of `stated` spending: microseconds once a kind is known.
 
-    return composed(history, delta)
+    Rényi divergences add up, step by step and kind by kind (Mironov 2017, proposition 1). What is stated adds its ε and
+    takes its δ from `delta` (Dwork and Roth 2014, theorem 3.16): infinite where that uses it up. 0 of nothing.
+    """
+    epsilon, left = stated[0], delta - stated[1]
+    kinds = [kind for kind in sorted(steps) if steps[kind]]
+    if left < 0 or (kinds and left <= 0):
+        return math.inf
+    return (
+        epsilon + epsilon_of(np.sum([steps[kind] * curve(*kind) for kind in kinds], axis=0), left) if kinds else epsilon
+    )
 
 
-def prv_epsilon(events: Iterable[SampledGaussian], delta: float) -> float:
-    """ε at `delta` by numerical composition (Gopi, Lee, Wutschitz 2021): its upper bound. 0 without events."""
-    history = _merged(events)
-    return aside("shared.accountants", "prv_epsilon", history, delta) if history else 0.0
+def rdp_epsilon(events: Iterable[Event], delta: float) -> float:
+    """ε at `delta` of all `events` composed, as `rdp_epsilon_of`."""
+    whole = merged(events)
+    return rdp_epsilon_of(whole.steps, whole.stated, delta)
+
+
+def prv_epsilon(events: Iterable[Event], delta: float) -> float:
+    """ε at `delta` by numerical composition (Gopi, Lee, Wutschitz 2021), an upper bound too; never above that of
+    `rdp_epsilon`, which is given where it is too small or too large for the numbers. Takes seconds."""
+    whole = merged(events)
+    most = rdp_epsilon_of(whole.steps, whole.stated, delta)
+    history = tuple((*kind, count) for kind, count in sorted(whole.steps.items()) if count)
+    gaussian = most - whole.stated[0]
+    if not (history and TIGHT[0] < gaussian < TIGHT[1]):
+        return most
+    tight = aside("shared.accountants", "prv_epsilon", history, delta - whole.stated[1], gaussian)
+    return min(most, whole.stated[0] + float(tight))
+
+
+def alone(events: Iterable[Event]) -> tuple[Event, ...]:
+    """`events` as if this hospital were the only honest one: its own share is then all the noise, σ ÷ √honest."""
+    return tuple(
+        replace(event, noise_multiplier=event.noise_multiplier / math.sqrt(event.honest), honest=1)
+        if isinstance(event, SampledGaussian)
+        else event
+        for event in events
+    )
 
 
 def planned_steps(study: Study) -> int:
     """Optimiser steps of a private study when every round is run."""
     return study.training.rounds * (study.training.local_steps or 0)
+
+
+def planned_evaluations(study: Study) -> dict[int, int]:
+    """How often each split's patients are evaluated when every round is run: those of validation (1) after each
+    `evaluation.every` rounds and after the last, those of the test (2) once."""
+    return {VALIDATION: math.ceil(study.training.rounds / study.evaluation.every), TEST: 1}
 
 
 def round_event(study: Study, noise_multiplier: float, *, honest: int = 1) -> SampledGaussian:
@@ -81,17 +143,52 @@ def round_event(study: Study, noise_multiplier: float, *, honest: int = 1) -> Sa
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _least_noise(privacy: Privacy, steps: int) -> float:
-    return float(aside("shared.accountants", "least_noise", privacy, steps))
+def evaluation_event(study: Study, split: int) -> SampledGaussian:
+    """What one evaluation of `split` spends on each of its patients: everybody takes part, so nothing is sampled, and
+    each hospital adds all the noise itself. Raises InputError as `evaluation_noise`, ValueError where none is asked."""
+    sigma = evaluation_noise(study, split)
+    if sigma is None:
+        raise ValueError("evaluation_event needs a study with evaluation.epsilon")
+    return SampledGaussian(sampling_rate=1.0, noise_multiplier=sigma, steps=1)
 
 
 def noise_multiplier(study: Study) -> float | None:
-    """σ with which all rounds of `study` together stay within its ε; None when its privacy is off.
+    """σ of the whole sum with which all rounds of `study` stay within its ε, in both private modes; None when its
+    privacy is off.
 
     Every hospital computes it from the study alone; the coordinator's word is not taken. Raises InputError if no
     usable noise meets the target.
     """
-    if study.privacy.mode == "off":
+    privacy, steps = study.privacy, planned_steps(study)
+    if privacy.epsilon is None or privacy.delta is None or privacy.sampling_rate is None:
         return None
-    return _least_noise(study.privacy, planned_steps(study))
+    sigma = least_noise(privacy.epsilon, privacy.delta, privacy.sampling_rate, steps)
+    if sigma is None:
+        raise InputError(
+            "study.toml: privacy.epsilon",
+            expected=f"a target that {steps} steps can meet at sampling_rate {privacy.sampling_rate}"
+            f" with a noise multiplier up to {MOST_NOISE:g}",
+            got=f"{privacy.epsilon:g} at delta {privacy.delta:g}",
+            do="Raise epsilon or delta, or take fewer rounds, fewer local_steps or a lower sampling_rate.",
+        )
+    return sigma
+
+
+def evaluation_noise(study: Study, split: int) -> float | None:
+    """σ of each evaluation of `split` (1 validation, 2 test) with which all of that split stay within
+    `evaluation.epsilon` at `evaluation.delta`; None where the study asks for no noise. A patient is in one split only.
+
+    Raises InputError if no usable noise meets the target.
+    """
+    evaluation, times = study.evaluation, planned_evaluations(study)[split]
+    if evaluation.epsilon is None or evaluation.delta is None:
+        return None
+    sigma = least_noise(evaluation.epsilon, evaluation.delta, 1.0, times)
+    if sigma is None:
+        raise InputError(
+            "study.toml: evaluation.epsilon",
+            expected=f"a target that {times} evaluations can meet with a noise multiplier up to {MOST_NOISE:g}",
+            got=f"{evaluation.epsilon:g} at delta {evaluation.delta:g}",
+            do="Raise epsilon or delta, or evaluate less often (evaluation.every).",
+        )
+    return sigma

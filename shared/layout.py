@@ -19,15 +19,41 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each tensor lies in the vector: `names` sorted, `shapes` beside them."""
+    """Where each tensor lies in the vector: `names` sorted, `shapes` beside them; those of `frozen` are never moved.
+
+    The whole vector goes down, the part of it that moves goes up.
+    """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    frozen: frozenset[str] = frozenset()
 
     @property
     def size(self) -> int:
         """Length of the vector."""
         return sum(map(prod, self.shapes))
+
+    @property
+    def moving(self) -> int:
+        """Length of its part that moves."""
+        return sum(prod(shape) for name, shape in zip(self.names, self.shapes, strict=True) if name not in self.frozen)
+
+    def part(self, vector: Vector) -> Vector:
+        """The part of `vector` that moves, float32 [moving]; `vector` itself where all does."""
+        if not self.frozen:
+            return vector
+        return np.concatenate([t.reshape(-1) for name, t in self.split(vector).items() if name not in self.frozen])
+
+    def with_part(self, vector: Vector, part: Vector) -> Vector:
+        """`vector` with `part` [moving] in the place of what moves; `part` itself where all does."""
+        if not self.frozen:
+            return part
+        result, start = vector.copy(), 0
+        for name, tensor in self.split(result).items():
+            if name not in self.frozen:
+                tensor[...] = part[start : start + tensor.size].reshape(tensor.shape)
+                start += tensor.size
+        return result
 
     def split(self, vector: Vector) -> dict[str, Vector]:
         """Views of `vector` by name, in their shapes."""

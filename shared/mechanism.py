@@ -56,8 +56,10 @@ class Mechanism(Record, frozen=True):
     version: int = 1
 
     def __post_init__(self) -> None:
-        if self.honest > self.sites:
-            raise ValueError(f"honest: expected at most {self.sites}, got {self.honest}")
+        if not (0 < self.clip < math.inf and 0 < self.noise_multiplier < math.inf and self.entries >= 1):
+            raise ValueError("clip, noise_multiplier and entries: expected above 0")
+        if not 1 <= self.honest <= self.sites:
+            raise ValueError(f"honest: expected 1 to {self.sites}, got {self.honest}")
         if self.limit * self.grid < self.clip:
             raise ValueError(
                 f"a clip and its noise: expected to fit into 32 bits over {self.sites} sites, got a noise multiplier of"

@@ -19,7 +19,7 @@ from shared.study import Study
 from shared.wire import LIMIT, Record, digest, pack, unpack
 
 #: Both sides speak exactly this; a peer of another version is refused by its number.
-VERSION = 3
+VERSION = 4
 #: Bytes of the longest invitation: a study, and a roster of 200 hospitals.
 LONGEST_JOIN = 1 << 20
 #: Bytes of the longest confirm request: 200 names; and unmask request: 199 bundles of 200 shares each, signatures.
@@ -64,10 +64,12 @@ class Unmask(Record, frozen=True, tag="unmask"):
 
 
 class TrainTask(Record, frozen=True, tag="train"):
-    """Train one round from `weights`: little-endian float32 in the layout of the study's model."""
+    """Train one round from `weights`: little-endian float32 in the layout of the study's model. With privacy of mode
+    "distributed" the round is one step, its gradients clipped to `clip`."""
 
     weights: memoryview
     class_weights: tuple[float, float]
+    clip: float | None = None
 
 
 class EvaluateTask(Record, frozen=True, tag="evaluate"):
@@ -106,13 +108,20 @@ def payload_digest(payload: bytes | memoryview) -> bytes:
 
 
 class Spent(Record, frozen=True):
-    """What the ledger says after this round, for the patient who spent most; `steps` charged in this run."""
+    """What the ledger says after this round, for the patient who spent most; `steps` charged in this run.
+
+    It takes the noise of `honest` hospitals; `epsilon_alone` is ε of this run if nobody else added any. `evaluation`: ε
+    of the run's noisy evaluations for a patient held out, at the study's evaluation.delta.
+    """
 
     steps: int
     epsilon_run: float
     epsilon_total: float
     delta: float
     noise_multiplier: float
+    honest: int = 1
+    epsilon_alone: float | None = None
+    evaluation: float | None = None
 
 
 class OwnFigures(Record, frozen=True):

@@ -1,53 +1,34 @@
 """Figures of a binary classifier that can be summed over hospitals without anyone showing its own.
 
-A site turns its scores into `BinaryCounts`: non-negative integers only, so they travel through secure aggregation
-exactly as they are; `a + b` of two sites' counts are the counts of both. From the sum come the pooled ROC and AUC, the
-site-stratified AUC (pairs compared within a site only, exact), confusion and calibration at any threshold.
+A site turns its scores into `BinaryCounts`: integers only, so they travel through secure aggregation exactly as they
+are; `a + b` of two sites' counts are the counts of both. From the sum come the pooled ROC and AUC, the site-stratified
+AUC (pairs compared within a site only), confusion and calibration at any threshold. Exact counts are of images and
+never negative. Noisy ones (client/privacy/evaluation.py) are of patients, may be negative, and say in `noise` how noisy
+they are: they are summed and subtracted as they are, which keeps figures unbiased; only figures are held within bounds.
 
     >>> site = BinaryCounts.of(np.array([0.9, 0.2]), np.array([1, 0]), np.array([0, 1]))
     >>> (site + site).stratified_auc
     1.0
 """
 
-from dataclasses import dataclass
-from math import nan, sqrt
+from dataclasses import dataclass, field
+from math import hypot, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Score bins, equal on the logit scale: a network pushed to 0 or 1 keeps its order.
-BINS = 512
-LOGIT_LIMIT = 10.0
+from shared.clusters import pair_figures
+from shared.pair_noise import Z_95, PairNoise, is_known, ratio_interval, share
+from shared.prefix_noise import comparisons, deviation_of, total_deviation
+from shared.score_bins import BINS, Floats, Ints, bin_centres, bin_edges, bin_of, groups_of, rising, whole
+
+__all__ = ["BINS", "BinaryCounts", "CalibrationBin", "Confusion", "bin_centres", "bin_edges", "bin_of", "interval"]
+
 #: Fixed point for one site's AUC: 200 sites' sum stays far below 2^64.
 AUC_UNIT = 1 << 24
-Z_95 = 1.959963984540054
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-def bin_of(scores: NDArray[np.float32] | Floats) -> Ints:
-    """Bin index [n] of probabilities [n]."""
-    p = np.clip(np.asarray(scores, np.float64), 1e-12, 1 - 1e-12)
-    logit = np.clip(np.log(p / (1 - p)), -LOGIT_LIMIT, LOGIT_LIMIT)
-    position = (logit + LOGIT_LIMIT) / (2 * LOGIT_LIMIT) * BINS
-    return np.minimum(position.astype(np.int64), BINS - 1)
-
-
-def bin_edges() -> Floats:
-    """Lower edges of the bins as probabilities, [BINS]; bin k holds scores ≥ edge k and < edge k + 1."""
-    logits: Floats = -LOGIT_LIMIT + 2 * LOGIT_LIMIT * np.arange(BINS) / BINS
-    edges: Floats = 1 / (1 + np.exp(-logits))
-    edges[0] = 0.0
-    return edges
-
-
-def bin_centres() -> Floats:
-    """The probability a bin stands for, [BINS]."""
-    logits: Floats = -LOGIT_LIMIT + 2 * LOGIT_LIMIT * (np.arange(BINS) + 0.5) / BINS
-    centres: Floats = 1 / (1 + np.exp(-logits))
-    return centres
+#: Deviations of noise above which a noisy hospital's patients of either class must be for an AUC of its own.
+CERTAIN = 4.0
 
 
 class Confusion(NamedTuple):
@@ -81,34 +62,6 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else nan
 
 
-def _pair_figures(scores: Floats, labels: Ints, patients: Ints) -> tuple[int, int, float]:
-    """(2 × concordant + tied pairs, pairs, variance of the AUC with patients as clusters).
-
-    Variance after Obuchowski (Biometrics 1997; 53:567–578), eq. 4–6: images of one patient are not independent.
-    """
-    positive, negative = scores[labels == 1], scores[labels == 0]
-    m, n = len(positive), len(negative)
-    if not m or not n:
-        return 0, 0, 0.0
-    ordered_neg, ordered_pos = np.sort(negative), np.sort(positive)
-    below = np.searchsorted(ordered_neg, positive, "left")
-    twice = below + np.searchsorted(ordered_neg, positive, "right")  # 2 × (lower negatives) + ties, per positive
-    above = 2 * m - np.searchsorted(ordered_pos, negative, "left") - np.searchsorted(ordered_pos, negative, "right")
-    area = float(twice.sum()) / (2 * m * n)
-    clusters, owner = np.unique(patients, return_inverse=True)
-    size = len(clusters)
-    own_pos, own_neg = owner[labels == 1], owner[labels == 0]
-    v10 = np.bincount(own_pos, twice / (2 * n) - area, size)
-    v01 = np.bincount(own_neg, above / (2 * m) - area, size)
-    with_pos, with_neg = len(np.unique(own_pos)), len(np.unique(own_neg))
-    if with_pos < 2 or with_neg < 2:
-        return int(twice.sum()), m * n, 0.25
-    s10 = with_pos / ((with_pos - 1) * m) * float(v10 @ v10)
-    s01 = with_neg / ((with_neg - 1) * n) * float(v01 @ v01)
-    s11 = size / (size - 1) * float(v10 @ v01)
-    return int(twice.sum()), m * n, min(0.25, max(0.0, s10 / m + s01 / n + 2 * s11 / (m * n)))
-
-
 @dataclass(frozen=True)
 class BinaryCounts:
     """Summable counts: histograms [BINS] of the scores of positives and negatives, and pair counts."""
@@ -119,20 +72,22 @@ class BinaryCounts:
     twice_concordant: int
     #: positive–negative pairs within sites
     pairs: int
-    #: Σ over sites of var(AUC) × pairs², rounded
+    #: Σ over sites without noise of var(AUC) × pairs², rounded
     pair_variance: int
     #: sites that hold both classes, and the sum of their AUCs in AUC_UNIT
     sites: int
     auc_sum: int
+    noise: PairNoise = field(default_factory=PairNoise)
 
-    #: integers of one site's counts when they travel
-    LENGTH = 2 * BINS + 5
+    #: integers of one site's counts when they travel; without noise, when they were first stored
+    LENGTH = 2 * BINS + 5 + len(PairNoise._fields)
+    EXACT = 2 * BINS + 5
 
     @classmethod
     def of(cls, scores: NDArray[np.float32] | Floats, labels: Ints, patients: Ints) -> "BinaryCounts":
         """Counts of one site: probabilities [n], labels 0/1 [n], patient index [n]."""
         bins = bin_of(scores)
-        twice, pairs, variance = _pair_figures(np.asarray(scores, np.float64), labels, patients)
+        twice, pairs, variance = pair_figures(np.asarray(scores, np.float64), labels, patients)
         return cls(
             positives=np.bincount(bins[labels == 1], minlength=BINS),
             negatives=np.bincount(bins[labels == 0], minlength=BINS),
@@ -143,37 +98,80 @@ class BinaryCounts:
             auc_sum=round(AUC_UNIT * twice / (2 * pairs)) if pairs else 0,
         )
 
+    @classmethod
+    def noisy(cls, positives: Floats, negatives: Floats, deviation: float) -> "BinaryCounts":
+        """Counts of one site from its noisy histograms [BINS] and nothing else: whatever is formed here costs no more.
+
+        `deviation`, in patients, is that of the noise on C h (shared/prefix_noise.py).
+        """
+        p, n = float(positives.sum()), float(negatives.sum())
+        concordant = float(positives @ comparisons(BINS) @ negatives)
+        both = min(p, n) > CERTAIN * deviation * total_deviation(BINS)
+        return cls(
+            positives=whole(positives),
+            negatives=whole(negatives),
+            twice_concordant=round(2 * concordant),
+            pairs=round(p * n),
+            pair_variance=0,
+            sites=int(both),
+            auc_sum=round(AUC_UNIT * min(1.0, max(0.0, concordant / (p * n)))) if both else 0,
+            noise=PairNoise.of(positives, negatives, deviation),
+        )
+
     def __add__(self, other: "BinaryCounts") -> "BinaryCounts":
         mine, theirs = self.to_integers(), other.to_integers()
         return BinaryCounts.from_integers([a + b for a, b in zip(mine, theirs, strict=True)])
 
     def to_integers(self) -> list[int]:
-        """`LENGTH` non-negative integers below 2^64, in a fixed order."""
-        tail = [self.twice_concordant, self.pairs, self.pair_variance, self.sites, self.auc_sum]
+        """`LENGTH` integers of magnitude below 2^47, in a fixed order; none is negative where there is no noise."""
+        tail = [self.twice_concordant, self.pairs, self.pair_variance, self.sites, self.auc_sum, *self.noise]
         return [*map(int, self.positives), *map(int, self.negatives), *tail]
 
     @classmethod
     def from_integers(cls, values: list[int]) -> "BinaryCounts":
         """The inverse of `to_integers`, of one site or of a sum over sites."""
-        if len(values) != cls.LENGTH:
+        if len(values) not in (cls.LENGTH, cls.EXACT):
             raise ValueError(f"expected {cls.LENGTH} counts, got {len(values)}")
         histograms = np.array(values[: 2 * BINS], np.int64)
-        return cls(histograms[:BINS], histograms[BINS:], *values[2 * BINS :])
+        twice, pairs, variance, sites, auc_sum = values[2 * BINS : cls.EXACT]
+        noise = PairNoise(*values[cls.EXACT :])
+        return cls(histograms[:BINS], histograms[BINS:], twice, pairs, variance, sites, auc_sum, noise)
 
     @property
     def images(self) -> int:
-        """Images counted."""
+        """Images counted; of a site with noise, patients."""
         return int(self.positives.sum() + self.negatives.sum())
 
     @property
+    def total_deviation(self) -> float:
+        """Standard deviation of the noise in all positives, and as much in all negatives, in patients; 0 without."""
+        return self.noise.deviation() * total_deviation(BINS)
+
+    @property
     def stratified_auc(self) -> float:
-        """Share of concordant pairs, compared within sites only; nan if no site holds both classes."""
-        return _share(self.twice_concordant, 2 * self.pairs)
+        """Share of concordant pairs, compared within sites only; nan if no site holds both classes, for all that is
+        known."""
+        if not self.noise.sites:
+            return _share(self.twice_concordant, 2 * self.pairs)
+        return share(self.twice_concordant / 2, self.pairs, self.noise.moments(BINS)[2])
 
     @property
     def stratified_interval(self) -> tuple[float, float]:
-        """95 % interval of `stratified_auc`, patients as clusters."""
-        return interval(self.stratified_auc, sqrt(self.pair_variance) / self.pairs if self.pairs else nan)
+        """95 % interval of `stratified_auc`, patients as clusters, its noise included."""
+        area = self.stratified_auc
+        if not self.noise.sites:
+            return interval(area, sqrt(self.pair_variance) / self.pairs if self.pairs else nan)
+        if np.isnan(area):
+            return 0.0, 1.0
+        sampling = self.pair_variance + self.noise.sampling(area)
+        return ratio_interval(self.twice_concordant / 2, self.pairs, self.noise.moments(BINS), sampling)
+
+    @property
+    def stratified_deviation(self) -> float:
+        """Standard deviation of `stratified_auc` by the noise alone; 0 without, nan without a figure."""
+        area = self.stratified_auc
+        first, both, last = self.noise.moments(BINS)
+        return sqrt(max(0.0, first - 2 * area * both + area**2 * last)) / self.pairs if not np.isnan(area) else nan
 
     @property
     def mean_site_auc(self) -> float:
@@ -182,21 +180,40 @@ class BinaryCounts:
 
     def roc(self) -> tuple[Floats, Floats]:
         """Pooled ROC: false positive rate and true positive rate, [BINS + 1] each, from (0, 0) to (1, 1)."""
-        tpr = np.r_[0, np.cumsum(self.positives[::-1])] / max(1, int(self.positives.sum()))
-        fpr = np.r_[0, np.cumsum(self.negatives[::-1])] / max(1, int(self.negatives.sum()))
+        tpr = np.r_[0, rising(np.cumsum(self.positives[::-1]))] / max(1, int(self.positives.sum()))
+        fpr = np.r_[0, rising(np.cumsum(self.negatives[::-1]))] / max(1, int(self.negatives.sum()))
         return fpr, tpr
 
     @property
     def pooled_auc(self) -> float:
         """Area under the pooled ROC (ties within a bin count half); nan without both classes."""
+        if self.noise.sites:
+            concordant, pairs, noise = self._pooled()
+            return share(concordant, pairs, noise.moments(BINS)[2])
         if not self.positives.sum() or not self.negatives.sum():
             return nan
         fpr, tpr = self.roc()
         return float(np.trapezoid(tpr, fpr))
 
+    @property
+    def pooled_interval(self) -> tuple[float, float]:
+        """95 % interval of `pooled_auc`, noise included; (nan, nan) of exact counts, which do not say whose images."""
+        if not self.noise.sites:
+            return nan, nan
+        concordant, pairs, noise = self._pooled()
+        area = self.pooled_auc
+        sampling = 0.0 if np.isnan(area) else noise.sampling(area)
+        return ratio_interval(concordant, pairs, noise.moments(BINS), sampling)
+
+    def _pooled(self) -> tuple[float, float, PairNoise]:
+        """Concordant pairs, pairs and their noise, of all sites as if they were one."""
+        positives, negatives = self.positives.astype(np.float64), self.negatives.astype(np.float64)
+        noise = PairNoise.of(positives, negatives, self.noise.deviation())
+        return float(positives @ comparisons(BINS) @ negatives), float(positives.sum() * negatives.sum()), noise
+
     def threshold_for(self, sensitivity: float) -> int:
         """Highest bin such that calling it and all above positive reaches `sensitivity`; 0 if none does."""
-        reached = np.cumsum(self.positives[::-1])[::-1]
+        reached = rising(np.cumsum(self.positives[::-1]))[::-1]
         enough = np.flatnonzero(reached >= sensitivity * max(1, int(self.positives.sum())))
         return int(enough[-1]) if len(enough) else 0
 
@@ -209,23 +226,62 @@ class BinaryCounts:
             int(self.negatives[threshold:].sum()),
         )
 
+    def share_interval(self, called: Ints, threshold: int) -> tuple[float, float]:
+        """95 % interval of sensitivity (`called` the positives), or of 1 − specificity (the negatives); (nan, nan) of
+        exact counts, which are of images and do not say whose."""
+        if not self.noise.sites:
+            return nan, nan
+        part, all_of_them = float(called[threshold:].sum()), float(called.sum())
+        above = (np.arange(BINS) >= threshold).astype(np.float64)
+        of_part, of_whole, of_rest = (self._deviation(w) ** 2 for w in (above, np.ones(BINS), 1 - above))
+        moments = of_part, (of_part + of_whole - of_rest) / 2, of_whole
+        found = share(part, all_of_them, of_whole)
+        sampling = 0.0 if np.isnan(found) else all_of_them * found * (1 - found)
+        return ratio_interval(part, all_of_them, moments, sampling)
+
+    def _deviation(self, weights: Floats) -> float:
+        """Of the noise in Σ weights × positives, weights [BINS], and as much of negatives, in patients."""
+        return self.noise.deviation() * deviation_of(weights) if self.noise.sites else 0.0
+
     def calibration(self, groups: int = 10) -> list[CalibrationBin]:
         """Reliability in `groups` equal parts of [0, 1]; scores are taken as the centre of their bin."""
         centres = bin_centres()
-        group = np.minimum((centres * groups).astype(np.int64), groups - 1)
         both = self.positives + self.negatives
-        count = np.bincount(group, both, groups)
-        score = np.bincount(group, both * centres, groups)
-        positive = np.bincount(group, self.positives, groups)
-        return [
-            CalibrationBin(int(c), _share(s, c), _share(p, c)) for c, s, p in zip(count, score, positive, strict=True)
-        ]
+        found = []
+        for inside in groups_of(groups):
+            count, score, positive = (
+                float(both @ inside),
+                float(both @ (inside * centres)),
+                float(self.positives @ inside),
+            )
+            known = is_known(count, 2 * self._deviation(inside) ** 2)
+            shares = (min(1.0, max(0.0, part / count)) if known else nan for part in (score, positive))
+            found.append(CalibrationBin(int(count), *shares))
+        return found
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error over ten groups, weighted by images."""
-        parts = [b for b in self.calibration() if b.images]
-        return _share(sum(b.images * abs(b.mean_score - b.positive_share) for b in parts), self.images)
+        """Expected calibration error over ten groups, weighted by images; less what the noise adds to it."""
+        if not is_known(self.images, 2 * self.total_deviation**2):
+            return nan
+        gaps = self._gaps()
+        return sum(sqrt(max(0.0, gap**2 - noise**2)) for gap, noise in gaps) / self.images
+
+    @property
+    def calibration_deviation(self) -> float:
+        """Standard deviation of `calibration_error` by the noise alone, groups taken as independent; 0 without."""
+        if not is_known(self.images, 2 * self.total_deviation**2):
+            return nan
+        return hypot(*(noise for _, noise in self._gaps())) / self.images
+
+    def _gaps(self, groups: int = 10) -> list[tuple[float, float]]:
+        """Per group Σ scores − positives, and the deviation of the noise in it."""
+        centres = bin_centres()
+        weights = ((inside * centres, inside * (1 - centres)) for inside in groups_of(groups))
+        return [
+            (float(self.negatives @ false - self.positives @ missed), hypot(*map(self._deviation, (false, missed))))
+            for false, missed in weights
+        ]
 
 
 def interval(area: float, deviation: float) -> tuple[float, float]:

@@ -261,7 +261,9 @@ class Study(Record, frozen=True):
             if self.training.local_steps != 1:
                 raise ValueError('training.local_steps = 1 with privacy.mode = "distributed": a round is one step')
             if self.aggregation.bits != 32:
-                raise ValueError('aggregation.bits = 32 with privacy.mode = "distributed": a sum and its noise need them')
+                raise ValueError(
+                    'aggregation.bits = 32 with privacy.mode = "distributed": a sum and its noise need them'
+                )
 
 
 def parse_study(text: str, source: str = "study.toml") -> Study:

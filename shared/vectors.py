@@ -1,9 +1,11 @@
 """What is summed masked: what each count and word of a step means. Both sides agree by calling the same functions.
 
-Counts are whole numbers below 2^48, so that sums of 64 bits cannot wrap. The first is 1 and must sum to the number of
+Counts are whole numbers of magnitude below 2^47, two's complement, so that sums of 64 bits cannot wrap; only noise makes
+one negative. The first is 1 and must sum to the number of
 survivors: a cheap check that unmasking worked. Training has the counts [1, scaled down 0/1, clamped entries, weight]
-and the words weight × update, uint32, or uint16 where the study sends 16 bits of a parameter or less; the other steps
-have counts only. Sums are read with the same functions.
+and the words weight × update, uint32, or uint16 where the study sends 16 bits of a parameter or less; with privacy of
+mode "distributed" the count [1] and the words of a noisy sum (shared/mechanism.py); the other steps have counts only.
+Sums are read with the same functions. Vectors are as long as what moves of the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +16,16 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.accounting import noise_multiplier
 from shared.errors import InputError, MisuseError, OperatorError
+from shared.mechanism import Mechanism
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, TrainTask
 from shared.metrics import BinaryCounts
 from shared.quantize import Quantizer
 from shared.reasons import Reason
 from shared.rotation import Rotation, entry_bound, padded_length
 from shared.secagg.collector import Total
-from shared.secagg.masks import Counts, Words
+from shared.secagg.masks import Counts, Words, filled
 from shared.secagg.member import Plain
 from shared.secagg.plan import Terms, threshold_for
 from shared.study import Study
@@ -29,16 +33,21 @@ from shared.wire import pack
 
 #: Counts of a training step: sites, scaled down, clamped, weight.
 TRAIN_COUNTS = 4
-#: A count is below this: sums over 65,536 sites stay within 64 bits.
-MOST = 1 << 48
+#: A count is of a magnitude below this: sums over 65,536 sites stay within 64 bits, the sign's included.
+MOST = 1 << 47
 
 
 def encode_counts(values: Sequence[int]) -> Counts:
-    """`values` in [0, 2^48) as uint64."""
+    """`values` of magnitude below 2^47 as uint64, mod 2^64."""
     for value in values:
-        if not 0 <= value < MOST:
-            raise MisuseError("count", expected="a whole number in [0, 2^48)", got="one outside")
-    return np.array(values, "<u8")
+        if not -MOST < value < MOST:
+            raise MisuseError("count", expected="a whole number of magnitude below 2^47", got="one beyond")
+    return np.array(values, "<i8").view("<u8")
+
+
+def decode_counts(counts: Counts) -> list[int]:
+    """The whole numbers that a sum of encoded counts stands for."""
+    return [int(value) for value in counts.astype("<u8", copy=False).view("<i8")]
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Codec:
 
     def read(self, total: Total, survivors: int, most: int) -> Update:
         """The weighted mean update in the unmasked sum `total`."""
-        sites, scaled, clamped, weight = map(int, total.counts)
+        sites, scaled, clamped, weight = decode_counts(total.counts)
         _check_sites(sites, survivors)
         if not 0 < weight <= survivors * most:
             raise OperatorError(
@@ -127,6 +136,37 @@ def _beyond(update: NDArray[np.float32], bound: float) -> int:
     return int(np.count_nonzero(update > bound) + np.count_nonzero(update < -bound))
 
 
+def mechanism_of(study: Study, *, clip: float, cohort: int, parameters: int) -> Mechanism:
+    """The mechanism of one step of a study of mode "distributed", over `cohort` hospitals. Raises InputError where 32
+    bits do not hold its sums."""
+    sigma, aggregation = noise_multiplier(study), study.aggregation
+    if sigma is None:
+        raise MisuseError("study", expected="privacy", got="none")
+    try:
+        return Mechanism(
+            clip=clip,
+            noise_multiplier=sigma,
+            entries=parameters + (study.privacy.clip_quantile is not None),
+            honest=threshold_for(cohort, aggregation.threshold, aggregation.colluders) - aggregation.colluders,
+            sites=cohort,
+        )
+    except ValueError as error:
+        raise InputError(
+            "study.toml: privacy", expected="noise that a sum holds", got=str(error), do="Raise epsilon."
+        ) from None
+
+
+def sum_plain(words: Words) -> Plain:
+    """One site's step of mode "distributed": its noisy integers mod 2^32."""
+    return Plain(encode_counts([1]), filled(words))
+
+
+def read_sum(total: Total, survivors: int, mechanism: Mechanism) -> NDArray[np.float64]:
+    """The noisy sum of clipped vectors, float64 [entries], in the unmasked sum `total`."""
+    _check_sites(decode_counts(total.counts)[0], survivors)
+    return mechanism.decode(total.words)
+
+
 def count_plain(values: list[int]) -> Plain:
     """One site's counting step."""
     return Plain(encode_counts([1, *values]), _nothing)
@@ -138,7 +178,7 @@ def _nothing(_start: int, _piece: Words) -> None:
 
 def read_counts(total: Total, survivors: int) -> list[int]:
     """The summed integers in the unmasked sum `total`."""
-    sites, *values = map(int, total.counts)
+    sites, *values = decode_counts(total.counts)
     _check_sites(sites, survivors)
     return values
 
@@ -204,7 +244,10 @@ def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameter
     aggregation = study.aggregation
     quantizer, length = b"", 0
     counts = EVALUATE_COUNTS if isinstance(task, EvaluateTask) else SURVEY_COUNTS
-    if isinstance(task, TrainTask):
+    if isinstance(task, TrainTask) and study.privacy.mode == "distributed":
+        mechanism = mechanism_of(study, clip=task.clip or 0.0, cohort=cohort, parameters=parameters)
+        quantizer, counts, length = pack(mechanism), 1, mechanism.entries
+    elif isinstance(task, TrainTask):
         codec = Codec.of(study, cohort=cohort, parameters=parameters, seed=payload)
         quantizer, counts, length = pack(codec.quantizer), TRAIN_COUNTS, codec.length
     return Terms(

@@ -34,7 +34,7 @@ from shared.messages import (
     payload_digest,
 )
 from shared.network import network_of
-from shared.parameters import to_vector
+from shared.parameters import layout_of, to_vector
 from shared.secagg.collector import Collector, Total
 from shared.secagg.joining import JoinRecord
 from shared.secagg.messages import ConfirmRequest, Contribution, UnmaskRequest
@@ -98,7 +98,9 @@ class Attacker:
 
     def train_task(self, **changes: object) -> TrainTask:
         """The honest first training task, with `changes`."""
-        honest = TrainTask(weights=memoryview(self.weights.tobytes()), class_weights=(1.0, 1.0))
+        privacy = self.study.privacy
+        clip = privacy.clip if privacy.mode == "distributed" else None
+        honest = TrainTask(weights=memoryview(self.weights.tobytes()), class_weights=(1.0, 1.0), clip=clip)
         return replace(honest, **changes)
 
     def evaluate_task(self, split: int) -> EvaluateTask:
@@ -122,7 +124,7 @@ class Attacker:
     def terms(self, task: AnyTask, cohort: int) -> Terms:
         """The terms that honest sites expect of `task` over a cohort of so many."""
         payload = payload_digest(pack(Task(body=task)))
-        return terms(self.study, task, payload, cohort=cohort, parameters=self.weights.size)
+        return terms(self.study, task, payload, cohort=cohort, parameters=layout_of(network_of(self.study)).moving)
 
     def step(self, site: str, task: AnyTask, plan: Plan | None = None) -> AnyReply:
         """What `site` answers to `task` under `plan` (the honest one, if None)."""

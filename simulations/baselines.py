@@ -7,6 +7,7 @@ patients of all hospitals. A hospital alone chooses its best round on its own va
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,20 +15,18 @@ from msgspec.structs import replace
 
 from client.home import Home
 from client.images import Images, Split
-from client.steps import own_figures, prepare_for
-from client.training.evaluate import scores
-from client.training.loop import train
+from client.steps import counts_of, own_figures
+from client.workbench import prepare_for
+from server.initial import start_of
 from server.report.build import site_auc
 from server.report.result import Baseline, Baselines, figure
-from server.strategies import fedavg
-from server.survey import class_weights
-from shared.accounting import noise_multiplier
+from server.strategies.base import Weights
 from shared.metrics import BinaryCounts
 from shared.network import network_of
-from shared.parameters import load_vector, to_vector
+from shared.parameters import load_vector
 from shared.study import Study
-from shared.vectors import Survey
 from shared.workers import pool
+from simulations.alone import Alone
 
 POOLED = "all hospitals pooled"
 
@@ -40,11 +39,14 @@ class _Job:
     study: Study
     train: tuple[str, ...]
     homes: Mapping[str, Home]
+    #: of the run: where the study's `model.init` lies
+    folder: Path
 
 
 def pooled_study(study: Study, sites: int) -> Study:
-    """`study` for the images of all `sites` in one place: a step sums over that many times the patients."""
-    if study.training.local_steps is None:
+    """`study` for the images of all `sites` in one place: a step of a hospital becomes one over that many times the
+    patients. With privacy of mode "distributed" a step is over all of them already."""
+    if study.training.local_steps is None or study.privacy.mode == "distributed":
         return study
     return replace(study, training=replace(study.training, batch=study.training.batch * sites))
 
@@ -63,10 +65,19 @@ def together(sites: Sequence[Images]) -> Images:
     )
 
 
-def baselines(study: Study, homes: Mapping[str, Home], *, workers: int, progress: Callable[[str], None]) -> Baselines:
-    """Train every baseline, in `workers` processes; `progress` is told the name of each that is done."""
-    jobs = [_Job(POOLED, pooled_study(study, len(homes)), tuple(homes), homes)]
-    jobs += [_Job(name, study, (name,), homes) for name in homes]
+def alone_study(study: Study, sites: int) -> Study:
+    """`study` for the images of one of `sites`: of a step over all of them its share."""
+    if study.privacy.mode != "distributed":
+        return study
+    return replace(study, training=replace(study.training, batch=max(1, study.training.batch // sites)))
+
+
+def baselines(
+    study: Study, homes: Mapping[str, Home], folder: Path, *, workers: int, progress: Callable[[str], None]
+) -> Baselines:
+    """Train every baseline of the run in `folder`, in `workers` processes; `progress` is told the name of each done."""
+    jobs = [_Job(POOLED, pooled_study(study, len(homes)), tuple(homes), homes, folder)]
+    jobs += [_Job(name, alone_study(study, len(homes)), (name,), homes, folder) for name in homes]
     found: dict[str, Baseline] = {}
     with pool(workers) as executor:
         waiting = {executor.submit(_run, job): job.name for job in jobs}
@@ -80,8 +91,8 @@ def baselines(study: Study, homes: Mapping[str, Home], *, workers: int, progress
 def _run(job: _Job) -> Baseline:
     torch.set_num_threads(1)
     sites = {name: prepare_for(home, job.study).images for name, home in job.homes.items()}
-    best = _train(job.study, together([sites[name] for name in job.train]))
-    counts = {name: _judge(job.study, best, images, Split.TEST) for name, images in sites.items()}
+    best = _train(job, together([sites[name] for name in job.train]))
+    counts = {name: judge(job.study, best, images, Split.TEST) for name, images in sites.items()}
     total = sum(list(counts.values())[1:], start=next(iter(counts.values())))
     low, high = total.stratified_interval
     return Baseline(
@@ -93,34 +104,25 @@ def _run(job: _Job) -> Baseline:
     )
 
 
-def _train(study: Study, images: Images) -> fedavg.Weights:
+def _train(job: _Job, images: Images) -> Weights:
     """The best of the rounds' models on this training set's own validation patients."""
-    module = network_of(study)
-    state = fedavg.init(to_vector(module))
-    weights, sigma = class_weights(study, _labels(images)), noise_multiplier(study)
+    study = job.study
+    alone = Alone(study, images)
+    state = alone.begin(start_of(study, job.folder)[1])
     best, best_auc, stale = state.result, -1.0, 0
     for round_ in range(1, study.training.rounds + 1):
-        load_vector(module, state.weights)
-        train(module, images, study, round=round_, sigma=sigma, class_weights=weights, seed=study.training.seed)
-        state = fedavg.apply(state, to_vector(module) - state.weights, averaging=study.federation.averaging)
+        state = alone.move(state, round_)
         if round_ % study.evaluation.every and round_ != study.training.rounds:
             continue
-        area = _judge(study, state.result, images, Split.VALIDATION).stratified_auc
+        area = judge(study, state.result, images, Split.VALIDATION).stratified_auc
         best, best_auc, stale = (state.result, area, 0) if area > best_auc else (best, best_auc, stale + 1)
         if study.training.early_stopping and stale >= study.training.early_stopping:
             break
     return best
 
 
-def _labels(images: Images) -> Survey:
-    counts = np.bincount(images.label[images.rows(Split.TRAIN)], minlength=2)
-    return Survey(splits=(0, 0, 0), labels=tuple(map(int, counts)), skipped={})
-
-
-def _judge(study: Study, weights: fedavg.Weights, images: Images, split: Split) -> BinaryCounts:
+def judge(study: Study, weights: Weights, images: Images, split: Split) -> BinaryCounts:
+    """What is counted of `split`, with the noise the study asks for."""
     module = network_of(study)
     load_vector(module, weights)
-    rows = images.rows(split)
-    return BinaryCounts.of(
-        scores(module, images, rows, study.evaluation.views), images.label[rows], images.patient[rows]
-    )
+    return counts_of(study, module, images, split)

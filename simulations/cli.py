@@ -52,7 +52,9 @@ def run(
     console = Console()
     read = read_study(study)
     source, purpose = study.read_text("utf-8"), _purpose(survey)
-    wish = Wish(read, source, _archives(site), out, resume=resume, baselines=baselines, purpose=purpose)
+    wish = Wish(
+        read, source, _archives(site), out, resume=resume, baselines=baselines, purpose=purpose, beside=study.parent
+    )
     _finish(simulate_processes(wish, console) if processes else simulate(wish, console), out, console)
 
 

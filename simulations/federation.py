@@ -20,10 +20,11 @@ from client.home import Home
 from server.app import make_app
 from server.collect import GridLink
 from server.federation import create
+from server.initial import bring
 from server.progress import Progress as RunProgress
 from server.report.result import Baselines, Purpose, Result
 from server.run import Start, conduct, open_run, publish
-from shared.accounting import noise_multiplier
+from shared.accounting import evaluation_noise, noise_multiplier
 from shared.console import bars
 from shared.errors import OperatorError
 from shared.files import write_atomically
@@ -38,7 +39,7 @@ from simulations.sites import SimulatedSite, check_archives, open_site
 
 @dataclass(frozen=True)
 class Wish:
-    """What the person at the command line asked for. `source` is the text of the study file."""
+    """What the person at the command line asked for. `source` is the text of the study file, `beside` its folder."""
 
     study: Study
     source: str
@@ -47,6 +48,7 @@ class Wish:
     resume: bool = False
     baselines: bool = False
     purpose: Purpose = "model"
+    beside: Path = Path()
 
 
 def simulate(wish: Wish, console: Console) -> Result:
@@ -56,12 +58,13 @@ def simulate(wish: Wish, console: Console) -> Result:
     """
     study = wish.study
     _check(wish)
+    bring(study, wish.beside, wish.out)
     start = open_run(wish.out, study, resume=wish.resume, purpose=wish.purpose)
     write_atomically(wish.out / "study.toml", wish.source.encode())
     sites = _open_sites(wish, console)
     result = _run(start, sites, console)
     if wish.baselines and result.metrics is not None:
-        result = replace(result, baselines=_baselines(study, sites, console))
+        result = replace(result, baselines=_baselines(study, sites, wish.out, console))
         publish(result, wish.out)
     return result
 
@@ -72,18 +75,21 @@ def simulate_processes(wish: Wish, console: Console) -> Result:
     archives = {name: archive.resolve() for name, archive in wish.archives.items()}
     federation = found(wish.out, archives, tell=lambda what: console.print(what, highlight=False))
     write_atomically(wish.out / "study.toml", wish.source.encode())
+    bring(wish.study, wish.beside, wish.out)
     with up(federation):
         study = wish.out / "study.toml"
         result = run_study(federation, study, console, resume=wish.resume, purpose=wish.purpose)
     if wish.baselines and result.metrics is not None:
         sites = [SimulatedSite(name, Home(federation.site(name)), 0) for name in archives]
-        result = replace(result, baselines=_baselines(wish.study, sites, console))
+        result = replace(result, baselines=_baselines(wish.study, sites, wish.out, console))
         publish(result, wish.out)
     return result
 
 
 def _check(wish: Wish) -> None:
     network_of(wish.study)
+    for split in (1, 2):
+        evaluation_noise(wish.study, split)
     noise_multiplier(wish.study)
     check_archives(wish.archives, wish.study)
 
@@ -142,8 +148,8 @@ def _backend(sites: int) -> BackendConfig:
     }
 
 
-def _baselines(study: Study, sites: list[SimulatedSite], console: Console) -> Baselines:
+def _baselines(study: Study, sites: list[SimulatedSite], folder: Path, console: Console) -> Baselines:
     homes = {site.name: site.home for site in sites}
     with bars(console) as bar:
         task = bar.add_task("baselines", total=len(sites) + 1)
-        return baselines(study, homes, workers=os.cpu_count() or 1, progress=lambda _: bar.advance(task))
+        return baselines(study, homes, folder, workers=os.cpu_count() or 1, progress=lambda _: bar.advance(task))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.home import Home, make_keys
-from client.steps import prepare_for
+from client.workbench import prepare_for
 from server.federation import Federation
 from shared.errors import InputError
 from shared.files import write_atomically

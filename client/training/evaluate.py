@@ -10,16 +10,19 @@ from client.images import Images
 BATCH = 256
 
 
-def scores(module: nn.Module, images: Images, rows: NDArray[np.int64], views: int = 1) -> NDArray[np.float32]:
+def scores(
+    module: nn.Module, images: Images, rows: NDArray[np.int64], views: int = 1, *, batch: int = BATCH
+) -> NDArray[np.float32]:
     """Probability of the last label for each of `rows`, float32 [len(rows)], averaged over `views` (1, 2 or 8)
-    versions of each image. Leaves `module` in its mode."""
+    versions of each image. Leaves `module` in its mode. With a `batch` of 1 no score depends on any other image, not in
+    its last bit."""
     device = next(module.parameters()).device
     training = module.training
     module.eval()
     pieces = [np.empty(0, np.float32)]
     with torch.inference_mode():
-        for start in range(0, len(rows), BATCH):
-            pixels = torch.from_numpy(images.tensors(rows[start : start + BATCH])).to(device)
+        for start in range(0, len(rows), batch):
+            pixels = torch.from_numpy(images.tensors(rows[start : start + batch])).to(device)
             versions = [module(version).softmax(dim=1)[:, -1] for version in _views(pixels, views)]  # each [batch]
             pieces.append(torch.stack(versions).mean(dim=0).float().cpu().numpy())
     module.train(training)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from server.control import answers
 from server.history import History, RunLine
+from server.initial import bring
 from server.home import ServerHome
 from server.nodes import NodeLine, read_nodes
 from server.observer import RunFinished
@@ -101,6 +102,7 @@ def _enqueue(home: ServerHome, history: History, path: Path, purpose: Purpose) -
     _check_members(home, study)
     name = new_run(study)
     write_atomically(home.runs / name / "study.toml", path.read_bytes())
+    bring(study, path.parent, home.runs / name)
     if purpose != "model":
         ask(home.runs / name, purpose)
     history.enqueue(name, study)

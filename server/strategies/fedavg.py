@@ -1,29 +1,21 @@
 """FedAvg (McMahan et al. 2017, algorithm 1): the model moves by the weighted mean of the hospitals' updates.
 
-`init` and `apply` on explicit, frozen state. The result handed out may be an exponential average of the models
-over rounds (`federation.averaging`), corrected for its start, which steadies a model trained under noise.
-
-    >>> state = apply(init(np.zeros(2, np.float32)), np.ones(2, np.float32), averaging=0.5)
-    >>> apply(state, np.ones(2, np.float32), averaging=0.5).result.tolist()  # (1·½ + 2) ÷ 1½
-    [1.6666666269302368, 1.6666666269302368]
+>>> state = apply(init(np.zeros(2, np.float32)), np.ones(2, np.float32), averaging=0.5)
+>>> apply(state, np.ones(2, np.float32), averaging=0.5).result.tolist()  # (1·½ + 2) ÷ 1½
+[1.6666666269302368, 1.6666666269302368]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Weights = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class State:
-    """`weights` float32 [d] that hospitals start the next round from; `result` float32 [d], the model handed out;
-    `mass`, the sum of the averaging weights so far."""
-
-    weights: Weights
-    result: Weights
-    mass: float = 0.0
+from server.strategies.base import Applied, State, Weights, averaged
+from shared.layout import Layout
+from shared.messages import TrainTask
+from shared.secagg.collector import Total
+from shared.secagg.plan import Plan
+from shared.study import Study
+from shared.vectors import Codec
 
 
 def init(weights: Weights) -> State:
@@ -34,10 +26,30 @@ def init(weights: Weights) -> State:
 def apply(state: State, mean_update: Weights, *, averaging: float) -> State:
     """The state after a round whose weighted mean update is `mean_update` [d]."""
     weights = state.weights + mean_update
-    if not averaging:
-        return State(weights, weights, 1.0)
-    mass = averaging * state.mass + 1.0
-    result = state.result * np.float32(averaging * state.mass)
-    result += weights
-    result /= np.float32(mass)
-    return State(weights, result, mass)
+    result, mass = averaged(state, weights, averaging)
+    return replace(state, weights=weights, result=result, mass=mass)
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """FedAvg of `study`, whose model lies as `layout` says."""
+
+    study: Study
+    layout: Layout
+
+    def init(self, weights: Weights) -> State:
+        """The state before the first round."""
+        return init(weights)
+
+    def task(self, state: State, class_weights: tuple[float, float]) -> TrainTask:
+        """What hospitals are asked for next; a view of the weights, not a copy."""
+        return TrainTask(weights=state.weights.data.cast("B"), class_weights=class_weights)
+
+    def apply(self, state: State, total: Total, plan: Plan, survivors: int) -> Applied:
+        """The state after a round."""
+        codec = Codec.of(self.study, cohort=len(plan.cohort), parameters=self.layout.moving, seed=plan.payload)
+        update = codec.read(total, survivors, self.study.federation.max_images)
+        mean = update.mean
+        if self.layout.frozen:
+            mean = self.layout.with_part(np.zeros_like(state.weights), mean)
+        return Applied(apply(state, mean, averaging=self.study.federation.averaging), update.scaled_down)

@@ -68,8 +68,16 @@ class Scattering(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | Output:
         """[n, channels, H, W] → [n, classes]."""
+        return self.learned(self.fixed(images))
+
+    def fixed(self, images: Tensor) -> Tensor:
+        """The statistics, decorrelated, [n, channels, H, W] → [n, features]: no weight enters (client/training)."""
         with torch.no_grad():
-            statistics = (self.wavelets(images) - self.offset) @ self.decorrelate  # [n, features]
+            statistics: Tensor = (self.wavelets(images) - self.offset) @ self.decorrelate
+        return statistics
+
+    def learned(self, statistics: Tensor) -> Tensor | Output:
+        """What the weights make of the statistics, [n, features] → [n, classes]."""
         away = statistics - self.gain * self.centre
         logits: Tensor = self.head(away.detach())
         if not self.training:

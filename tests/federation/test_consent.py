@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 import client.site
+import client.workbench
 import server.attendance
 import server.coordinator
 from client.approvals import MOST_WAITING, Approvals
@@ -80,8 +81,9 @@ def waits(reply: object) -> Refused:
 def test_nothing_of_a_waiting_study_is_run_prepared_or_agreed(
     local: LocalFederation, attacker: Attacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("prepare_for", "train_round", "survey", "evaluate", "network_of", "contribute"):
+    for name in ("train_round", "survey", "evaluate", "network_of", "contribute"):
         monkeypatch.setattr(client.site, name, never)
+    monkeypatch.setattr(client.workbench.Workbench, "prepared", never)
     for _ in range(2):
         waits(attacker.say("alder", attacker.invitation))
     assert Rounds(local.home("alder").path / "rounds.sqlite").run(attacker.run) is None

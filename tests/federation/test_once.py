@@ -23,12 +23,14 @@ from msgspec.structs import replace
 
 import client.rounds
 import client.site
+import client.workbench
 import shared.database
 import shared.secagg.member
 from client.home import Home
 from client.ledger import Ledger
 from client.site import Site
-from client.steps import Outcome, prepare_for
+from client.steps import Asked, Outcome
+from client.workbench import Workbench, prepare_for
 from shared import messages
 from shared.messages import (
     Answered,
@@ -43,6 +45,8 @@ from shared.messages import (
     TrainTask,
     Unmask,
 )
+from shared.network import network_of
+from shared.parameters import layout_of
 from shared.secagg.messages import ConfirmRequest
 from shared.study import Study
 from shared.vectors import Codec
@@ -272,9 +276,11 @@ class Trainings:
 
     log: Path
 
-    def train(self, study: Study, _task: TrainTask, _round: int, *_: object, codec: Codec, seed: int) -> Outcome:
+    def train(self, study: Study, _task: TrainTask, asked: Asked, bench: Workbench, *, seed: int) -> Outcome:
         with self.log.open("ab") as file:
             file.write(b".")
+        size = layout_of(network_of(study)).moving
+        codec = Codec.of(study, cohort=asked.cohort, parameters=size, seed=asked.payload)
         update = np.frombuffer(os.urandom(codec.parameters), np.uint8).astype(np.float32)
         update /= np.float32(np.linalg.norm(update))
         return Outcome(codec.write(update, 1, study.federation.max_images, scaled=False))
@@ -288,7 +294,7 @@ class Trainings:
 def trainings(local: LocalFederation, private: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     prepared = prepare_for(local.home(VICTIM), private)
     found = Trainings(tmp_path / "trainings")
-    monkeypatch.setattr(client.site, "prepare_for", lambda *_: prepared)
+    monkeypatch.setattr(client.workbench, "prepare_for", lambda *_: prepared)
     monkeypatch.setattr(client.site, "train_round", found.train)
     return found
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from client.audit import Audit
-from client.steps import prepare_for
+from client.workbench import prepare_for
 from client.survey import survey_of
 from server.report.html import render
 from server.report.result import Result

@@ -13,7 +13,7 @@ import pytest
 from client.dicom.writing import derived_uid
 from client.images import Split
 from client.ledger import Ledger
-from client.steps import prepare_for
+from client.workbench import prepare_for
 from server.report.result import Result
 from shared.layout import begin
 from shared.study import Study, parse_study

@@ -1,0 +1,52 @@
+"""What a step costs the patients it looks at: charged to the ledger, on disk, before the first of them is looked at.
+
+Training costs the patients of the training split, whether a step draws them or not; an evaluation with noise costs
+those it scores. Nothing here takes the coordinator's word: rates, noise and how many hospitals must be honest follow
+from the study and from the plan's cohort, which secure aggregation holds.
+"""
+
+from client.images import Images, Split
+from client.ledger import Ledger, Limits, Promise, Purpose
+from shared.accounting import evaluation_event, noise_multiplier, round_event
+from shared.messages import AnyTask, EvaluateTask, Spent, TrainTask
+from shared.secagg.plan import Plan
+from shared.study import Study
+
+
+def charge(ledger: Ledger, study: Study, task: AnyTask, plan: Plan, images: Images, *, limits: Limits) -> bool:
+    """Reserve what `task` spends; whether it spends anything. Raises RefusalError for the rule that it would break."""
+    if isinstance(task, TrainTask) and study.privacy.mode != "off":
+        sigma, privacy = noise_multiplier(study) or 0.0, study.privacy
+        event, split = round_event(study, sigma, honest=honest_of(study, plan)), Split.TRAIN
+        promise = Promise(privacy.epsilon or 0.0, privacy.delta or 0.0)
+    elif isinstance(task, EvaluateTask) and study.evaluation.epsilon is not None:
+        event, split = evaluation_event(study, task.split), Split(task.split)
+        promise = Promise(study.evaluation.epsilon, study.evaluation.delta or 0.0)
+    else:
+        return False
+    exposed = [images.keys[patient] for patient in images.patients(split)]
+    purpose = Purpose(plan.digest(), study.name, plan.study_hash, plan.run, plan.round)
+    ledger.reserve(exposed, event, purpose, limits, promise)
+    return True
+
+
+def honest_of(study: Study, plan: Plan) -> int:
+    """How many hospitals' noise a round of `plan` rests on: this one's alone, or t − c shares."""
+    return plan.threshold - plan.colluders if study.privacy.mode == "distributed" else 1
+
+
+def spent(ledger: Ledger, study: Study, plan: Plan) -> Spent | None:
+    """What the ledger says of the run, to be shown; None where it spends nothing."""
+    privacy, evaluation = study.privacy, study.evaluation
+    if privacy.mode == "off" and evaluation.epsilon is None:
+        return None
+    delta = privacy.delta or 0.0
+    events = ledger.events(plan.run)
+    return Spent(
+        steps=sum(event.steps for event in events),
+        epsilon_run=ledger.epsilon(delta, run=plan.run) if events else 0.0,
+        epsilon_total=ledger.epsilon(delta) if delta else 0.0,
+        delta=delta,
+        noise_multiplier=noise_multiplier(study) or 0.0,
+        honest=honest_of(study, plan),
+    )

@@ -1,0 +1,67 @@
+"""What a model computes of an image before its first trained weight, computed once for each image.
+
+A module may say `fixed(images [n, C, H, W]) -> features [n, F]`, which no weight and no generator enters, and
+`learned(features)`, so that `forward(x)` is `learned(fixed(x))`. Where the images of a step are the same each time (no
+augmentation), training on the features gives the same gradients as training on the images.
+
+Guarantee: nothing of it leaves, and nothing in the result tells that it was done.
+"""
+
+from typing import Protocol, cast, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from client.images import Images, Split
+from shared.models.layers import Output
+from shared.study import Training
+
+BATCH = 256
+
+
+@runtime_checkable
+class Fixed(Protocol):
+    """A module that begins with a part that is not trained."""
+
+    def fixed(self, images: Tensor) -> Tensor:
+        """[n, C, H, W] → [n, F]."""
+
+    def learned(self, features: Tensor) -> Tensor | Output:
+        """[n, F] → what the module returns."""
+
+
+class Learned(nn.Module):
+    """The trained part of `module`, with its very weights."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, features: Tensor) -> Tensor | Output:
+        """[n, F] → what the module returns of the images."""
+        return cast(Fixed, self.module).learned(features)
+
+
+def has_fixed(module: nn.Module, training: Training) -> bool:
+    """Whether features may take the place of images."""
+    return isinstance(module, Fixed) and not training.augmentation
+
+
+def features_of(module: nn.Module, images: Images) -> Images:
+    """`images` with the features of the training images in the place of pixels, float32 [M, F]; the others have none."""
+    rows = images.rows(Split.TRAIN)
+    place = np.full(len(images.label), -1)
+    place[rows] = np.arange(len(rows))
+    return Images(_fixed(module, images, rows), images.label, images.patient, images.keys, images.split, place)
+
+
+def _fixed(module: nn.Module, images: Images, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    device = next(module.parameters()).device
+    pieces = []
+    with torch.inference_mode():
+        for start in range(0, max(len(rows), 1), BATCH):
+            pixels = torch.from_numpy(images.tensors(rows[start : start + BATCH])).to(device)
+            pieces.append(cast(Fixed, module).fixed(pixels).cpu().numpy())
+    return np.concatenate(pieces)

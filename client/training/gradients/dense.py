@@ -1,0 +1,37 @@
+"""The gradient of a dense layer's weights, for each patient apart, from its inputs and its outputs' gradients."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Inputs are [n, …, in], outputs [n, …, out]; every place between is one t."""
+
+    def forward(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """[n, …, in] → [n, …, out]."""
+        return F.linear(inputs, weight, bias)
+
+    def input_gradient(self, gradient: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG002
+        """[n, …, in]."""
+        return gradient @ weight
+
+    def weight_gradients(self, gradient: Tensor, inputs: Tensor, weight: Tensor, patients: int) -> Tensor:  # noqa: ARG002
+        """[p, out, in]."""
+        return torch.bmm(_places(gradient, patients).mT, _places(inputs, patients))
+
+    def bias_gradients(self, gradient: Tensor, patients: int) -> Tensor:
+        """[p, out]."""
+        return _places(gradient, patients).sum(dim=1)
+
+    def factors(self, gradient: Tensor, inputs: Tensor, patients: int) -> tuple[Tensor, Tensor]:
+        """[p, t, in] and [p, t, out] whose product is the weights' gradient, float64."""
+        return _places(inputs, patients).to(torch.float64, copy=True), _places(gradient, patients).to(torch.float64, copy=True)
+
+
+def _places(values: Tensor, patients: int) -> Tensor:
+    """[n, …, k] → [p, t, k]."""
+    return values.reshape(patients, -1, values.shape[-1])

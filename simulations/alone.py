@@ -1,0 +1,99 @@
+"""Training without the federation, on one set of images: the same code and settings as a hospital's and a coordinator's.
+
+With privacy of mode "distributed" it is DP-SGD on these images: each step with all the noise, added once.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from client.images import Images, Split
+from client.training.features import Learned, features_of, has_fixed
+from client.training.gradients.choose import Choice
+from client.training.loop import loss_of, step_private, train, train_private
+from client.training.private import choose, local_mechanism
+from server.strategies import dpsgd, fedavg
+from server.strategies.base import State, Weights
+from server.survey import class_weights
+from shared.accounting import noise_multiplier
+from shared.layout import Layout
+from shared.mechanism import Mechanism
+from shared.network import network_of
+from shared.parameters import layout_of, load_vector, to_vector
+from shared.study import Study
+from shared.vectors import Survey
+
+
+@dataclass
+class Alone:
+    """One model of `study`, trained on `images` alone; round after round as `move` is called."""
+
+    study: Study
+    images: Images
+    module: nn.Module = field(init=False)
+    layout: Layout = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.module = network_of(self.study)
+        self.layout = layout_of(self.module)
+        self._sigma = noise_multiplier(self.study)
+        self._weights = class_weights(self.study, _labels(self.images))
+        self._trained, self._seen = self.module, self.images
+        self._choice: Choice | None = None
+        if self._sigma is None:
+            return
+        if has_fixed(self.module, self.study.training):
+            self._trained, self._seen = Learned(self.module), features_of(self.module, self.images)
+        shape = self._seen.pixels.shape[1:]
+        self._choice = choose(self._trained.train(), loss_of(self._weights), shape, self.study.training)
+
+    def begin(self, start: Weights) -> State:
+        """The state before the first round."""
+        distributed = self.study.privacy.mode == "distributed"
+        return dpsgd.init(start, self.study, self.layout) if distributed else fedavg.init(start)
+
+    def move(self, state: State, round_: int) -> State:
+        """The state after `round_` (1, 2, …)."""
+        load_vector(self.module, state.weights)
+        if self.study.privacy.mode == "distributed":
+            return self._step(state)
+        self._train(round_)
+        update = to_vector(self.module) - state.weights
+        return fedavg.apply(state, update, averaging=self.study.federation.averaging)
+
+    def _train(self, round_: int) -> None:
+        study, weights = self.study, self._weights
+        if self._sigma is None:
+            train(self.module, self.images, study, round=round_, class_weights=weights, seed=study.training.seed)
+            return
+        train_private(
+            self._trained,
+            self._seen,
+            study,
+            round=round_,
+            sigma=self._sigma,
+            class_weights=weights,
+            choice=self._choice,
+        )
+
+    def _step(self, state: State) -> State:
+        mechanism = self._mechanism(state.clip)
+        integers = step_private(
+            self._trained,
+            self._seen,
+            self.study,
+            mechanism,
+            class_weights=self._weights,
+            choice=self._choice,
+        )
+        return dpsgd.apply(state, integers * mechanism.grid, self.study, self.layout)
+
+    def _mechanism(self, clip: float) -> Mechanism:
+        entries = self.layout.moving + (self.study.privacy.clip_quantile is not None)
+        return local_mechanism(clip, self._sigma or 0.0, entries)
+
+
+def _labels(images: Images) -> Survey:
+    counts = np.bincount(images.label[images.rows(Split.TRAIN)], minlength=2)
+    return Survey(splits=(0, 0, 0), labels=tuple(map(int, counts)), skipped={})
