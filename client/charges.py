@@ -6,8 +6,8 @@ from the study and from the plan's cohort, which secure aggregation holds.
 """
 
 from client.images import Images, Split
-from client.ledger import Ledger, Limits, Promise, Purpose
-from shared.accounting import evaluation_event, noise_multiplier, round_event
+from client.ledger import Ledger, Limits, Promise, Purpose, What
+from shared.accounting import alone, evaluation_event, noise_multiplier, rdp_epsilon, round_event
 from shared.messages import AnyTask, EvaluateTask, Spent, TrainTask
 from shared.secagg.plan import Plan
 from shared.study import Study
@@ -18,14 +18,15 @@ def charge(ledger: Ledger, study: Study, task: AnyTask, plan: Plan, images: Imag
     if isinstance(task, TrainTask) and study.privacy.mode != "off":
         sigma, privacy = noise_multiplier(study) or 0.0, study.privacy
         event, split = round_event(study, sigma, honest=honest_of(study, plan)), Split.TRAIN
+        what: What = "train"
         promise = Promise(privacy.epsilon or 0.0, privacy.delta or 0.0)
     elif isinstance(task, EvaluateTask) and study.evaluation.epsilon is not None:
-        event, split = evaluation_event(study, task.split), Split(task.split)
+        event, split, what = evaluation_event(study, task.split), Split(task.split), "evaluate"
         promise = Promise(study.evaluation.epsilon, study.evaluation.delta or 0.0)
     else:
         return False
     exposed = [images.keys[patient] for patient in images.patients(split)]
-    purpose = Purpose(plan.digest(), study.name, plan.study_hash, plan.run, plan.round)
+    purpose = Purpose(plan.digest(), study.name, plan.study_hash, plan.run, plan.round, what)
     ledger.reserve(exposed, event, purpose, limits, promise)
     return True
 
@@ -40,13 +41,15 @@ def spent(ledger: Ledger, study: Study, plan: Plan) -> Spent | None:
     privacy, evaluation = study.privacy, study.evaluation
     if privacy.mode == "off" and evaluation.epsilon is None:
         return None
-    delta = privacy.delta or 0.0
-    events = ledger.events(plan.run)
+    trained, scored = ledger.events(plan.run, "train"), ledger.events(plan.run, "evaluate")
+    delta, honest = privacy.delta or 0.0, honest_of(study, plan)
     return Spent(
-        steps=sum(event.steps for event in events),
-        epsilon_run=ledger.epsilon(delta, run=plan.run) if events else 0.0,
+        steps=sum(event.steps for event in trained),
+        epsilon_run=rdp_epsilon(trained, delta) if trained else 0.0,
         epsilon_total=ledger.epsilon(delta) if delta else 0.0,
         delta=delta,
         noise_multiplier=noise_multiplier(study) or 0.0,
-        honest=honest_of(study, plan),
+        honest=honest,
+        epsilon_alone=rdp_epsilon(alone(trained), delta) if trained and honest > 1 else None,
+        evaluation=rdp_epsilon(scored, evaluation.delta) if evaluation.delta is not None else None,
     )

@@ -21,7 +21,7 @@ from client.audit import Audit
 from client.charges import charge, spent
 from client.consent import Consent
 from client.home import Home
-from client.ledger import Ledger
+from client.ledger import Ledger, archive_tag
 from client.outgoing import Leaving, Outgoing
 from client.privacy.release import release
 from client.questions import check_round, check_task, topic_of
@@ -98,7 +98,7 @@ class Site:
     ) -> None:
         self._home = home
         self._config = home.config
-        self._ledger = Ledger(home.path / "ledger.sqlite")
+        self._ledger = Ledger(home.path / "ledger.sqlite", archive=archive_tag(home.archive_key))
         self._rounds = Rounds(home.path / "rounds.sqlite")
         self._audit = Audit(home.path / "audit.jsonl")
         self._consent = Consent(home, self._audit)

@@ -3,6 +3,7 @@
 Pure but for reading the images: no ledger, no keys, no network. The caller has charged the ledger.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,7 +148,10 @@ def counts_of(study: Study, module: nn.Module, images: Images, split: Split) -> 
 
 
 def own_figures(counts: BinaryCounts) -> OwnFigures:
-    """One hospital's AUC with its interval, from its own counts."""
+    """One hospital's AUC with its interval, from its own counts; where those are noisy, kept to what figures can be."""
     low, high = counts.stratified_interval
-    area = counts.stratified_auc
-    return OwnFigures(auc=area, low=low, high=high, n=counts.images, positives=int(counts.positives.sum()))
+    images, positives = max(0, counts.images), max(0, int(counts.positives.sum()))
+    area, low, high = (
+        value if math.isnan(value) else min(1.0, max(0.0, value)) for value in (counts.stratified_auc, low, high)
+    )
+    return OwnFigures(auc=area, low=low, high=high, n=max(images, positives), positives=positives)

@@ -78,7 +78,7 @@ class Workbench:
         self,
         home: Home,
         *,
-        note: Callable[..., None],
+        note: Callable[..., object],
         prepare: Callable[[Home, Study], Prepared] | None = None,
         way: PatientGradients | None = None,
         release: Release = release,

@@ -32,6 +32,7 @@ from shared.messages import (
     Confirm,
     Confirmed,
     Contributed,
+    EvaluateTask,
     Join,
     Refused,
     Shown,
@@ -119,10 +120,10 @@ class Aggregator:
         """The sum of `task` over the members asked for it. Raises TooFewError; the plan is then spent."""
         study = self._invitation.study
         step = STEP_OF[type(task)]
-        names = self.members.cohort(step)
+        names = self.members.cohort(_kind(task))
         least = study.federation.min_sites
         if len(names) < least:
-            raise TooFewError(step, least, len(names), self.members.absent(step), may_pass=False)
+            raise TooFewError(step, least, len(names), self.members.absent(_kind(task)), may_pass=False)
         payload = pack(Task(body=task))
         opened = self._reopened(step, round_, payload)
         if opened is None:
@@ -151,7 +152,7 @@ class Aggregator:
         least = max(self.study.federation.min_sites, plan.threshold)
         with FileShelf(self._desk.folder) as shelf:
             collector = Collector(plan, self._roster, shelf)
-            missing = self.members.absent(step) | dict.fromkeys(
+            missing = self.members.absent(_kind(task)) | dict.fromkeys(
                 set(plan.sites()) - set(asked), "had not answered before"
             )
             shown = self._contributions(collector, opened, task, missing, progress)
@@ -195,7 +196,7 @@ class Aggregator:
         for arrival in self._link.ask(dict.fromkeys(names, request), self._invitation.study.federation.timeout_s):
             name = names[arrival.node]
             self._link.note(arrival, name, plan.round, plan.step)
-            found = self._contribution(collector, name, plan.step, arrival)
+            found = self._contribution(collector, name, _kind(task), arrival)
             if isinstance(found, Shown):
                 shown[name] = found
             else:
@@ -204,14 +205,14 @@ class Aggregator:
             del arrival  # as long as the model: not held while the next one comes in
         return shown
 
-    def _contribution(self, collector: Collector, name: str, step: str, arrival: Arrival) -> Shown | str:
+    def _contribution(self, collector: Collector, name: str, kind: str, arrival: Arrival) -> Shown | str:
         if arrival.data is None:
             self.members.lose(name)
             return arrival.problem
         try:
             body = messages.read_reply(arrival.data)
             if isinstance(body, Refused):
-                self._refused(name, step, body)
+                self._refused(name, kind, body)
                 return said(body.reason)
             if not isinstance(body, Contributed):
                 raise PeerError("reply", expected="a contribution", got=type(body).__name__)
@@ -278,14 +279,20 @@ class Aggregator:
         if answered < plan.threshold:
             raise TooFewError(f"{plan.step} {purpose}", plan.threshold, answered, {**missing, **silent})
 
-    def _refused(self, name: str, step: str, refusal: Refused) -> None:
-        """A policy's no to one step holds for the run; a no for now lasts until the hospital joins again."""
+    def _refused(self, name: str, kind: str, refusal: Refused) -> None:
+        """A policy's no to one kind of step holds for the run; a no for now lasts until the hospital joins again."""
         if refusal.passing:
             node = self.members.nodes[name]
             self.members.lose(name)
             self.members.waiting[node] = Waiting(name, said(refusal.reason), time.monotonic())
         elif refusal.rule:
-            self.members.refused[name, step] = said(refusal.reason)
+            self.members.refused[name, kind] = said(refusal.reason)
+
+
+def _kind(task: AnyTask) -> str:
+    """What a hospital says no to for good: a step, and of evaluations those of one split, whose patients it counts."""
+    step = STEP_OF[type(task)]
+    return f"{step} {task.split}" if isinstance(task, EvaluateTask) else step
 
 
 def _problem(data: bytes, take: Callable[[AnyReply], str]) -> str:

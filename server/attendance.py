@@ -28,7 +28,7 @@ class Members:
     expected: tuple[str, ...] = ()
     records: dict[str, JoinRecord] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
-    #: names whose policy refuses parts of this study, with the rule's sentence, by step
+    #: names whose policy refuses parts of this study, with the rule's sentence, by kind of step
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     #: names (nodes, where no name is known) that take no part in this run, and why
     declined: dict[str, str] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Members:
     waiting: dict[int, Waiting] = field(default_factory=dict)
     turned_away: set[int] = field(default_factory=set)
 
-    def cohort(self, step: str) -> tuple[str, ...]:
-        """The names to ask for `step`, sorted."""
-        return tuple(sorted(name for name in self.records if (name, step) not in self.refused))
+    def cohort(self, kind: str) -> tuple[str, ...]:
+        """The names to ask for a step of `kind`, sorted."""
+        return tuple(sorted(name for name in self.records if (name, kind) not in self.refused))
 
     @property
     def undecided(self) -> int:
@@ -69,12 +69,12 @@ class Members:
         self.records.pop(name, None)
         self.nodes.pop(name, None)
 
-    def absent(self, step: str) -> dict[str, str]:
-        """Who is not asked for `step`, and why."""
+    def absent(self, kind: str) -> dict[str, str]:
+        """Who is not asked for a step of `kind`, and why."""
         waits = {waiting.name: waiting.reason for waiting in self.waiting.values()}
         gone = {
             name: self.declined.get(name) or waits.get(name) or "has not joined"
             for name in self.expected
             if name not in self.records
         }
-        return gone | {site: reason for (site, at), reason in self.refused.items() if at == step}
+        return gone | {site: reason for (site, at), reason in self.refused.items() if at == kind}

@@ -13,7 +13,6 @@ they are: they are summed and subtracted as they are, which keeps figures unbias
 
 from dataclasses import dataclass, field
 from math import hypot, nan, sqrt
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from shared.clusters import pair_figures
 from shared.pair_noise import Z_95, PairNoise, is_known, ratio_interval, share
 from shared.prefix_noise import comparisons, deviation_of, total_deviation
 from shared.score_bins import BINS, Floats, Ints, bin_centres, bin_edges, bin_of, groups_of, rising, whole
+from shared.tables import CalibrationBin, Confusion
 
 __all__ = ["BINS", "BinaryCounts", "CalibrationBin", "Confusion", "bin_centres", "bin_edges", "bin_of", "interval"]
 
@@ -29,37 +29,6 @@ __all__ = ["BINS", "BinaryCounts", "CalibrationBin", "Confusion", "bin_centres",
 AUC_UNIT = 1 << 24
 #: Deviations of noise above which a noisy hospital's patients of either class must be for an AUC of its own.
 CERTAIN = 4.0
-
-
-class Confusion(NamedTuple):
-    """Images by truth and call at one threshold."""
-
-    true_positive: int
-    false_negative: int
-    true_negative: int
-    false_positive: int
-
-    @property
-    def sensitivity(self) -> float:
-        """Share of the positives called positive."""
-        return _share(self.true_positive, self.true_positive + self.false_negative)
-
-    @property
-    def specificity(self) -> float:
-        """Share of the negatives called negative."""
-        return _share(self.true_negative, self.true_negative + self.false_positive)
-
-
-class CalibrationBin(NamedTuple):
-    """Images whose score fell in one tenth of [0, 1]: mean score against the share that is positive."""
-
-    images: int
-    mean_score: float
-    positive_share: float
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else nan
 
 
 @dataclass(frozen=True)
@@ -143,6 +112,12 @@ class BinaryCounts:
         return int(self.positives.sum() + self.negatives.sum())
 
     @property
+    def shown(self) -> tuple[int, int]:
+        """Images, and positive ones among them, as a person reads them: never negative."""
+        images = max(0, self.images)
+        return images, min(images, max(0, int(self.positives.sum())))
+
+    @property
     def total_deviation(self) -> float:
         """Standard deviation of the noise in all positives, and as much in all negatives, in patients; 0 without."""
         return self.noise.deviation() * total_deviation(BINS)
@@ -152,7 +127,7 @@ class BinaryCounts:
         """Share of concordant pairs, compared within sites only; nan if no site holds both classes, for all that is
         known."""
         if not self.noise.sites:
-            return _share(self.twice_concordant, 2 * self.pairs)
+            return share(self.twice_concordant, 2 * self.pairs)
         return share(self.twice_concordant / 2, self.pairs, self.noise.moments(BINS)[2])
 
     @property
@@ -176,7 +151,7 @@ class BinaryCounts:
     @property
     def mean_site_auc(self) -> float:
         """Plain mean of the AUCs of the sites that hold both classes."""
-        return _share(self.auc_sum / AUC_UNIT, self.sites)
+        return share(self.auc_sum / AUC_UNIT, self.sites)
 
     def roc(self) -> tuple[Floats, Floats]:
         """Pooled ROC: false positive rate and true positive rate, [BINS + 1] each, from (0, 0) to (1, 1)."""
@@ -225,6 +200,12 @@ class BinaryCounts:
             int(self.negatives[:threshold].sum()),
             int(self.negatives[threshold:].sum()),
         )
+
+    def rates(self, threshold: int) -> tuple[float, float]:
+        """(sensitivity, specificity) when bins ≥ `threshold` are called positive; nan where there may be nobody."""
+        called, variance = self.confusion(threshold), self.total_deviation**2
+        missed, alarmed = called.true_positive + called.false_negative, called.true_negative + called.false_positive
+        return share(called.true_positive, missed, variance), share(called.true_negative, alarmed, variance)
 
     def share_interval(self, called: Ints, threshold: int) -> tuple[float, float]:
         """95 % interval of sensitivity (`called` the positives), or of 1 − specificity (the negatives); (nan, nan) of

@@ -100,6 +100,6 @@ def is_known(whole: float, variance: float) -> bool:
     return whole > Z_95 * sqrt(variance)
 
 
-def share(part: float, whole: float, variance: float) -> float:
-    """part ÷ whole within [0, 1]; nan where the whole may be 0."""
+def share(part: float, whole: float, variance: float = 0.0) -> float:
+    """part ÷ whole within [0, 1]; nan where the whole, whose noise is of `variance`, may be 0."""
     return min(1.0, max(0.0, part / whole)) if is_known(whole, variance) else nan

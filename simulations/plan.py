@@ -1,19 +1,12 @@
-"""What a study will cost before anyone trains: its noise, its ε, what that leaves of a step, and what goes over the wire.
+"""What a study will cost before anyone trains: its noise, its ε, what that leaves of a step, what goes over the wire.
 
 Guarantees: nothing of a hospital is looked at, only the study and two public guesses (hospitals, training patients);
-the noise is the one that hospitals will add, computed by the same functions; a study that cannot be met or held raises
-InputError, as it would at a hospital. ε in the tables is the Rényi one that ledgers count by. Pure.
-
-Rules:
-1. All hospitals take part and none is lost: the noise is then the largest, √(n ÷ (t − c)) times what is promised.
-2. A step's signal is at most the clip: in mode "distributed" over all patients drawn, in mode "local" at each hospital,
-   whose noise the mean over hospitals lowers by √n.
+the figures come from the functions that hospitals and coordinator use; a study that cannot be met or held raises
+InputError, as it would there. Pure.
 
     >>> plan_of(study, sites=3, patients=3000).privacy.noise_multiplier
-    1.3598
 """
 
-import math
 from dataclasses import dataclass
 
 from shared.accounting import (
@@ -25,22 +18,19 @@ from shared.accounting import (
     planned_evaluations,
     prv_epsilon,
     rdp_epsilon,
+    round_event,
 )
-from shared.clipping import BIT, gradient_clip
 from shared.errors import InputError
 from shared.layout import layout_for
-from shared.mechanism import Mechanism
-from shared.renyi import least_noise
-from shared.secagg.plan import threshold_for
 from shared.study import Study
-from shared.vectors import Codec, mechanism_of
+from shared.vectors import Codec
+from simulations.plan_noise import Noise, noise_of
+from simulations.plan_tables import TARGETS, Rate, Varied, epsilons, noises, rates
 
-#: Target ε of the table, beside the study's own.
-TARGETS = (1.0, 2.0, 4.0, 8.0)
-#: What rounds, noise and rate are varied by.
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 #: Trips of one sum (docs/protocol.md).
 TRIPS = {"semi-honest": 2, "active": 3}
+#: The most hospitals of a roster.
+MOST_SITES = 200
 
 
 @dataclass(frozen=True)
@@ -66,27 +56,8 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Noise:
-    """One step's averaged gradient of `entries` numbers: the noise's standard deviation in each, and its L2 norm.
-
-    `per_clip` is that norm ÷ the longest that the patients' part can be (`clip`, times the expected patients ÷ batch).
-    `surplus`: how many times the promised noise it is, for hospitals that may be lost or collude, and for rounding.
-    `bits`: of the 32 that a hospital's sum of `batch` patients, all of them at the clip, and its noise need.
-    `share_deviation`: how far off the share of patients within the clip is seen in a step (adaptive clipping).
-    """
-
-    entries: int
-    deviation: float
-    norm: float
-    per_clip: float
-    surplus: float
-    bits: int
-    share_deviation: float | None
-
-
-@dataclass(frozen=True)
 class Traffic:
-    """Bytes of one hospital, vectors only: in a round, and in the whole run with its evaluations; `trips` of the run."""
+    """Bytes of one hospital, vectors only: in a round, and in the run with its evaluations; `trips` of the run."""
 
     round_up: int
     round_down: int
@@ -96,51 +67,26 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Varied:
-    """A table: `rows` × `columns` of one figure each; None where nothing usable exists."""
-
-    rows: tuple[float, ...]
-    columns: tuple[float, ...]
-    values: tuple[tuple[float | None, ...], ...]
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Another sampling rate, the batch along with it: ε at the study's σ; σ for the study's ε, and noise ÷ clip then."""
-
-    sampling_rate: float
-    batch: int
-    epsilon: float
-    noise_multiplier: float | None
-    per_clip: float | None
-
-
-@dataclass(frozen=True)
 class Tables:
-    """`epsilon`: by rounds and noise multiplier; `noise`: σ by target ε and rounds; `rates`: other sampling rates."""
+    """ε by rounds and σ, σ by ε and rounds, and other sampling rates."""
 
-    epsilon: Varied
-    noise: Varied
+    epsilons: Varied
+    noises: Varied
     rates: tuple[Rate, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study, planned. `expected`: patients drawn in a step, of all hospitals in mode "distributed", of one hospital in
-    mode "local"; None without a guess. `parameters` of the model, `trained` of which move."""
+    """`study`, planned. `expected`: patients drawn in a step, of all hospitals in mode "distributed", of each in mode
+    "local"; None without a guess. `trained` of the model's `parameters` move. Without privacy there is none of
+    `privacy`, `noise` and `tables`."""
 
-    study: str
-    mode: str
+    study: Study
     sites: int
     patients: int | None
-    rounds: int
-    local_steps: int | None
-    batch: int
     expected: float | None
     parameters: int
     trained: int
-    clip: float | None
-    epsilon: float | None
     privacy: Spent | None
     noise: Noise | None
     evaluations: tuple[Evaluated, ...]
@@ -151,43 +97,49 @@ class Plan:
 def plan_of(
     study: Study, *, sites: int | None = None, patients: int | None = None, targets: tuple[float, ...] = TARGETS
 ) -> Plan:
-    """`study` with `sites` hospitals (its `min_sites` if None) that train on `patients` in all, a public guess.
+    """`study` with `sites` hospitals (its `min_sites` if None) that train on `patients` in all.
 
-    Raises InputError where the study's ε cannot be met, 32 bits do not hold its sums, or hospitals are too few.
+    Raises InputError where an ε of the study cannot be met, 32 bits do not hold its sums, or hospitals are too few.
     """
     sites = study.federation.min_sites if sites is None else sites
     _check(study, sites, patients)
-    layout = layout_for(study)
-    sigma = noise_multiplier(study)
-    expected = _expected(study, sites, patients)
-    noise = None if sigma is None else _noise(study, sites, layout.moving, sigma, expected)
+    layout, sigma, expected = layout_for(study), noise_multiplier(study), _expected(study, sites, patients)
+    spent, noise, tables = None, None, None
+    if sigma is not None:
+        spent = _spent(round_event(study, sigma), study.training.rounds, study.privacy.delta)
+        noise = noise_of(study, sites=sites, entries=layout.moving, expected=expected)
+        tables = Tables(epsilons(study, sigma), noises(study, targets), rates(study, sigma, noise.per_clip))
     return Plan(
-        study=study.name,
-        mode=study.privacy.mode,
+        study=study,
         sites=sites,
         patients=patients,
-        rounds=study.training.rounds,
-        local_steps=study.training.local_steps,
-        batch=study.training.batch,
         expected=expected,
         parameters=layout.size,
         trained=layout.moving,
-        clip=study.privacy.clip,
-        epsilon=study.privacy.epsilon,
-        privacy=None if sigma is None else _training(study, sigma),
+        privacy=spent,
         noise=noise,
-        evaluations=tuple(_evaluated(study, split) for split in (VALIDATION, TEST)),
+        evaluations=_evaluations(study),
         traffic=_traffic(study, sites, layout.size, layout.moving),
-        tables=None if sigma is None or noise is None else _tables(study, sigma, noise, targets),
+        tables=tables,
     )
 
 
 def _check(study: Study, sites: int, patients: int | None) -> None:
     least = study.federation.min_sites
-    if not least <= sites <= 200:
-        raise InputError("--sites", expected=f"{least} (federation.min_sites) to 200", got=str(sites))
+    if not least <= sites <= MOST_SITES:
+        raise InputError(
+            "--sites",
+            expected=f"{least} (federation.min_sites) to {MOST_SITES}",
+            got=str(sites),
+            do="Plan for the hospitals that will take part.",
+        )
     if patients is not None and patients < sites:
-        raise InputError("--patients", expected=f"at least one at each of {sites} hospitals", got=str(patients))
+        raise InputError(
+            "--patients",
+            expected=f"one or more at each of {sites} hospitals",
+            got=str(patients),
+            do="Give the training patients of all hospitals together, roughly.",
+        )
 
 
 def _expected(study: Study, sites: int, patients: int | None) -> float | None:
@@ -197,17 +149,38 @@ def _expected(study: Study, sites: int, patients: int | None) -> float | None:
     return rate * patients / (sites if study.privacy.mode == "local" else 1)
 
 
-def _spent(event: SampledGaussian, steps: int, delta: float) -> Spent:
-    all_of_it = [event] * steps
+def _spent(event: SampledGaussian, times: int, delta: float | None) -> Spent:
+    events, at = [event] * times, delta or 0.0
     return Spent(
         noise_multiplier=event.noise_multiplier,
         sampling_rate=event.sampling_rate,
-        steps=steps * event.steps,
-        delta=delta,
-        rdp_epsilon=rdp_epsilon(all_of_it, delta),
-        prv_epsilon=prv_epsilon(all_of_it, delta),
+        steps=times * event.steps,
+        delta=at,
+        rdp_epsilon=rdp_epsilon(events, at),
+        prv_epsilon=prv_epsilon(events, at),
     )
 
 
-def _training(study: Study, sigma: float) -> Spent:
-    return _spent(round_event(study, sigma), study.training.rounds, study.privacy.delta or 0.0)
+def _evaluations(study: Study) -> tuple[Evaluated, ...]:
+    times, noisy, delta = planned_evaluations(study), study.evaluation.epsilon is not None, study.evaluation.delta
+    return tuple(
+        Evaluated(name, times[split], _spent(evaluation_event(study, split), times[split], delta) if noisy else None)
+        for name, split in (("validation", VALIDATION), ("test", TEST))
+    )
+
+
+def _traffic(study: Study, sites: int, parameters: int, trained: int) -> Traffic:
+    """float32 weights go down in every step, of all parameters; words go up in training, of those that move."""
+    if study.privacy.mode == "distributed":
+        up = 4 * (trained + (study.privacy.clip_quantile is not None))
+    else:
+        words = Codec.of(study, cohort=sites, parameters=trained, seed=bytes(32)).length
+        up = words * study.aggregation.bits // 8
+    rounds, sums = study.training.rounds, study.training.rounds + sum(planned_evaluations(study).values())
+    return Traffic(
+        round_up=up,
+        round_down=4 * parameters,
+        run_up=up * rounds,
+        run_down=4 * parameters * sums,
+        trips=TRIPS[study.aggregation.adversary] * sums,
+    )

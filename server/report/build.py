@@ -3,8 +3,10 @@
 from server.aggregate import Aggregator
 from server.checkpoints import Memory
 from server.coordinator import Outcome
+from server.report.judged import metrics_of
 from server.report.result import (
     AggregationFacts,
+    EvaluationPrice,
     Images,
     Metrics,
     Purpose,
@@ -14,11 +16,11 @@ from server.report.result import (
     SiteAuc,
     SitePrivacy,
     Sites,
+    SplitPrice,
     StudyId,
     figure,
-    metrics_of,
 )
-from shared.accounting import SampledGaussian, prv_epsilon
+from shared.accounting import TEST, VALIDATION, SampledGaussian, evaluation_event, prv_epsilon, rdp_epsilon
 from shared.messages import OwnFigures, Spent
 from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
@@ -49,7 +51,21 @@ def result_of(outcome: Outcome, study: Study, aggregator: Aggregator, purpose: P
         versions=versions(),
         survey=memory.survey,
         purpose=purpose,
+        evaluation=evaluation_price(study, sum(bool(row.evaluated) for row in rows), int(outcome.test is not None)),
     )
+
+
+def evaluation_price(study: Study, validations: int, tests: int) -> EvaluationPrice | None:
+    """What so many evaluations of either split told of each of its patients; None where they carry no noise."""
+    epsilon, delta = study.evaluation.epsilon, study.evaluation.delta
+    if epsilon is None or delta is None:
+        return None
+    splits = {}
+    for name, split, times in (("validation", VALIDATION, validations), ("test", TEST, tests)):
+        event = evaluation_event(study, split)
+        spent = rdp_epsilon([event] * times, delta)
+        splits[name] = SplitPrice(evaluations=times, noise_multiplier=event.noise_multiplier, epsilon=spent)
+    return EvaluationPrice(epsilon=epsilon, delta=delta, splits=splits)
 
 
 def site_auc(own: OwnFigures) -> SiteAuc:
@@ -79,19 +95,21 @@ def _rounds(memory: Memory, rows: tuple[RoundRow, ...]) -> Rounds:
 
 
 def _privacy(study: Study, spent: Spent | None) -> SitePrivacy:
-    if study.privacy.mode == "off":
+    mode = study.privacy.mode
+    if mode == "off":
         return SitePrivacy(
-            mode="off",
+            mode=mode,
             unit="patient",
             epsilon_run=None,
             epsilon_tight=None,
             epsilon_total=None,
             delta=None,
             noise_multiplier=None,
+            evaluation=spent.evaluation if spent else None,
         )
     if spent is None:
         return SitePrivacy(
-            mode="local",
+            mode=mode,
             unit="patient",
             epsilon_run=0.0,
             epsilon_tight=0.0,
@@ -99,17 +117,31 @@ def _privacy(study: Study, spent: Spent | None) -> SitePrivacy:
             delta=study.privacy.delta,
             noise_multiplier=None,
         )
-    rate = study.privacy.sampling_rate or 1.0
-    event = SampledGaussian(sampling_rate=rate, noise_multiplier=spent.noise_multiplier, steps=spent.steps)
     return SitePrivacy(
-        mode="local",
+        mode=mode,
         unit="patient",
         epsilon_run=spent.epsilon_run,
-        epsilon_tight=min(spent.epsilon_run, prv_epsilon((event,), spent.delta)),
+        epsilon_tight=min(spent.epsilon_run, prv_epsilon(_trained(study, spent), spent.delta)),
         epsilon_total=spent.epsilon_total,
         delta=spent.delta,
         noise_multiplier=spent.noise_multiplier,
+        honest=spent.honest,
+        epsilon_alone=spent.epsilon_alone,
+        evaluation=spent.evaluation,
     )
+
+
+def _trained(study: Study, spent: Spent) -> tuple[SampledGaussian, ...]:
+    """What a hospital's training patients were exposed to in this run."""
+    if not spent.steps:
+        return ()
+    event = SampledGaussian(
+        sampling_rate=study.privacy.sampling_rate or 1.0,
+        noise_multiplier=spent.noise_multiplier,
+        steps=spent.steps,
+        honest=spent.honest,
+    )
+    return (event,)
 
 
 def _aggregation(study: Study, memory: Memory, aggregator: Aggregator) -> AggregationFacts | None:
@@ -120,11 +152,16 @@ def _aggregation(study: Study, memory: Memory, aggregator: Aggregator) -> Aggreg
     members = len(rows[-1].trained) if rows else len(aggregator.members.records)
     cohort = max(2, members)
     codec = Codec.of(study, cohort=cohort, parameters=aggregator.parameters, seed=bytes(32))
+    words = codec.length
+    if (
+        study.privacy.mode == "distributed"
+    ):  # the gradients' sum as it is, and how many were short where the clip adapts
+        words = aggregator.parameters + (study.privacy.clip_quantile is not None)
     return AggregationFacts(
         adversary=aggregation.adversary,
         threshold=threshold_for(cohort, aggregation.threshold, aggregation.colluders),
         cohort=members,
-        vector_length=codec.length if rows else 0,
+        vector_length=words if rows else 0,
         bits=aggregation.bits,
         colluders=aggregation.colluders,
         update_norm=aggregation.update_norm,

@@ -1,6 +1,6 @@
 """`report.html`: a run for the steering group and the data protection officer, in one file.
 
-Guarantees: made from a `Result` and nothing else; loads nothing (no script, font, image or style from anywhere,
+Guarantees: made from a `Result` and nothing else, but for a link to the audit's page where that lies beside it; loads nothing (no script, font, image or style from anywhere,
 and a content policy in the page forbids it); every word from outside is escaped and freed of control characters;
 the same result gives the same bytes; a figure that does not exist reads "–" with the reason where one is known.
 
@@ -19,6 +19,7 @@ from markupsafe import Markup
 from server import text
 from server.report import figures, verdict
 from server.report.figures import Dot
+from server.report.promises import promises
 from server.report.result import Metrics, Result, RoundRow, Rounds, SiteAuc
 from shared.files import write_atomically
 from shared.reasons import Reason
@@ -48,12 +49,12 @@ class SiteRow:
 def write_report(result: Result, folder: Path) -> Path:
     """`folder`/report.html, whole or not at all. Raises SiteError if it cannot be written."""
     path = folder / "report.html"
-    write_atomically(path, render(result).encode("utf-8", "replace"))
+    write_atomically(path, render(result, audit=(folder / "audit.html").exists()).encode("utf-8", "replace"))
     return path
 
 
-def render(result: Result) -> str:
-    """The page."""
+def render(result: Result, *, audit: bool = False) -> str:
+    """The page; with `audit`, it links audit.html."""
     site_rows = _site_rows(result)
     return (
         _environment()
@@ -72,6 +73,8 @@ def render(result: Result) -> str:
             site_rows=site_rows,
             baselines=_baseline_dots(result),
             epsilon=_worst_epsilon(result),
+            promises=promises(result),
+            audit=audit,
             image_keys=_image_keys(result),
             sections=_study_sections(result),
             figures={name: Markup(svg) for name, svg in _figures(result, site_rows).items()},  # noqa: S704  our own SVG
@@ -158,7 +161,7 @@ def _site_rows(result: Result) -> tuple[SiteRow, ...]:
         if result.metrics is None:
             why = "the model was not judged"
         elif own is not None:
-            why = "" if own.auc is not None else "only one class among its held-out patients"
+            why = "" if own.auc is not None else _uncertain(result)
         elif not result.study.text.evaluation.per_site:
             why = "not shown: the study does not ask for it"
         elif site not in evaluated:
@@ -167,6 +170,13 @@ def _site_rows(result: Result) -> tuple[SiteRow, ...]:
             why = "not shown: the hospital's policy keeps it"
         rows.append(SiteRow(site, own, why))
     return tuple(rows)
+
+
+def _uncertain(result: Result) -> str:
+    """Why a hospital's own figures hold no AUC."""
+    if result.evaluation is not None:
+        return "too few held-out patients of one class to tell through the noise"
+    return "only one class among its held-out patients"
 
 
 def _baseline_dots(result: Result) -> tuple[tuple[str, Dot | None], ...]:

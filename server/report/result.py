@@ -11,7 +11,6 @@ from typing import Literal
 import msgspec
 
 from shared.files import write_atomically
-from shared.metrics import BinaryCounts, bin_edges
 from shared.study import Study
 from shared.wire import Record, read_json
 
@@ -124,6 +123,11 @@ class OperatingPoint(Record, frozen=True):
     false_negative: int
     true_negative: int
     false_positive: int
+    #: 95 % intervals, of noisy figures only: exact ones are of images, and do not say whose
+    sensitivity_low: float | None = None
+    sensitivity_high: float | None = None
+    specificity_low: float | None = None
+    specificity_high: float | None = None
 
 
 class CalibrationRow(Record, frozen=True):
@@ -134,8 +138,24 @@ class CalibrationRow(Record, frozen=True):
     positive_share: float | None
 
 
+class NoiseFacts(Record, frozen=True):
+    """How noisy the final figures are where hospitals add noise to their counts: deviations by the noise alone.
+
+    `total`: in all positives, and as much in all negatives, in patients: noisy counts are of patients, each weighing 1.
+    `stratified_auc`, `calibration_error`: in those figures. `pooled_low`, `pooled_high`: 95 % interval of the pooled
+    AUC, noise included, as every interval of the record is.
+    """
+
+    total: float
+    stratified_auc: float | None
+    pooled_low: float | None
+    pooled_high: float | None
+    calibration_error: float | None
+
+
 class Metrics(Record, frozen=True):
-    """Held-out patients of all hospitals. `stratified_auc`: pairs compared within a site only."""
+    """Held-out patients of all hospitals. `stratified_auc`: pairs compared within a site only. `n` and `positives` are
+    of images; of patients where there is `noise`."""
 
     stratified_auc: float | None
     stratified_low: float | None
@@ -150,6 +170,7 @@ class Metrics(Record, frozen=True):
     calibration: tuple[CalibrationRow, ...]
     roc_fpr: tuple[float, ...]
     roc_tpr: tuple[float, ...]
+    noise: NoiseFacts | None = None
 
 
 class Baseline(Record, frozen=True):
@@ -171,15 +192,39 @@ class Baselines(Record, frozen=True):
 
 
 class SitePrivacy(Record, frozen=True):
-    """What one hospital's patients spent, as its ledger says. ε by RDP; `epsilon_tight` the same run by PRV."""
+    """What one hospital's patients spent, as its ledger says. ε by RDP; `epsilon_tight` the same run by PRV.
 
-    mode: Literal["off", "local"]
+    It rests on the noise of `honest` hospitals, this one among them; `epsilon_alone` is ε of the run if nobody else
+    added any (None where that makes no difference). `evaluation`: ε of the run's evaluations for a patient held out, at
+    the study's evaluation.delta; None where they carry no noise.
+    """
+
+    mode: Literal["off", "local", "distributed"]
     unit: Literal["patient"]
     epsilon_run: float | None
     epsilon_tight: float | None
     epsilon_total: float | None
     delta: float | None
     noise_multiplier: float | None
+    honest: int = 1
+    epsilon_alone: float | None = None
+    evaluation: float | None = None
+
+
+class SplitPrice(Record, frozen=True):
+    """What the evaluations of one split told of each of its patients: how many this record has, σ of each, ε of all."""
+
+    evaluations: int
+    noise_multiplier: float
+    epsilon: float
+
+
+class EvaluationPrice(Record, frozen=True):
+    """What the study lets evaluations tell of a held-out patient, and what they told, by split (validation, test)."""
+
+    epsilon: float
+    delta: float
+    splits: dict[str, SplitPrice]
 
 
 class AggregationFacts(Record, frozen=True):
@@ -211,48 +256,13 @@ class Result(Record, frozen=True):
     versions: dict[str, str]
     survey: SurveyFigures | None = None
     purpose: Purpose = "model"
+    #: None where evaluations carry no noise
+    evaluation: EvaluationPrice | None = None
 
 
 def figure(value: float) -> float | None:
     """A figure, or None where there is none (nan)."""
     return None if math.isnan(value) else float(value)
-
-
-def operating_point(validation: BinaryCounts, test: BinaryCounts, sensitivity: float) -> OperatingPoint:
-    """Threshold from the validation counts, its effect on the test counts."""
-    threshold = validation.threshold_for(sensitivity)
-    table = test.confusion(threshold)
-    return OperatingPoint(
-        threshold=float(bin_edges()[threshold]),
-        target_sensitivity=sensitivity,
-        sensitivity=figure(table.sensitivity),
-        specificity=figure(table.specificity),
-        **table._asdict(),
-    )
-
-
-def metrics_of(validation: BinaryCounts, test: BinaryCounts, sensitivity: float, sites: dict[str, SiteAuc]) -> Metrics:
-    """All figures of the held-out patients from summed counts."""
-    low, high = test.stratified_interval
-    fpr, tpr = test.roc()
-    return Metrics(
-        stratified_auc=figure(test.stratified_auc),
-        stratified_low=figure(low),
-        stratified_high=figure(high),
-        mean_site_auc=figure(test.mean_site_auc),
-        pooled_auc=figure(test.pooled_auc),
-        n=test.images,
-        positives=int(test.positives.sum()),
-        sites=sites,
-        operating_point=operating_point(validation, test, sensitivity),
-        calibration_error=figure(test.calibration_error),
-        calibration=tuple(
-            CalibrationRow(count=b.images, mean_score=figure(b.mean_score), positive_share=figure(b.positive_share))
-            for b in test.calibration()
-        ),
-        roc_fpr=tuple(float(x) for x in fpr),
-        roc_tpr=tuple(float(x) for x in tpr),
-    )
 
 
 def write_result(result: Result, folder: Path) -> Path:

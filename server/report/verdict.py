@@ -177,6 +177,8 @@ def _privacy(result: Result) -> Finding | None:
         elif _over(own, asked.epsilon, asked.delta):
             spent = f"ε {number(own.epsilon_run, 2)} at δ {power(own.delta)}"
             unsafe.append(f"{site}: spent {spent}, more than the study's {asked.epsilon:g} at {power(asked.delta)}")
+        if own is not None and _over_judged(result, own):
+            unsafe.append(f"{site}: held-out patients spent ε {number(own.evaluation, 2)}, more than the study's")
     if asked.mode == "off" or (unsafe and all(item.endswith(": off") for item in unsafe)):
         where = "at every hospital" if len(unsafe) == len(spenders) else f"at {plural(len(unsafe), 'hospital')}"
         text = f"Differential privacy was off {where}: nothing bounds what the model gives away about a patient."
@@ -187,8 +189,23 @@ def _privacy(result: Result) -> Finding | None:
     if not spenders:
         return None
     most = max(own.epsilon_run or 0.0 for own in result.privacy.values())
-    text = f"Every patient's privacy is bounded: this run spent at most ε {number(most, 2)} at δ {power(asked.delta)}."
-    return Finding("good", text)
+    text = (
+        f"Every patient trained on is protected: this run spent at most ε {number(most, 2)} at δ {power(asked.delta)}"
+    )
+    return Finding("good", f"{text}{_if_honest(result)}.")
+
+
+def _if_honest(result: Result) -> str:
+    """On whom the promise rests besides the hospital itself."""
+    if result.study.text.privacy.mode != "distributed":
+        return ""
+    honest = max(own.honest for own in result.privacy.values())
+    return f", if {plural(honest, 'hospital')} in every sum add their noise as agreed"
+
+
+def _over_judged(result: Result, own: SitePrivacy) -> bool:
+    allowed = result.study.text.evaluation.epsilon
+    return allowed is not None and (own.evaluation or 0.0) > allowed * (1 + 1e-9)
 
 
 def _over(own: SitePrivacy, epsilon: float | None, delta: float | None) -> bool:

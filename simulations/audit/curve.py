@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
+from scipy.signal import lfilter
 from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,8 @@ TAIL = 12.0
 ROUNDING, MOST_CELLS = 0.01, 1 << 22
 #: Points kept of the curve, and the least δ among them.
 POINTS, LEAST_DELTA = 600, 1e-13
+#: e^ε beyond it is no number.
+MOST_EPSILON = 600.0
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,13 @@ def curve_of(*, noise_multiplier: float, sampling_rate: float, steps: int) -> Cu
     cells = min(cells, MOST_CELLS)
     width = 2 * reach / cells
     masses, lost = step.masses(width, cells)
-    composed = np.maximum(irfft(rfft(masses) ** steps, cells), 0.0)
-    losses = width * np.arange(cells // 2)  # the first half is what is above 0
-    mass = composed[: cells // 2]
-    above = np.cumsum(mass[::-1])[::-1]
-    scaled = np.cumsum((mass * np.exp(-losses))[::-1])[::-1]
-    deltas: Floats = np.maximum(above - np.exp(losses) * scaled, 0.0) + (1 - (1 - lost) ** steps)
-    return _thinned(losses.astype(np.float64), np.minimum.accumulate(deltas))
+    composed = np.maximum(irfft(rfft(masses) ** steps, cells), 0.0)[: cells // 2]  # the half above 0
+    losses: Floats = width * np.arange(cells // 2, dtype=np.float64)
+    # δ(ε) = Σ of p(l) (1 − e^(ε − l)) over l ≥ ε; the second sum from the far end on, each term e^−width of the last
+    above = np.cumsum(composed[::-1])[::-1]
+    scaled = lfilter([1.0], [1.0, -math.exp(-width)], composed[::-1])[::-1]
+    deltas: Floats = np.maximum(above - scaled, 0.0) + (1 - (1 - lost) ** steps)
+    return _thinned(losses, np.minimum.accumulate(deltas))
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ class _Step:
 
 def _thinned(epsilons: Floats, deltas: Floats) -> Curve:
     """POINTS of the curve: fewer make it a weaker claim, never a stronger one."""
-    last = int(np.searchsorted(-deltas, -LEAST_DELTA))
-    keep = np.unique(np.linspace(0, min(last, len(deltas) - 1), POINTS).astype(np.int64))
+    known, finite = np.searchsorted(-deltas, -LEAST_DELTA), np.searchsorted(epsilons, MOST_EPSILON)
+    last = min(int(known), int(finite), len(deltas) - 1)
+    keep = np.unique(np.linspace(0, last, POINTS).astype(np.int64))
     return Curve(epsilons[keep], np.minimum(deltas[keep], 1.0))

@@ -1,8 +1,9 @@
 """The study that an audit runs in place of the one it audits, and how its opened sums are read.
 
-Guarantees: the same mode, ε, δ, clip and rate over the same number of steps, so the same noise. Changed, so that nothing
-but the noise stands between auditor and canaries: a small network on small images; each step its own round; plain steps,
-which only add the noisy sums up; no drop-outs, so that no noise is to spare. All of it is post-processing, or public.
+Guarantees: the same mode, ε, δ, clip and rate over the same number of steps, so the same noise. Changed, so that
+nothing but the noise stands between auditor and canaries: a small network on small images; each step its own round;
+plain steps, which only add the noisy sums up; no drop-outs, so that no noise is to spare. All of it is post-processing,
+or public.
 """
 
 import numpy as np

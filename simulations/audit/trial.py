@@ -50,12 +50,12 @@ Told = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Trial:
     """What came of it: the `guesses` (simulations/audit/auditor.py), and the `noise` that the auditor measured in the
-    opened sums, in clips, the middle of all steps. `steps` and `sites` as run."""
+    opened sums, in clips, the middle of all steps; `colluders` of the `sites` added none."""
 
     guesses: tuple[Guesses, ...]
     noise: float
-    steps: int
     sites: int
+    colluders: int
 
 
 def trial(
@@ -77,7 +77,7 @@ def trial(
         federation = _found(Path(folder), small)
         sites = _sites(federation, small, CanaryGradients(Layers(), places), np.flatnonzero(planted), release)
         _run(federation, small, LocalLink(sites), auditor, told)
-    return Trial(auditor.judged(planted), float(np.median(auditor.noise)), len(auditor.noise), len(sites))
+    return Trial(auditor.judged(planted), float(np.median(auditor.noise)), len(sites), len(sites) - _honest(small))
 
 
 def _found(folder: Path, study: Study) -> LocalFederation:
@@ -102,9 +102,7 @@ def _sites(
     federation: LocalFederation, study: Study, way: CanaryGradients, planted: NDArray[np.int64], release: Release
 ) -> list[Site]:
     """Honest hospitals first, with the canaries that take part; then the colluders, with none and without noise."""
-    distributed = study.privacy.mode == "distributed"
-    honest = len(federation.names) - study.aggregation.colluders if distributed else 1
-    sites = []
+    honest, sites = _honest(study), []
     for index, name in enumerate(federation.names):
         mine = planted[planted % honest == index] if index < honest else planted[:0]
         sites.append(
@@ -116,6 +114,12 @@ def _sites(
             )
         )
     return sites
+
+
+def _honest(study: Study) -> int:
+    """How many hospitals' noise there is: in mode "local" one must be enough."""
+    distributed = study.privacy.mode == "distributed"
+    return study.federation.min_sites - study.aggregation.colluders if distributed else 1
 
 
 def _prepare(planted: NDArray[np.int64], home: Home, study: Study) -> Prepared:

@@ -1,8 +1,8 @@
 """Everything that leaves a hospital of N patients and one of N + 1, all else equal, put side by side.
 
 Left out: what keys, masks and noise make new each time (their lengths are compared), and times that lie on the public
-grid. Beside each comparison a test shows that it can fail. Numbers of patients are those at which naive private training
-shows them (Opacus #819: its divisor jumps from 1024 patients to 1025 where a batch has 512).
+grid. Beside each comparison a test shows that it can fail. Numbers of patients are those at which naive private
+training shows them (Opacus #819: its divisor jumps from 1024 patients to 1025 where a batch has 512).
 """
 
 import contextlib
@@ -93,6 +93,8 @@ QUIET = (
 )
 OPEN = QUIET + "[evaluation]\nper_site_counts = true\n"
 STRICT = QUIET.replace("epsilon_total = 100.0", "epsilon_total = 0.5")
+#: Looks at each patient alone.
+LOOP = Loop()
 #: The times a hospital may show.
 GRID = {2.0**k for k in range(20)}
 #: What a reply holds packed in itself.
@@ -220,7 +222,7 @@ class Days:
         policy: str = QUIET,
         local: LocalFederation | None = None,
         out: str = "run",
-        way: Loop | None = Loop(),
+        way: Loop | None = LOOP,
     ) -> Left:
         """One run of `study`, with `prepared` at alder (None: with the archive of its site.toml); gradients taken in
         this `way` (None: in the one that is measured to be quickest)."""
@@ -375,7 +377,7 @@ def test_a_budget_that_is_used_up_is_refused_in_the_same_words(days: Days, study
 
 
 def test_the_promise_used_up_by_repeated_rounds_is_used_up_for_nobody_too(days: Days, study: Study) -> None:
-    """A coordinator that asks for a round again and again learns at the same attempt that it may not, whoever is there."""
+    """Whoever asks for a round again and again learns at the same attempt that it may not, whoever is there."""
     refusals = []
     for patients in (0, 1):
         local, asked = days.federation(), ward(patients)

@@ -71,12 +71,14 @@ class Rows:
 class Products:
     """Gradients left as the products they are, outputᵀ · input: of a layer with inputs [p, t, i] and gradients
     [p, t, o] of its outputs at t places, both float64, k = o · i (book-keeping: Bu et al. 2022, arXiv 2210.00038, §3).
+    Inputs of a convolution with a `kernel` of several places run over those outside, over channels inside.
 
     Cheaper in time and memory than `Rows` where t is small and o · i large.
     """
 
     inputs: Tensor
     outputs: Tensor
+    kernel: int = 1
 
     def squares(self) -> Tensor:
         """⟨input inputᵀ, output outputᵀ⟩ (Li et al. 2021, arXiv 2110.05679, eq. 4) plus what rounding may have taken.
@@ -96,7 +98,11 @@ class Products:
     def add_to(self, total: Tensor, factors: Tensor) -> None:
         """One product over all patients and places."""
         scaled = (self.outputs * factors[:, None, None]).flatten(0, 1)  # [p t, o]
-        total.view(scaled.shape[1], -1).addmm_(scaled.T, self.inputs.flatten(0, 1))
+        out, inputs = scaled.shape[1], self.inputs.flatten(0, 1)  # [p t, i]
+        if self.kernel == 1:
+            total.view(out, -1).addmm_(scaled.T, inputs)
+        else:  # weights are [o, in, kernel]
+            total.view(out, -1, self.kernel).mT.add_((scaled.T @ inputs).view(out, self.kernel, -1))
 
 
 @torch.no_grad()

@@ -4,11 +4,14 @@ The same numbers as one backward pass per patient up to rounding, by whichever o
 Places t are positions of the filter; patches i = in · (kD ·) kH · kW are what it sees there.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from client.training.gradients.clip import Products
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -51,10 +54,11 @@ class Geometry:
     def weight_gradients(self, gradient: Tensor, images: Tensor, weight: Tensor, patients: int) -> Tensor:
         """[p, *weight.shape] from the outputs' gradient [p m, out, …] and images [p m, in, …]."""
         each = len(images) // patients
-        if self.groups == 1 and (self.pointwise or gradient[0, 0].numel() <= FEW_PLACES):
+        few = len(self.kernel) == 2 and gradient[0, 0].numel() <= FEW_PLACES
+        if self.groups == 1 and (self.pointwise or few):
             return self._by_patches(gradient, images, patients).reshape(patients, *weight.shape)
         if each == 1:  # one image with the patients' channels side by side: a single call
-            many = weight.repeat(patients, *(1 for _ in weight.shape[1:]))
+            many = weight.new_empty(patients * len(weight), *weight.shape[1:])  # only its shape is read
             one = gradient.flatten(0, 1)[None], images.flatten(0, 1)[None]
             return self._backward(*one, many, patients * self.groups, (False, True, False))[1].unflatten(
                 0, (patients, -1)
@@ -67,13 +71,19 @@ class Geometry:
         """[p, out]."""
         return gradient.flatten(2).sum(dim=2).unflatten(0, (patients, -1)).sum(dim=1)
 
-    def factors(self, gradient: Tensor, images: Tensor, patients: int) -> tuple[Tensor, Tensor] | None:
-        """Patches [p, t, i] and gradients [p, t, out] whose product is the weights' gradient, float64."""
+    def products(self, gradient: Tensor, images: Tensor, patients: int) -> Products | None:
+        """The weights' gradients as products; None with groups."""
         if self.groups > 1:
             return None
-        seen = self.patches(images).to(torch.float64, copy=True).unflatten(0, (patients, -1))  # [p, m, i, t]
-        wanted = gradient.flatten(2).to(torch.float64, copy=True).unflatten(0, (patients, -1))
-        return seen.mT.flatten(1, 2), wanted.mT.flatten(1, 2)
+        # The filter's places outside, channels inside: so whole channels are copied, not three numbers at a time.
+        seen = F.pad(images, [side for pad in reversed(self.padding) for side in (pad, pad)]).movedim(1, -1)
+        seen = seen if self.pointwise else seen.contiguous()
+        for axis, (size, step, apart) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True)):
+            seen = seen.unfold(1 + axis, apart * (size - 1) + 1, step)[..., ::apart]
+        sides = len(self.kernel)
+        seen = seen.movedim(1 + sides, -1)  # [n, places …, kernel …, in]
+        inputs, outputs = _wide(seen, patients, 1 + sides), _wide(gradient.movedim(1, -1), patients, 1 + sides)
+        return Products(inputs, outputs, kernel=math.prod(self.kernel))
 
     def _by_patches(self, gradient: Tensor, images: Tensor, patients: int) -> Tensor:
         seen = self.patches(images).unflatten(0, (patients, -1))  # [p, m, i, t]
@@ -96,13 +106,13 @@ class Geometry:
         """[n, in, …] → what the filter sees, [n, i, t]; without groups only."""
         if self.pointwise:
             return images.flatten(2)
-        if len(self.kernel) == 2:
-            return F.unfold(images, self.kernel, self.dilation, self.padding, self.stride)
-        windows = F.pad(images, [side for pad in reversed(self.padding) for side in (pad, pad)])
-        for axis, (size, step, apart) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True)):
-            windows = windows.unfold(2 + axis, apart * (size - 1) + 1, step)[..., ::apart]
-        sides = len(self.kernel)  # [n, in, places …, kernel …]
-        return windows.movedim(tuple(range(2, 2 + sides)), tuple(range(-sides, 0))).flatten(2 + sides).flatten(1, -2)
+        return F.unfold(images, self.kernel, self.dilation, self.padding, self.stride)
+
+
+def _wide(values: Tensor, patients: int, places: int) -> Tensor:
+    """A copy of [n, `places` dimensions less one …, …] as [p, t, k], float64."""
+    copy = torch.empty(values.shape, dtype=torch.float64, device=values.device).copy_(values)
+    return copy.flatten(places).reshape(patients, -1, values.shape[places:].numel())
 
 
 def known(layer: Convolution) -> bool:

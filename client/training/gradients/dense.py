@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from client.training.gradients.clip import Products
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -27,9 +29,10 @@ class Dense:
         """[p, out]."""
         return _places(gradient, patients).sum(dim=1)
 
-    def factors(self, gradient: Tensor, inputs: Tensor, patients: int) -> tuple[Tensor, Tensor]:
-        """[p, t, in] and [p, t, out] whose product is the weights' gradient, float64."""
-        return _places(inputs, patients).to(torch.float64, copy=True), _places(gradient, patients).to(torch.float64, copy=True)
+    def products(self, gradient: Tensor, inputs: Tensor, patients: int) -> Products:
+        """The weights' gradients as products."""
+        wide = [_places(values, patients).to(torch.float64, copy=True) for values in (inputs, gradient)]
+        return Products(*wide)
 
 
 def _places(values: Tensor, patients: int) -> Tensor:

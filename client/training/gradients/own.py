@@ -31,7 +31,7 @@ class Map(Protocol):
     def input_gradient(self, gradient: Tensor, inputs: Tensor, weight: Tensor) -> Tensor: ...  # noqa: D102
     def weight_gradients(self, gradient: Tensor, inputs: Tensor, weight: Tensor, patients: int) -> Tensor: ...  # noqa: D102
     def bias_gradients(self, gradient: Tensor, patients: int) -> Tensor: ...  # noqa: D102
-    def factors(self, gradient: Tensor, inputs: Tensor, patients: int) -> tuple[Tensor, Tensor] | None: ...  # noqa: D102
+    def products(self, gradient: Tensor, inputs: Tensor, patients: int) -> Products | None: ...  # noqa: D102
 
 
 @dataclass
@@ -106,9 +106,9 @@ class _Call:
         """[p, *shape], or None where a product is kept."""
         patients = self.own.patients
         if self.own.keeps(self.weight, gradient.numel() // (patients * len(weight))):
-            factors = self.map.factors(gradient, inputs, patients)
-            if factors is not None:
-                self.own.products.append((self.weight, Products(*factors)))
+            products = self.map.products(gradient, inputs, patients)
+            if products is not None:
+                self.own.products.append((self.weight, products))
                 return None
         return self.map.weight_gradients(gradient, inputs, weight, patients)
 

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from server.report.judged import metrics_of
 from server.report.result import (
     AggregationFacts,
     Baseline,
@@ -20,7 +21,6 @@ from server.report.result import (
     Sites,
     StudyId,
     SurveyFigures,
-    metrics_of,
 )
 from shared.metrics import BinaryCounts
 from shared.study import MINIMAL, Study, parse_study, study_hash
