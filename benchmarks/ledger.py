@@ -54,7 +54,7 @@ def reserve(folder: Path, splits: str, given: argparse.Namespace) -> None:
     """`runs` runs that share `charges`, one optimiser step each; every reservation timed, those of a new set of
     patients too. "nested": the archive grows from run to run, as it does; "drawn": each run trains on patients of its
     own choice, so that nearly all of them have a history of their own, the worst case."""
-    ledger, chance = Ledger(folder / "ledger.sqlite"), random.Random(0)
+    ledger, chance = Ledger(folder / "ledger.sqlite"), random.Random(0)  # noqa: S311  no secret
     everyone = [chance.randbytes(32) for _ in range(given.patients)]
     steps, taken = given.charges // given.runs, list[float]()
     for run in range(given.runs):

@@ -133,7 +133,7 @@ class Trial:
         spare = Counter(Round(*_named(plan.decode().strip())).name for plan in charged)
         spare.subtract(one.name for one in used)
         _demand(all(count <= 1 for count in spare.values()), f"charged, not used: {spare}")
-        worst = max((rdp_epsilon([one.event for one in used if key in one.patients], 1e-5) for key in PATIENTS))
+        worst = max(rdp_epsilon([one.event for one in used if key in one.patients], 1e-5) for key in PATIENTS)
         _demand(ledger.epsilon(1e-5) >= worst * (1 - 1e-9), f"spent {ledger.epsilon(1e-5)}, used {worst}")
         ledger.close()
 

@@ -5,8 +5,6 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from client.commands.approve import approve
 from client.commands.audit import head, verify
@@ -14,27 +12,24 @@ from client.commands.daemon import agent, node, status, up
 from client.commands.deidentify import deidentify
 from client.commands.doctor import doctor
 from client.commands.join import fingerprint, join
+from client.commands.ledger import ledger_app
 from client.commands.pull import listen, pull
 from client.commands.rotate import rotate
 from client.commands.scan import scan
 from client.dicom.dicomize import dicomize as write_archive
-from client.ledger import Ledger
 from shared.console import bars
 from shared.console import run as run_app
-from shared.text import printable
 
 app = typer.Typer(
     name="konsil-client", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
 audit_app = typer.Typer(no_args_is_help=True, help="What left the house.")
 app.add_typer(audit_app, name="audit")
+app.add_typer(ledger_app, name="ledger")
 for command in (scan, pull, listen, deidentify, join, fingerprint, rotate, up, agent, node, status, approve, doctor):
     app.command()(command)
 for command in (verify, head):
     audit_app.command()(command)
-
-HomeOption = Annotated[Path, typer.Option("--home", envvar="KONSIL_HOME", help="This hospital's Konsil folder.")]
-DEFAULT_HOME = Path("~/.konsil")
 
 
 @app.command()
@@ -51,28 +46,6 @@ def dicomize(
         task = bar.add_task("writing DICOM", total=None)
         count = write_archive(images, labels, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
     console.print(f"wrote {count} images to {out}")
-
-
-@app.command()
-def ledger(
-    home: HomeOption = DEFAULT_HOME,
-    delta: Annotated[float, typer.Option(help="The δ at which ε is shown.")] = 1e-5,
-) -> None:
-    """What the patients of this hospital have spent: per study and run, and in total."""
-    path = home.expanduser() / "ledger.sqlite"
-    console = Console()
-    book = Ledger(path)
-    table = Table("study", "run", "rounds", "patients", f"ε at δ = {delta:g}", "first", "last", title="Privacy ledger")
-    for line in book.lines(delta):
-        cells = (line.study, line.run, line.rounds, line.patients, f"{line.epsilon:.3f}", line.first, line.last)
-        table.add_row(*(_words(str(cell)) for cell in cells))
-    console.print(table)
-    console.print(f"most spent by any one patient, over everything: ε = {book.epsilon(delta):.3f} at δ = {delta:g}")
-
-
-def _words(text: str) -> Text:
-    """What others named (studies, runs, labels, makers of scanners): text, no markup, and steers no terminal."""
-    return Text(printable(text))
 
 
 def main() -> NoReturn:

@@ -11,8 +11,9 @@ from client.approvals import Asked
 from client.ledger import Ledger
 from client.policy import Policy
 from client.rules import Finding, findings
-from shared.accounting import noise_multiplier, planned_steps, round_event
+from shared.accounting import Event, evaluation_event, noise_multiplier, planned_evaluations, round_event
 from shared.errors import InputError
+from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
 
 
@@ -60,7 +61,8 @@ def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
     unit = "voxels" if study.input.kind == "volume" else "pixels"
     options = ", ".join(f"{name} {value}" for name, value in sorted(study.model.options.items()))
     colour = "colour" if study.input.color else "grey"
-    steps = f"{training.local_steps} steps" if training.local_steps else f"{training.local_epochs} passes"
+    one = "1 step" if training.local_steps == 1 else f"{training.local_steps} steps"
+    steps = one if training.local_steps else f"{training.local_epochs} passes"
     peers = f", {', '.join(policy.aggregation.peers)} among them" if policy.aggregation.peers else ""
     return (
         f'Learns to tell "{study.task.labels[1]}" from "{study.task.labels[0]}".',
@@ -75,9 +77,9 @@ def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
 def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
     cohort, shows = study.federation.min_sites, policy.evaluation
     lines = [
-        f"Each round a masked update, readable only as a sum over {cohort} hospitals or more.",
+        f"Each round a masked {_vector(study)}, readable only as a sum over {cohort} hospitals or more.",
         "Masked counts, readable as such sums: images by split, files left out by reason, how the model's scores of "
-        "held-out patients are spread.",
+        f"held-out patients are spread{', with noise' if study.evaluation.epsilon is not None else ''}.",
         "Masked counts of training images by label and by brightness; those that rest on fewer than "
         f"{shows.smallest_count} patients of this hospital leave as 0.",
         "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),
@@ -91,24 +93,57 @@ def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _vector(study: Study) -> str:
+    return {
+        "off": "update",
+        "local": "update that holds all the noise it needs",
+        "distributed": "sum of its patients' gradients with a share of the noise",
+    }[study.privacy.mode]
+
+
 def _privacy(study: Study, policy: Policy, ledger: Ledger) -> tuple[str, ...]:
     epsilon, delta = study.privacy.epsilon, study.privacy.delta
     if epsilon is None or delta is None:
-        return ("No differential privacy: nothing bounds what the sums and the model tell about one patient.",)
+        return (
+            "No differential privacy: nothing bounds what the sums and the model tell about one patient.",
+            _held_out(study),
+        )
     limit, at = policy.privacy.epsilon_total, policy.privacy.delta
     now, after = ledger.epsilon(at), _after(study, policy, ledger, alone=False)
     return (
-        f"ε = {epsilon:g} at δ = {delta:g} for each patient over the whole study, mode {study.privacy.mode}.",
+        f"ε = {epsilon:g} at δ = {delta:g} for each patient over the whole study, mode {study.privacy.mode}: "
+        f"{_rests_on(study)}.",
         "That is: because one patient takes part, nothing that is made of the training gets more than "
         f"{_factor(epsilon)} times as likely, but for a chance of {delta:g}.",
-        "Held-out patients are not trained on; their scores enter masked sums without noise.",
+        _held_out(study),
         f"The patient who has spent most has ε = {now:.3g} now and would have {after:.3g} after all rounds; "
         f"{max(0.0, limit - after):.3g} of {limit:g} would be left (at δ = {at:g}).",
     )
 
 
+def _rests_on(study: Study) -> str:
+    if study.privacy.mode == "local":
+        return "whatever other hospitals do"
+    cohort, aggregation = study.federation.min_sites, study.aggregation
+    honest = threshold_for(cohort, aggregation.threshold, aggregation.colluders) - aggregation.colluders
+    return (
+        f"this takes the noise of {honest} honest hospitals of {cohort} (more, if more take part) and masks that hold; "
+        f"with this hospital's noise alone it is 1/√{honest} of what was promised"
+    )
+
+
+def _held_out(study: Study) -> str:
+    evaluation = study.evaluation
+    if evaluation.epsilon is None:
+        return "Held-out patients are not trained on; their scores enter masked sums without noise."
+    return (
+        f"Held-out patients are not trained on; all evaluations together tell at most ε = {evaluation.epsilon:g} at "
+        f"δ = {evaluation.delta:g} of each, by this hospital's own noise."
+    )
+
+
 def _budget(study: Study, policy: Policy, ledger: Ledger) -> tuple[Finding, ...]:
-    if study.privacy.mode == "off":
+    if study.privacy.mode == "off" and study.evaluation.epsilon is None:
         return ()
     return tuple(
         Finding(
@@ -126,15 +161,26 @@ def _budget(study: Study, policy: Policy, ledger: Ledger) -> tuple[Finding, ...]
 
 
 def _after(study: Study, policy: Policy, ledger: Ledger, *, alone: bool) -> float:
-    """ε at the policy's δ of the patient who will have spent most, if all rounds are charged to everyone."""
+    """ε at the policy's δ of the patient who will have spent most, whichever split of the study that patient is in, if
+    all its rounds and evaluations are charged."""
     try:
-        sigma = noise_multiplier(study)
+        planned = _planned(study)
     except InputError:
         return math.inf
-    if sigma is None or not planned_steps(study):
-        return ledger.epsilon(policy.privacy.delta)
-    events = [round_event(study, sigma)] * study.training.rounds
-    return ledger.epsilon_with(events, policy.privacy.delta, study_hash=study_hash(study) if alone else None)
+    at, key = policy.privacy.delta, study_hash(study) if alone else None
+    return max(ledger.epsilon_with(events, at, study_hash=key) for events in planned)
+
+
+def _planned(study: Study) -> list[list[Event]]:
+    """What the study charges to a patient of each split. Raises InputError where no usable noise meets its target."""
+    sigma = noise_multiplier(study)
+    training: list[Event] = [] if sigma is None else [round_event(study, sigma)] * study.training.rounds
+    scored: list[list[Event]] = [
+        [evaluation_event(study, split)] * count
+        for split, count in planned_evaluations(study).items()
+        if study.evaluation.epsilon is not None
+    ]
+    return [training, *scored]
 
 
 def _factor(epsilon: float) -> str:

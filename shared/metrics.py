@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shared.clusters import pair_figures
 from shared.pair_noise import Z_95, PairNoise, is_known, ratio_interval, share
-from shared.prefix_noise import comparisons, deviation_of, total_deviation
+from shared.prefix_noise import below, deviation_of, total_deviation
 from shared.score_bins import BINS, Floats, Ints, bin_centres, bin_edges, bin_of, groups_of, rising, whole
 from shared.tables import CalibrationBin, Confusion
 
@@ -74,7 +74,7 @@ class BinaryCounts:
         `deviation`, in patients, is that of the noise on C h (shared/prefix_noise.py).
         """
         p, n = float(positives.sum()), float(negatives.sum())
-        concordant = float(positives @ comparisons(BINS) @ negatives)
+        concordant = float(positives @ below(negatives))
         both = min(p, n) > CERTAIN * deviation * total_deviation(BINS)
         return cls(
             positives=whole(positives),
@@ -135,7 +135,7 @@ class BinaryCounts:
         """95 % interval of `stratified_auc`, patients as clusters, its noise included."""
         area = self.stratified_auc
         if not self.noise.sites:
-            return interval(area, sqrt(self.pair_variance) / self.pairs if self.pairs else nan)
+            return interval(area, sqrt(max(0, self.pair_variance)) / self.pairs if self.pairs else nan)
         if np.isnan(area):
             return 0.0, 1.0
         sampling = self.pair_variance + self.noise.sampling(area)
@@ -184,7 +184,7 @@ class BinaryCounts:
         """Concordant pairs, pairs and their noise, of all sites as if they were one."""
         positives, negatives = self.positives.astype(np.float64), self.negatives.astype(np.float64)
         noise = PairNoise.of(positives, negatives, self.noise.deviation())
-        return float(positives @ comparisons(BINS) @ negatives), float(positives.sum() * negatives.sum()), noise
+        return float(positives @ below(negatives)), float(positives.sum() * negatives.sum()), noise
 
     def threshold_for(self, sensitivity: float) -> int:
         """Highest bin such that calling it and all above positive reaches `sensitivity`; 0 if none does."""

@@ -49,14 +49,14 @@ class PairNoise(NamedTuple):
 
     def deviation(self) -> float:
         """s of the sum over hospitals, in patients."""
-        return sqrt(self.variance / VARIANCE_UNIT)
+        return sqrt(max(0, self.variance) / VARIANCE_UNIT)
 
     def moments(self, bins: int) -> tuple[float, float, float]:
         """(variance of the concordant pairs, covariance, variance of all pairs), never below what the noise alone has
         where there are no patients."""
         if not self.sites:
             return 0.0, 0.0, 0.0
-        fourth = (self.variance / VARIANCE_UNIT) ** 2 / self.sites  # Σ s⁴ is at least this
+        fourth = self.deviation() ** 4 / max(1, self.sites)  # Σ s⁴ is at least this
         least = [fourth * value for value in cross_noise(bins)]
         first, last = max(float(self.concordant), least[0]), max(float(self.all), least[2])
         bound = sqrt(first * last)

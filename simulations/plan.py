@@ -4,7 +4,8 @@ Guarantees: nothing of a hospital is looked at, only the study and two public gu
 the figures come from the functions that hospitals and coordinator use; a study that cannot be met or held raises
 InputError, as it would there. Pure.
 
-    >>> plan_of(study, sites=3, patients=3000).privacy.noise_multiplier
+    >>> plan_of(read_study(Path("docs/studies/skin-private.toml")), patients=2500).privacy.noise_multiplier
+    2.512
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,9 @@ Rules:
    `batch`, and the mean over n hospitals, of equal weight, has 1 ÷ √n of their noise.
 3. The signal is at most the clip times the patients drawn ÷ `batch`; without a guess of patients, the clip.
 
-    >>> noise_of(study, sites=3, entries=97_000, expected=1024.0).per_clip
+    >>> study = read_study(Path("docs/studies/skin-private.toml"))
+    >>> round(noise_of(study, sites=3, entries=1406, expected=250.0).per_clip, 2)
+    0.22
 """
 
 import math

@@ -2,7 +2,9 @@
 
 All ε are Rényi ones, by which ledgers count. Nothing is trained; None stands where no usable noise meets a target.
 
-    >>> epsilons(study, sigma=1.0).values[2][2]  # at the study's own rounds and σ
+    >>> study = read_study(Path("docs/studies/skin-private.toml"))
+    >>> round(epsilons(study, sigma=2.512).values[2][2], 2)  # at the study's own rounds and σ
+    8.0
 """
 
 from dataclasses import dataclass

@@ -9,8 +9,8 @@ from simulations.plan import Plan
 
 #: How far the batch may be from the patients drawn before steps are another size than they read.
 NEAR = 1.25
-#: Noise ÷ longest signal. De et al. 2022 (arXiv 2204.13650) learn CIFAR-10 at ε = 1 with 4 (σ = 10 on 2.7 million
-#: parameters, batch 4,096) and at ε = 8 with about 1.
+#: Noise ÷ longest signal. De et al. 2022 (arXiv 2204.13650) learn CIFAR-10 at ε = 1 with 4: σ = 10 on the 2.7 million
+#: parameters of a WRN-16-4, batch 4,096.
 LOUD = 5.0
 #: Noise that is counted for nothing: for hospitals that may be lost or collude.
 WASTE = 1.5

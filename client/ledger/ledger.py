@@ -19,13 +19,15 @@ Patients are keyed hashes; the ledger holds no identity.
 
 import hmac
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from client.ledger import store
-from client.ledger.exposure import Exposures
-from client.ledger.past import Past, Taken, enter
+from client.ledger.exposure import EVERYONE, Exposures
+from client.ledger.past import Past, Spent, Taken, enter
 from client.ledger.records import Limits, Line, Promise, Purpose, What
 from client.ledger.schema import MIGRATIONS, SCHEMA, VERSION
 from client.ledger.statement import Statement, statement_of
@@ -50,6 +52,7 @@ class Ledger:
         self._db = open_database(path, SCHEMA, version=VERSION, migrations=MIGRATIONS)
         self._tally, self._exposures, self._of = Tally(), Exposures.of(()), -1
         self._cohorts: dict[tuple[bytes, ...], int] = {}
+        self._within: dict[int, Exposures] = {}
         if archive is not None:
             with transaction(self._db) as db:
                 store.adopt(db, archive)
@@ -97,6 +100,7 @@ class Ledger:
         newest = store.last_cohort(db)
         if newest != self._of:
             self._exposures, self._of = store.exposures(db), newest
+            self._within.clear()
 
     def _judge(self, cohort: int, event: Event, purpose: Purpose, limits: Limits) -> None:
         total = self._worst(EVERYTHING, (event,), limits.delta, cohort=cohort)
@@ -117,13 +121,18 @@ class Ledger:
         """Largest ε over the patients of `cohort` (of all, and one never seen, if None) from the charges in `scope` and
         `extra`. The caller has caught up."""
         running, more = self._tally.of(scope), merged(extra)
-        sets = self._exposures if cohort is None else self._exposures.only(self._exposures.has(cohort))
-        if not len(sets):  # nobody is in it: what it would cost anyone
-            sets = Exposures.of(())
+        sets = self._exposures if cohort is None else self._sets_in(cohort)
         row = worst(sets, running.spending(extra), delta)
         steps, stated = _spent(running, sets, row)
         steps.update(more.steps)
         return rdp_epsilon_of(steps, (stated[0] + more.stated[0], stated[1] + more.stated[1]), delta)
+
+    def _sets_in(self, cohort: int) -> Exposures:
+        """Those of the patients of `cohort`; of one never seen, if nobody is in it."""
+        if cohort not in self._within:
+            found = self._exposures.only(np.flatnonzero(self._exposures.has(cohort)))
+            self._within = {cohort: found if len(found) else Exposures.of(())}
+        return self._within[cohort]
 
     def epsilon(self, delta: float, *, run: str | None = None) -> float:
         """ε of the patient who spent most: in all, or within one run."""
@@ -181,6 +190,29 @@ class Ledger:
                 return enter(db, pasts)
         finally:
             self._of = -1
+
+    def history(self, *, everyone: bool) -> tuple[Past, ...]:
+        """All charges, for another ledger to take over: cohort by cohort, or as charges of everyone."""
+        with reading(self._db) as db:
+            spent: defaultdict[int, list[Spent]] = defaultdict(list)
+            for charge in store.charges(db):
+                spent[EVERYONE if everyone else charge.cohort].append(Spent(charge.event, charge.purpose, charge.at))
+            return tuple(
+                Past(None if cohort == EVERYONE else sorted(store.members(db, cohort)), some)
+                for cohort, some in spent.items()
+            )
+
+    def patients(self) -> frozenset[bytes]:
+        """Whoever was ever charged, as keyed hashes."""
+        with reading(self._db) as db:
+            return frozenset(key for (key,) in db.execute("SELECT key FROM patient"))
+
+    @property
+    def tag(self) -> bytes | None:
+        """`archive_tag` of the key under which patients are named here; None while nobody has said."""
+        with reading(self._db) as db:
+            row = db.execute("SELECT tag FROM archive").fetchone()
+            return None if row is None else bytes(row[0])
 
     def close(self) -> None:
         """Let go of the file."""

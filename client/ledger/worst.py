@@ -10,6 +10,7 @@ is at most f_α. Hence, for the largest ε over patients:
 To 1e-9 of the ε: sets nearer to each other than rounding are taken for equals.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,21 +42,20 @@ def epsilons(exposures: Exposures, spending: Spending, delta: float) -> NDArray[
 
 def worst(exposures: Exposures, spending: Spending, delta: float) -> int:
     """The set whose patients have the largest ε at `delta`: its row in `exposures`."""
-    left, place = np.arange(len(exposures)), _start(spending)
+    rows, left, place = np.arange(len(exposures)), exposures, _start(spending)
     best, found, tried = -np.inf, 0, set[int]()
     while len(left):
-        several = exposures.only(left)
-        most = _at_most(several, spending, delta, place)
-        top = int(left[most.argmax()])
         tried.add(place)
-        epsilon, place = _worked_out(exposures.only(np.array([top])), spending, delta)
+        most = _at_most(left, spending, delta, place)
+        top = int(most.argmax())
+        epsilon, place = _worked_out(left.cohorts(top), spending, delta)
         if epsilon > best:
-            best, found = epsilon, top
-        keep = most > best + _NEAR * max(1.0, abs(best)) if np.isfinite(best) else np.zeros(len(left), dtype=bool)
-        left = left[keep]
+            best, found = epsilon, int(rows[top])
+        keep = np.flatnonzero(most > best + _NEAR * max(1.0, best)) if best < np.inf else np.zeros(0, dtype=np.int64)
+        rows, left = rows[keep], left.only(keep)
         if place in tried and len(left):  # nothing more to learn from one order: the few that are left, one and all
-            rest = epsilons(exposures.only(left), spending, delta)
-            return int(left[rest.argmax()]) if rest.max() > best else found
+            rest = epsilons(left, spending, delta)
+            return int(rows[rest.argmax()]) if rest.max() > best else found
     return found
 
 
@@ -81,9 +81,9 @@ def _at_most(exposures: Exposures, spending: Spending, delta: float, place: int)
     return np.where(left >= 0, gaussian + exposures.sums(spending.epsilon), np.inf)
 
 
-def _worked_out(one: Exposures, spending: Spending, delta: float) -> tuple[float, int]:
-    """ε of the patients of the single set `one`, and the place of the order that decides."""
-    cohorts = [cohort for cohort in one.cohorts(0) if cohort < len(spending.epsilon)]
+def _worked_out(cohorts: Sequence[int], spending: Spending, delta: float) -> tuple[float, int]:
+    """ε of a patient who is in `cohorts`, and the place of the order that decides."""
+    cohorts = [cohort for cohort in cohorts if cohort < len(spending.epsilon)]
     left, stated = delta - float(spending.delta[cohorts].sum()), float(spending.epsilon[cohorts].sum())
     divergence = spending.divergence[cohorts].sum(axis=0)
     if not divergence.any():

@@ -1,6 +1,6 @@
 """From patients to tensors: who is drawn for a step, and their images with the augmented copies.
 
-Patients are the unit of everything: a batch is a set of patients, each with at most `IMAGES_PER_PATIENT` images
+Patients are the unit of everything: a batch is a set of patients, each with at most `images_per_patient` images
 drawn at random, so a patient with many images neither costs more nor counts more.
 """
 
@@ -16,9 +16,6 @@ from client.images import Images
 from client.training.augment import augment
 
 Rows = NDArray[np.int64]
-
-#: Images of one patient that one step looks at.
-IMAGES_PER_PATIENT = 2
 
 
 @dataclass(frozen=True)
@@ -47,25 +44,33 @@ def gather(
     augmentation: Sequence[str],
     generator: Generator,
     device: torch.device,
+    images_per_patient: int = 2,
 ) -> Batch:
     """The batch of the patients whose rows are `groups` (each at least one row), on `device`.
 
     Each chosen image appears `copies` times, every time augmented anew.
     """
-    chosen = [_choose(rows, generator) for rows in groups]
+    chosen = [choose(rows, images_per_patient, generator) for rows in groups]
     rows = np.repeat(np.concatenate(chosen), copies)
     owner = np.repeat(np.arange(len(chosen)), [copies * len(c) for c in chosen])
-    pixels = torch.from_numpy(images.tensors(rows)).to(device)
     return Batch(
-        images=augment(pixels, augmentation, generator),
+        images=tensors(images, rows, augmentation, generator, device),
         label=torch.from_numpy(images.label[rows]).to(device),
         owner=torch.from_numpy(owner).to(device),
         patients=len(chosen),
     )
 
 
-def _choose(rows: Rows, generator: Generator) -> Rows:
-    if len(rows) <= IMAGES_PER_PATIENT:
+def choose(rows: Rows, most: int, generator: Generator) -> Rows:
+    """All of one patient's `rows`, or `most` of them at random."""
+    if len(rows) <= most:
         return rows
-    chosen: Rows = rows[torch.randperm(len(rows), generator=generator)[:IMAGES_PER_PATIENT].numpy()]
+    chosen: Rows = rows[torch.randperm(len(rows), generator=generator)[:most].numpy()]
     return chosen
+
+
+def tensors(
+    images: Images, rows: Rows, augmentation: Sequence[str], generator: Generator, device: torch.device
+) -> Tensor:
+    """The images `rows` in that order, each augmented on its own, float32 [len(rows), C, …] on `device`."""
+    return augment(torch.from_numpy(images.tensors(rows)).to(device), augmentation, generator)

@@ -66,7 +66,7 @@ class Bench:
     def _sum(self, drawn: Rows, clip: float) -> tuple[NDArray[np.float64], int]:
         """Σ of the clipped gradients [d] of the patients `drawn`, and how many were whole; zeros if nobody was."""
         total = np.zeros(sum(p.numel() for p in self.module.parameters() if p.requires_grad))
-        within = 0
+        within, half = 0, self.training.precision == "bfloat16"
         for patients in chunks(
             self.images,
             [self.groups[i] for i in drawn],
@@ -77,7 +77,8 @@ class Bench:
             generator=self.generator,
             device=next(self.module.parameters()).device,
         ):
-            found = self.choice.way.clipped_sum(self.module, self.loss, patients, clip)
+            with torch.autocast(patients.images.device.type, torch.bfloat16, enabled=half):
+                found = self.choice.way.clipped_sum(self.module, self.loss, patients, clip)
             total += found.total.cpu().numpy()
             within += found.within
         return in_layout_order(self.module, total), within

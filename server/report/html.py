@@ -1,8 +1,9 @@
 """`report.html`: a run for the steering group and the data protection officer, in one file.
 
-Guarantees: made from a `Result` and nothing else, but for a link to the audit's page where that lies beside it; loads nothing (no script, font, image or style from anywhere,
-and a content policy in the page forbids it); every word from outside is escaped and freed of control characters;
-the same result gives the same bytes; a figure that does not exist reads "–" with the reason where one is known.
+Guarantees: made from a `Result` and nothing else, but for a link to the audit's page where that lies beside it; loads
+nothing (no script, font, image or style from anywhere, and a content policy in the page forbids it); every word from
+outside is escaped and freed of control characters; the same result gives the same bytes; a figure that does not exist
+reads "–" with the reason where one is known.
 
     write_report(result, Path("out"))   # out/report.html
 """

@@ -1,7 +1,7 @@
-"""What a run promised, to whom, against whom and on what that rests: for a data protection officer, from a `Result` alone.
+"""What a run promised, to whom, against whom and on what that rests: for a data protection officer.
 
-Guarantees: a promise that was not made is said to be none, and marked so; figures are those of the hospital that spent
-most; an assumption is named with every promise.
+Guarantees: drawn from a `Result` alone; a promise that was not made is said to be none, and marked so; figures are
+those of the hospital that spent most; an assumption is named with every promise.
 """
 
 from collections.abc import Iterable

@@ -6,6 +6,7 @@ learning rate, averaging and clip follow from the study and from sums of earlier
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from shared.secagg.plan import Plan
 from shared.study import Study
 from shared.vectors import mechanism_of, read_sum
 
+Real = NDArray[np.floating[Any]]
+
 
 def init(weights: Weights, study: Study, layout: Layout) -> State:
     """The state before the first step."""
@@ -27,7 +30,7 @@ def init(weights: Weights, study: Study, layout: Layout) -> State:
     return State(weights, weights, slots=start.slots, clip=study.privacy.clip or 0.0)
 
 
-def apply(state: State, noisy_sum: NDArray[np.float64], study: Study, layout: Layout) -> State:
+def apply(state: State, noisy_sum: Real, study: Study, layout: Layout) -> State:
     """The state after a step along `noisy_sum` [d, and the bit's entry if the clip is adaptive] ÷ the public batch."""
     training, settings = study.training, optimiser.Settings.of(study.training)
     before = optimiser.State(layout.part(state.weights), state.slots, state.steps)
@@ -38,7 +41,7 @@ def apply(state: State, noisy_sum: NDArray[np.float64], study: Study, layout: La
     return State(weights, result, mass, after.slots, after.steps, _next_clip(state.clip, noisy_sum, study))
 
 
-def _next_clip(clip: float, noisy_sum: NDArray[np.float64], study: Study) -> float:
+def _next_clip(clip: float, noisy_sum: Real, study: Study) -> float:
     quantile, first = study.privacy.clip_quantile, study.privacy.clip
     if quantile is None or first is None:
         return clip

@@ -3,10 +3,11 @@
 What a private model can learn is limited by the noise, whose length grows with the square root of the number of
 trained weights, and by clipping, which spends most of a gradient on whatever varies most. So here the filters are
 not trained (Tramèr and Boneh 2021, arXiv 2011.11660); their statistics are decorrelated by how they vary over
-drawn pictures of nothing (shared/models/reference.py), never over a hospital's images; and their mean is learnt
+drawn pictures of nothing (shared/models/reference.py), never over a hospital's images; and their mean may be learnt
 apart (`Scattering`). Only the head on top, and that mean, are weights.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -26,24 +27,31 @@ REFERENCES, RIDGE, LENGTH = 768, 1e-3, 3.0
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`scales` octaves of filters in `angles` directions; `order` 2 also looks at how each strength varies (for
-    texture; slower); `hidden` units between the statistics and the logits, 0 for a linear head. `pull` is the
-    weight of the centre's penalty, `gain` how far one step moves it."""
+    texture; slower); `turned` = 1 averages over the directions and `colours` adds histograms of so many levels (both
+    shared/models/wavelets.py); `hidden` units between the statistics and the logits, 0 for a linear head. `centre` = 0
+    leaves the mean of the statistics alone: half the weights, half the noise. `pull` is the weight of the centre's
+    penalty, `gain` how far one step moves it."""
 
     scales: Annotated[int, Meta(ge=1, le=6)] = 3
     angles: Annotated[int, Meta(ge=2, le=16)] = 6
     order: Literal[1, 2] = 1
+    turned: Literal[0, 1] = 0
+    colours: Annotated[int, Meta(ge=0, le=32)] = 0
     hidden: Annotated[int, Meta(ge=0, le=1024)] = 0
     activation: Activation = "tanh"
+    centre: Literal[0, 1] = 1
     pull: Annotated[float, Meta(ge=0, le=100)] = 0.25
     gain: Annotated[float, Meta(gt=0, le=100)] = 2.0
 
 
 class Scattering(nn.Module):
-    """[n, channels, H, W] in [0, 1] → logits [n, classes]; in training an `Output` with the centre's penalty.
+    """[n, channels, H, W] in [0, 1] → logits [n, classes]; in training, if the centre is learnt, an `Output` with its
+    penalty.
 
     The statistics of one kind of image vary little around their mean, and a gradient that carries the mean is
     clipped for the mean's sake. So the mean is learnt too, as `centre`, by the same private steps: its penalty is
-    half the squared distance to the statistics, and the head, which sees the difference only, does not move it.
+    half the squared distance to the statistics, and the head, which sees the difference only, does not move it. Where
+    the statistics are few (`turned`) the clip has room for the mean, and the centre costs more noise than it saves.
     """
 
     offset: Tensor
@@ -51,13 +59,14 @@ class Scattering(nn.Module):
 
     def __init__(self, options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> None:
         super().__init__()
-        self.wavelets = Wavelets(channels=channels, scales=options.scales, angles=options.angles, order=options.order)
+        bank = _Bank(channels, options.scales, options.angles, options.order, bool(options.turned), options.colours)
+        self.wavelets = bank.wavelets()
         features = self.wavelets.features
-        offset, decorrelate = _decorrelation(options.scales, options.angles, options.order, channels, size)
+        offset, decorrelate = _decorrelation(bank, size)
         self.register_buffer("offset", offset, persistent=False)
         self.register_buffer("decorrelate", decorrelate, persistent=False)
         self.pull, self.gain = options.pull, options.gain
-        self.centre = nn.Parameter(torch.zeros(features))
+        self.centre = nn.Parameter(torch.zeros(features)) if options.centre else None
         layers: list[nn.Module] = []
         if options.hidden:
             layers += [nn.Linear(features, options.hidden), ACTIVATIONS[options.activation]()]
@@ -78,6 +87,9 @@ class Scattering(nn.Module):
 
     def learned(self, statistics: Tensor) -> Tensor | Output:
         """What the weights make of the statistics, [n, features] → [n, classes]."""
+        if self.centre is None:
+            plain: Tensor = self.head(statistics)
+            return plain
         away = statistics - self.gain * self.centre
         logits: Tensor = self.head(away.detach())
         if not self.training:
@@ -97,12 +109,35 @@ def create(
     return Scattering(options, channels=channels, classes=classes, size=(size[0], size[1]))
 
 
+@dataclass(frozen=True)
+class _Bank:
+    """Which statistics are taken: all that the decorrelation depends on, beside the size."""
+
+    channels: int
+    scales: int
+    angles: int
+    order: int
+    turned: bool
+    colours: int
+
+    def wavelets(self) -> Wavelets:
+        """They, as a module."""
+        return Wavelets(
+            channels=self.channels,
+            scales=self.scales,
+            angles=self.angles,
+            order=self.order,
+            turned=self.turned,
+            colours=self.colours,
+        )
+
+
 @lru_cache(maxsize=8)
-def _decorrelation(scales: int, angles: int, order: int, channels: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _decorrelation(bank: _Bank, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Mean [features] and symmetric inverse root of the covariance [features, features] over the references."""
-    wavelets = Wavelets(channels=channels, scales=scales, angles=angles, order=order)
+    wavelets = bank.wavelets()
     with torch.no_grad():
-        images = reference_images(REFERENCES, channels, size)
+        images = reference_images(REFERENCES, bank.channels, size)
         found = torch.cat([wavelets(part) for part in torch.split(images, 64)]).double()
     mean = found.mean(dim=0)
     variances, axes = torch.linalg.eigh(torch.cov(found.T))

@@ -4,6 +4,10 @@ Nothing is trained and nothing is fitted to any data. A pyramid of oriented Gabo
 strength of each response as a map; of each map the mean, the largest value, the deviation, and the means over the
 middle and over a ring; of their logarithms a vector (Bruna and Mallat 2013, arXiv 1203.1513). Colour becomes
 brightness and two opponent channels first. Apart from middle and ring no position survives.
+
+Two choices for images without an up, as of skin. `turned` averages the strengths over the directions and keeps, beside
+the mean, how much they differ: a third of the numbers, and a turned image has the same. `colours` adds how much of the
+image is darker, redder, greener than so many levels, softly: a histogram of each channel, which no mean replaces.
 """
 
 import math
@@ -22,50 +26,63 @@ FLOOR = 1e-2
 OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (-0.25, 0.5, -0.25))
 #: Statistics per map of strengths, and per map of what is left at the coarsest scale (its minimum too).
 STATISTICS = 5
+#: Lowest and highest level of a channel's histogram: brightness, red − blue, green − both.
+LEVELS = ((0.15, 0.85), (-0.05, 0.30), (-0.15, 0.13))
 
 
 class Wavelets(nn.Module):
-    """[n, channels, H, W] in [0, 1] → [n, features]. `order` 2 also looks at how each strength varies."""
+    """[n, channels, H, W] in [0, 1] → [n, features]. `order` 2 also looks at how each strength varies, of `turned`
+    strengths the mean over the directions; `colours` levels, or 0, of each channel's histogram."""
 
     gabor: Tensor
     round: Tensor
     blur: Tensor
     opponent: Tensor
 
-    def __init__(self, *, channels: int, scales: int, angles: int, order: int) -> None:
+    def __init__(
+        self, *, channels: int, scales: int, angles: int, order: int, turned: bool = False, colours: int = 0
+    ) -> None:
         super().__init__()
         self.scales, self.angles, self.order = scales, angles, order
+        self.turned, self.colours = turned, colours
         # Constants of this file, so not saved with the weights.
         self.register_buffer("gabor", _gabors(angles), persistent=False)
         self.register_buffer("round", _rounds(), persistent=False)
         self.register_buffer("blur", _gaussian(1.0, 5)[None, None], persistent=False)
         self.register_buffer("opponent", torch.tensor(OPPONENT)[:, :, None, None], persistent=False)
-        bands = channels * scales * (2 * len(ROUND_WIDTHS) + angles)
+        bands = channels * scales * (2 * len(ROUND_WIDTHS) + (2 if turned else angles))
         if order == 2:
-            bands += angles * angles * scales * (scales - 1) // 2
-        self.features = STATISTICS * bands + (STATISTICS + 1) * channels
+            bands += (2 if turned else angles * angles) * scales * (scales - 1) // 2
+        self.features = STATISTICS * bands + (STATISTICS + 1) * channels + colours * channels
 
     def forward(self, images: Tensor) -> Tensor:
         """[n, C, H, W] → [n, features]."""
         if images.shape[1] == 3:
             images = F.conv2d(images, self.opponent)
         found = []
+        colours = [_histogram(self._halve(images), self.colours)] if self.colours else []
         for scale in range(self.scales):
             strength = self._strengths(images)
             found += [_statistics(self._spots(images)), _statistics(strength)]
-            strength = strength[:, : self.angles]  # of the first channel: brightness
+            strength = strength[:, : 1 if self.turned else self.angles]  # of the first channel: brightness
             for _ in range(scale + 1, self.scales if self.order == 2 else 0):
                 strength = self._halve(strength)
                 found.append(_statistics(self._strengths(strength)))
             images = self._halve(images)
         rest = torch.cat([_statistics(images), images.amin(dim=(2, 3))], dim=1)
-        return torch.cat([torch.log(torch.cat(found, dim=1) + FLOOR), 3 * rest], dim=1)
+        return torch.cat([torch.log(torch.cat(found, dim=1) + FLOOR), 3 * rest, *colours], dim=1)
 
     def _strengths(self, images: Tensor) -> Tensor:
-        """Modulus of the Gabor responses, [n, c, h, w] → [n, c · angles, h, w]."""
+        """Modulus of the Gabor responses, [n, c, h, w] → [n, c · angles, h, w]; `turned`, their means over the
+        directions and then their deviations, [n, 2c, h, w]."""
         responses = _filter(images, self.gabor)  # [n, c · angles · 2, h, w]: real and imaginary parts alternate
         parts = responses.reshape(len(images), -1, 2, *images.shape[2:])
-        return torch.sqrt(parts.square().sum(dim=2) + 1e-8)
+        strengths = torch.sqrt(parts.square().sum(dim=2) + 1e-8)
+        if not self.turned:
+            return strengths
+        directions = strengths.reshape(*images.shape[:2], self.angles, *images.shape[2:])
+        deviation, mean = torch.std_mean(directions, dim=2, correction=0)  # [n, c, h, w] each
+        return torch.cat([mean, deviation], dim=1)
 
     def _spots(self, images: Tensor) -> Tensor:
         """Bright and dark spots apart, [n, c, h, w] → [n, c · 4, h, w]."""
@@ -91,6 +108,18 @@ def _statistics(maps: Tensor) -> Tensor:
     deviation, mean = torch.std_mean(maps, dim=(2, 3), correction=0)
     zones = maps.flatten(2) @ _zones(maps.shape[2], maps.shape[3]).to(maps).flatten(1).T  # [n, c, 2]
     return torch.cat([mean, maps.amax(dim=(2, 3)), deviation, zones[..., 0], zones[..., 1]], dim=1)
+
+
+def _histogram(images: Tensor, levels: int) -> Tensor:
+    """Share of each channel above each level, a level's step going softly, [n, c, h, w] → [n, c · levels], times 3."""
+    ranges = LEVELS if images.shape[1] == len(LEVELS) else LEVELS[:1] * images.shape[1]
+    found = []
+    for channel, (low, high) in enumerate(ranges):
+        step = (high - low) / max(1, levels - 1)
+        for level in range(levels):
+            above = torch.sigmoid((images[:, channel] - (low + step * level)) / (step / 2))
+            found.append(above.mean(dim=(1, 2)))
+    return 3 * torch.stack(found, dim=1)
 
 
 def _zones(height: int, width: int) -> Tensor:

@@ -73,7 +73,7 @@ def render(audit: Audit) -> str:
 def _marks(found: Canaries) -> tuple[Mark, ...]:
     """What was proven and what was accounted for, on one scale from 0."""
     most = 1.05 * max(found.accounted, found.empirical, 1e-9)
-    named = (("proven", found.empirical), ("this mechanism's", found.tight), ("accounted", found.accounted))
+    named = (("proven", found.empirical), ("composed exactly", found.tight), ("accounted", found.accounted))
     return tuple(Mark(name, epsilon, WIDTH * epsilon / most) for name, epsilon in named)
 
 

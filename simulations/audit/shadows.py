@@ -29,6 +29,7 @@ from shared.network import network_of
 from shared.parameters import load_vector
 from shared.study import Study
 from shared.weights import load_weights
+from shared.wire import pack, unpack
 from shared.workers import pool
 from simulations.alone import Alone
 from simulations.audit.curve import Curve
@@ -83,10 +84,14 @@ def _allowed(claim: Curve) -> tuple[float, ...]:
     return tuple(map(float, 1 - claim.least(1 - np.array(RATES))))
 
 
-@functools.cache
 def _images(target: Target) -> Images:
-    """All hospitals' images in one, every patient with at least one; once in a process."""
-    images = together([prepare_for(Home(home), target.study).images for home in target.homes])
+    return _together(pack(target.study), target.homes)
+
+
+@functools.cache
+def _together(study: bytes, homes: tuple[Path, ...]) -> Images:
+    """All hospitals' images in one, every patient with at least one; once in a process. `study` packed: a key."""
+    images = together([prepare_for(Home(home), unpack(Study, study)).images for home in homes])
     present, patient = np.unique(images.patient, return_inverse=True)
     keys = tuple(images.keys[p] for p in present)
     return replace(images, patient=patient, keys=keys, split=images.split[present])

@@ -22,7 +22,7 @@ from client.training.gradients.layers import Layers
 from client.training.private import Release
 from client.workbench import Prepared, prepare_for
 from server.aggregate import Aggregator, Progress, Sum
-from server.checkpoints import Checkpoints
+from server.checkpoints import Checkpoint, Checkpoints
 from server.coordinator import Coordinator
 from server.open_plan import Desk
 from server.run import open_run
@@ -45,6 +45,8 @@ from simulations.sites import POLICY
 PATIENTS = 12
 #: steps done, in all
 Told = Callable[[int, int], None]
+#: given each opened sum, in clips
+See = Callable[[NDArray[np.float64]], None]
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,33 @@ def trial(
     meets.
     """
     small, rng = audited(study, canaries), np.random.default_rng(seed)
-    module = network_of(small)
     size = layout_for(small).moving
-    places = rng.permutation(size)[:canaries]
-    planted = rng.random(canaries) < 0.5
-    where = np.argsort(in_layout_order(module, np.arange(size, dtype=np.float64)))  # of a weight in the opened sum
+    places, planted = rng.permutation(size)[:canaries], rng.random(canaries) < 0.5
+    where = np.argsort(in_layout_order(network_of(small), np.arange(size, dtype=np.float64)))  # of a weight in a sum
     auditor = Auditor(where[places], small.privacy.sampling_rate or 1.0)
+
+    def see(total: NDArray[np.float64]) -> None:
+        auditor.see(total)
+        told(len(auditor.noise), small.training.rounds)
+
     with tempfile.TemporaryDirectory(prefix="konsil-audit-") as folder:
-        federation = _found(Path(folder), small)
-        sites = _sites(federation, small, CanaryGradients(Layers(), places), np.flatnonzero(planted), release)
-        _run(federation, small, LocalLink(sites), auditor, told)
-    return Trial(auditor.judged(planted), float(np.median(auditor.noise)), len(sites), len(sites) - _honest(small))
+        observe(Path(folder), small, CanaryGradients(Layers(), places), np.flatnonzero(planted), release, see)
+    sites = small.federation.min_sites
+    return Trial(auditor.judged(planted), float(np.median(auditor.noise)), sites, sites - _honest(small))
+
+
+def observe(
+    folder: Path, study: Study, way: CanaryGradients, planted: NDArray[np.int64], release: Release, see: See
+) -> Checkpoint:
+    """One run of `study` in `folder` with the canaries `planted`; `see` is given each opened sum. Where it ended."""
+    federation, out = _found(folder, study), folder / "run"
+    link = LocalLink(_sites(federation, study, way, planted, release))
+    start = open_run(out, study, resume=False)
+    roster, operator = federation.federation.roster, federation.federation.operator
+    invitation = federation.federation.invitation(start.identity.run, study)
+    aggregator = _Watched(link, invitation, roster, operator, desk=Desk(out / "plan.bin"))
+    aggregator.see = see
+    return Coordinator(aggregator, Checkpoints(out / "checkpoints"), Recorder(), start=1).run(start.begin).checkpoint
 
 
 def _found(folder: Path, study: Study) -> LocalFederation:
@@ -126,26 +144,14 @@ def _prepare(planted: NDArray[np.int64], home: Home, study: Study) -> Prepared:
     return with_canaries(prepare_for(home, study), planted)
 
 
-def _run(federation: LocalFederation, study: Study, link: LocalLink, auditor: Auditor, told: Told) -> None:
-    out = federation.folder / "run"
-    start = open_run(out, study, resume=False)
-    invitation = federation.federation.invitation(start.identity.run, study)
-    roster, operator = federation.federation.roster, federation.federation.operator
-    aggregator = _Watched(link, invitation, roster, operator, desk=Desk(out / "plan.bin"))
-    aggregator.auditor, aggregator.told = auditor, told
-    Coordinator(aggregator, Checkpoints(out / "checkpoints"), Recorder(), start=1).run(start.begin)
-
-
 class _Watched(Aggregator):
     """The coordinator's, with the auditor beside it: each opened sum of training is shown to both."""
 
-    auditor: Auditor
-    told: Told
+    see: See
 
     def aggregate(self, task: AnyTask, *, round_: int, attempt: int, progress: Progress) -> Sum:
         """See `Aggregator.aggregate`."""
         total = super().aggregate(task, round_=round_, attempt=attempt, progress=progress)
         if isinstance(task, TrainTask):
-            self.auditor.see(opened(self.study, task, total, self.parameters))
-            self.told(round_, self.study.training.rounds)
+            self.see(opened(self.study, task, total, self.parameters))
         return total

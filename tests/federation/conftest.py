@@ -41,6 +41,7 @@ validation = 0.3
 per_site = true
 """
 PRIVATE = STUDY.replace('mode = "off"', 'mode = "local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 1.0\nsampling_rate = 0.5')
+DISTRIBUTED = PRIVATE.replace('mode = "local"', 'mode = "distributed"').replace("local_steps = 2", "local_steps = 1")
 NAMES = ("alder", "birch", "cedar")
 
 
@@ -69,6 +70,11 @@ def study() -> Study:
 @pytest.fixture
 def private() -> Study:
     return parse_study(PRIVATE)
+
+
+@pytest.fixture
+def distributed() -> Study:
+    return parse_study(DISTRIBUTED)
 
 
 @pytest.fixture

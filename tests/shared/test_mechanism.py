@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from msgspec import ValidationError
 from numpy.typing import NDArray
 from opacus.accountants.analysis.rdp import compute_rdp
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from shared.errors import PeerError
 from shared.mechanism import ARITHMETIC, ROUNDING_BITS, SMOOTH, TAIL, Mechanism
 from shared.wire import pack, unpack
 
 Float64 = NDArray[np.float64]
 TINY = Decimal(2) ** -200
-ORDERS = [*range(2, 33), 64]
+ORDERS = [2, 3, 4, 8, 16, 32, 64]
 
 
 def mechanism(**given: float) -> Mechanism:
@@ -66,9 +66,9 @@ def test_no_patient_moves_the_integers_by_more(seed: int, entries: int, clip: fl
     made, random = mechanism(clip=clip, entries=entries, noise_multiplier=0.01), np.random.default_rng(seed)
     on_edges = (random.integers(-9, 9, entries) + 0.5 - 1e-9) * made.grid
     at_limit = random.choice([-1.0, 1.0], entries) * made.limit * made.grid
-    for total in (random.normal(0, 1, entries) * spread, on_edges, at_limit + on_edges):
+    for total in np.stack([random.normal(0, 1, entries) * spread, on_edges, at_limit + on_edges]):
         for direction in (random.normal(0, 1, entries), random.exponential(1, entries) ** 8, np.ones(entries)):
-            gradient = direction * clip / np.linalg.norm(direction) * random.choice([1e-6, 0.1, 1 - 1e-9])
+            gradient: Float64 = direction * clip / np.linalg.norm(direction) * random.choice([1e-6, 0.1, 1 - 1e-9])
             moved = np.linalg.norm(integers(total + gradient, made) - integers(total, made))
             assert moved <= clip / made.grid + math.sqrt(entries) < made.sensitivity
 
@@ -77,8 +77,7 @@ def test_no_patient_moves_the_integers_by_more(seed: int, entries: int, clip: fl
 def test_the_bound_is_nearly_reached_so_scaling_to_the_clip_would_not_do(entries: int) -> None:
     made = mechanism(clip=1.0001, entries=entries)
     gradient = np.full(entries, made.clip / math.sqrt(entries))
-    fraction = 1 - gradient / made.grid % 1  # what rounding needs to go up once more
-    total = (np.floor(fraction) + 0.5 + 1e-6 - (1 - fraction % 1) % 1) * made.grid
+    total = (0.5 - gradient / made.grid % 1 / 2) * made.grid  # is rounded down, and total + gradient up
     moved = np.linalg.norm(integers(total + gradient, made) - integers(total, made))
     assert made.clip / made.grid < moved <= made.sensitivity
     assert moved > (1 - 2.0**-9) * made.sensitivity
@@ -123,7 +122,7 @@ def test_shares_sum_to_a_discrete_gaussian(shares: int) -> None:
 
 
 def test_any_number_of_shares_stays_within_the_factor() -> None:
-    """Share j + 1 joins j others at v² = s² j ÷ (j + 1) ≥ s² ÷ 2, an error of 2 exp(−2π²v²): summed over 2^20 shares."""
+    """Share j + 1 joins j others at v² = s² j ÷ (j + 1) ≥ s² ÷ 2, an error of 4 exp(−2π²v²): for 2^20 of them."""
     joined = sum(4 * math.exp(-2 * math.pi**2 * SMOOTH**2 * j / (j + 1)) for j in range(1, 1000))
     assert joined + 2**20 * 4 * math.exp(-2 * math.pi**2 * SMOOTH**2 * 0.999) < 2.0**-200
 
@@ -132,7 +131,7 @@ def test_any_number_of_shares_stays_within_the_factor() -> None:
 def test_a_discrete_gaussian_is_a_continuous_one_rounded_at_random(variance: int) -> None:
     """P(z) = ∫ N(y; 0, variance − SMOOTH²) · exp(−(z − y)² ÷ 2 SMOOTH²) ÷ Σ_m exp(−(m − y)² ÷ 2 SMOOTH²) dy, by the
     trapezoidal rule, whose error on such an integrand is below exp(−2π² width² ÷ step²)."""
-    per_unit, reach = 16, 60 + 4 * variance
+    per_unit, reach = 4, 60 + 2 * variance
     with localcontext(prec=110):
         # y = j ÷ per_unit; the sum over m has one value for every j mod per_unit
         sums = [
@@ -184,9 +183,8 @@ def renyi(rate: float, shift: int, deviation: float, order: int) -> float:
     )
 
 
-@pytest.mark.parametrize("sigma", [0.7, 1.0, 4.0])
+@pytest.mark.parametrize(("sigma", "honest"), [(0.7, 3), (4.0, 1)])
 @pytest.mark.parametrize("rate", [0.01, 0.2, 1.0])
-@pytest.mark.parametrize("honest", [1, 3])
 def test_it_spends_no_more_than_the_accountant_charges(sigma: float, rate: float, honest: int) -> None:
     """At every order, for the patient who moves the integers the most, in one entry."""
     made = mechanism(noise_multiplier=sigma, entries=1, honest=honest, sites=honest)
@@ -258,9 +256,9 @@ def test_what_cannot_hold_is_refused(wrong: dict[str, float]) -> None:
 
 def test_a_plan_carries_it_and_refuses_nonsense() -> None:
     made = mechanism(honest=2, sites=3)
-    assert unpack(pack(made), Mechanism) == made
+    assert unpack(Mechanism, pack(made)) == made
     for old, new in ((b"\xa6honest\x02", b"\xa6honest\x04"), (b"\xa5sites\x03", b"\xa5sites\x00")):
         packed = pack(made)
         assert old in packed
-        with pytest.raises((ValidationError, ValueError)):
-            unpack(packed.replace(old, new), Mechanism)
+        with pytest.raises(PeerError, match=r"honest|sites"):
+            unpack(Mechanism, packed.replace(old, new))

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -51,6 +52,25 @@ def test_order_two_in_closed_form(sigma: float, rate: float) -> None:
     """A_2 = 1 + q² (exp(1/σ²) − 1)."""
     two = ORDERS.tolist().index(2.0)
     assert curve(sigma, rate)[two] == pytest.approx(math.log1p(rate**2 * math.expm1(sigma**-2)), rel=1e-8)
+
+
+def exact(sigma: float, rate: float, order: int) -> Decimal:
+    """log A_α ÷ (α − 1) by the binomial sum of Mironov, Talwar, Zhang 2019, section 3.3, in 60 digits."""
+    with localcontext(prec=60):
+        q, variance = Decimal(rate), 2 * Decimal(sigma) ** 2
+        terms = (
+            math.comb(order, k) * (1 - q) ** (order - k) * q**k * (Decimal(k * k - k) / variance).exp()
+            for k in range(order + 1)
+        )
+        return sum(terms, Decimal(0)).ln() / (order - 1)
+
+
+@settings(deadline=None, max_examples=100)
+@given(sigma=st.floats(0.1, 1000.0), rate=st.floats(1e-6, 0.999999), order=st.integers(2, 63))
+def test_never_below_the_truth_and_no_further_above_than_promised(sigma: float, rate: float, order: int) -> None:
+    found, truth = float(curve(sigma, rate)[ORDERS == order][0]), exact(sigma, rate, order)
+    assert Decimal(found) >= truth * (1 - Decimal("1e-15"))
+    assert Decimal(found) <= truth * (1 + Decimal("1e-13")) + Decimal("1e-13") / (order - 1)
 
 
 @pytest.mark.parametrize("sigma", [1e-3, 0.5, 7.0, 1e6])

@@ -170,7 +170,7 @@ def test_what_cannot_be_met_is_refused(privacy: str, sites: int, patients: int |
 @pytest.mark.parametrize("privacy", [LOCAL, DISTRIBUTED])
 def test_noise_that_32_bits_do_not_hold_is_refused(privacy: str) -> None:
     """The grid of 2^24 entries is so fine that a clip's 100-fold passes 2^31 with its tail."""
-    faint = study(privacy.replace("8.0", "0.02"))
+    faint = study(privacy.replace("8.0", "0.02").replace("0.2", "1.0"))
     assert sigma_of(faint) > 100
     with pytest.raises(InputError, match=r"privacy: expected noise that a sum holds.*32 bits"):
         noise_of(faint, sites=2, entries=2**24, expected=None)

@@ -1,43 +1,188 @@
-"""Interim."""
+"""The quickest way for a model, an image's shape and a device, found by a short measurement on made-up images.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+Every way that fits is tried at the fixed shape it would be used at. In bfloat16 a way is used only if a patient's
+gradient is the same to the bit wherever and with whomever it is computed; in float32 it may differ by TOLERATED of its
+length, which the mechanism accounts for (`precision.py` says why). Nothing here looks at anybody's data.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.func import functional_call, grad, vmap
+from torch import Generator, Tensor, nn
 
-from client.training.gradients.base import Clipped, Loss, PatientGradients, Patients
+from client.training.gradients.base import Loss, PatientGradients, Patients
+from client.training.gradients.clip import trained
+from client.training.gradients.hooks import Hooks
+from client.training.gradients.layers import Layers
+from client.training.gradients.loop import Loop
+from client.training.gradients.precision import Precise, Precision
+from client.training.gradients.vmap import Vmap
+from shared.errors import SiteError
+from shared.models.layers import Output
 
+WAYS: tuple[PatientGradients, ...] = (Layers(), Loop(), Vmap(), Hooks())
 
-class _Vmap:
-    name = "vmap"
-
-    def fits(self, module: nn.Module) -> bool:
-        return True
-
-    def clipped_sum(self, module: nn.Module, loss: Loss, patients: Patients, clip: float) -> Clipped:
-        parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-
-        def mean_loss(weights, images, label):  # type: ignore
-            return loss(functional_call(module, weights, (images,)), label).mean()
-
-        g = vmap(grad(mean_loss), in_dims=(None, 0, 0))(parameters, patients.images[: patients.real], patients.label[: patients.real])
-        flat = torch.cat([x.flatten(start_dim=1) for x in g.values()], dim=1).detach().double()
-        norms = flat.norm(dim=1)
-        return Clipped((clip / norms.clamp_min(1e-300)).clamp(max=1.0) @ flat, int((norms <= clip).sum()))
+#: Share of a patient's gradient, in L2, that who else is in the chunk may change it by in float32.
+TOLERATED = 2.0**-20
+#: The same where nothing may: what is left is the order of a sum in float64.
+BITWISE = 2.0**-40
+#: Images in a chunk, at most: more are no quicker, and fill memory.
+MOST = 32
+#: Times what a way is known to keep, for what it needs on the way (measured: benchmarks/private_step.py).
+SPARE = 2.0
+#: A way so many times slower than the best so far is measured once only.
+HOPELESS = 1.5
+REPETITIONS = 3
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Interim."""
+    """`way`, for chunks of `at_once` patients with one image; `seconds` that each way tried took for a patient."""
 
     way: PatientGradients
     at_once: int
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float]
+
+    @property
+    def line(self) -> str:
+        """For the log."""
+        taken = ", ".join(f"{name} {1e3 * value:.1f}" for name, value in self.seconds.items())
+        return f"per-patient gradients by {self.way.name}, {self.at_once} images at once (ms per patient: {taken})"
 
 
-def fastest(module: nn.Module, loss: Loss, *, images: int, shape: tuple[int, ...], device: torch.device, precision: Literal["float32", "bfloat16"], limit_bytes: int) -> Choice:
-    """Interim."""
-    return Choice(_Vmap(), 64)
+_found: dict[tuple[object, ...], Choice] = {}
+
+
+def fastest(
+    module: nn.Module,
+    loss: Loss,
+    *,
+    images: int,
+    shape: tuple[int, ...],
+    device: torch.device,
+    precision: Precision,
+    limit_bytes: int,
+) -> Choice:
+    """The quickest way for patients with `images` images of `shape` [C, (D,) H, W] each, on `device`, whose memory,
+    weights and activations included, stays below `limit_bytes`. Remembered in this process.
+
+    Raises SiteError where not even one patient fits.
+    """
+    weights = tuple((name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters())
+    key = (str(module), weights, images, shape, str(device), precision, limit_bytes)
+    if key not in _found:
+        _found[key] = _measure(module, loss, images, shape, device, precision, limit_bytes)
+    return _found[key]
+
+
+def _measure(
+    module: nn.Module,
+    loss: Loss,
+    images: int,
+    shape: tuple[int, ...],
+    device: torch.device,
+    precision: Precision,
+    limit_bytes: int,
+) -> Choice:
+    best, seconds = None, dict[str, float]()
+    for way in _ways(module, precision):
+        count = at_once(way, module, loss, _made(1, images, shape, device), limit_bytes)
+        tolerated = TOLERATED if way.precision == "float32" else BITWISE
+        if not count or not independent(way, module, loss, _made(min(count, 4), images, shape, device), tolerated):
+            continue
+        limit = HOPELESS * min(seconds.values(), default=math.inf)
+        seconds[way.name] = _seconds(way, module, loss, _made(count, images, shape, device), limit)
+        if best is None or seconds[way.name] < seconds[best.way.name]:
+            best = Choice(way, count * images, seconds)
+    if best is None:
+        raise SiteError(
+            "memory for private training",
+            expected="room for one patient",
+            got=f"{limit_bytes >> 20} MiB",
+            do="Raise the limit, or take smaller images or fewer of each patient.",
+        )
+    return best
+
+
+def _ways(module: nn.Module, precision: Precision) -> Iterator[Precise]:
+    precisions: tuple[Precision, ...] = ("float32",) if precision == "float32" else ("bfloat16", "float32")
+    for exact in precisions:
+        yield from (Precise(way, exact) for way in WAYS if way.fits(module))
+
+
+def at_once(way: PatientGradients, module: nn.Module, loss: Loss, patient: Patients, limit_bytes: int) -> int:
+    """Patients like this one in a chunk, a power of two, that `way` has room for; 0 where not even one fits."""
+    images = patient.label.shape[1]
+    weights = sum(p.numel() * p.element_size() for p in module.parameters())
+    gradient = sum(p.numel() * p.element_size() for p in trained(module))
+    activations = SPARE * _kept_bytes(module, loss, patient)
+    of_hooks = images if way.name.startswith("hooks") else 0
+    for count in sorted({1 << k for k in range(MOST.bit_length()) if 1 << k <= max(1, MOST // images)}, reverse=True):
+        several = 1 if way.name.startswith("loop") else count
+        total = 2 * gradient  # the sum, float64
+        if weights + total + several * (activations + (2 + of_hooks) * gradient) <= limit_bytes:
+            return count
+    return 0
+
+
+def independent(way: PatientGradients, module: nn.Module, loss: Loss, patients: Patients, tolerated: float) -> bool:
+    """Whether the first patient's gradient is the same, up to `tolerated` of its length, at every place of a chunk
+    and among any others, with a loss or without."""
+
+    def loss_of_some(output: Tensor | Output, label: Tensor) -> Tensor:
+        return loss(output, label.clamp_min(0)) * (label >= 0)
+
+    def at(place: int, label: int, real: int) -> Tensor:
+        images, labels = patients.images.roll(1, -1), torch.full_like(patients.label, label)
+        images[place], labels[place] = patients.images[0], patients.label[0]
+        return way.clipped_sum(module, loss_of_some, Patients(images, labels, real), math.inf).total
+
+    count = len(patients.label)
+    alone = at(0, label=-1, real=count)
+    others = [at(place, label=-1, real=count) for place in {count // 2, count - 1}] + [at(0, label=0, real=1)]
+    return all(bool((total - alone).norm() <= tolerated * alone.norm()) for total in others)
+
+
+def _seconds(way: PatientGradients, module: nn.Module, loss: Loss, patients: Patients, limit: float) -> float:
+    """For a patient, the least of a few times, the first of them for the caches; at most two where beyond `limit`."""
+    least = math.inf
+    for repetition in range(1 + REPETITIONS):
+        _wait(patients.images.device)
+        started = time.perf_counter()
+        way.clipped_sum(module, loss, patients, 1.0)
+        _wait(patients.images.device)
+        least = min(least, (time.perf_counter() - started) / len(patients.label))
+        if repetition and least > limit:
+            break
+    return least
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _made(count: int, images: int, shape: tuple[int, ...], device: torch.device) -> Patients:
+    generator = Generator().manual_seed(0)
+    pixels = torch.rand(count, images, *shape, generator=generator).to(device)
+    return Patients(pixels, torch.zeros(count, images, dtype=torch.int64, device=device), count)
+
+
+def _kept_bytes(module: nn.Module, loss: Loss, patient: Patients) -> int:
+    """What a forward pass of one patient keeps for the backward pass, weights left out."""
+    own = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        losses = loss(module(patient.images.flatten(0, 1)), patient.label.flatten())
+    del losses
+    return sum(kept.values())

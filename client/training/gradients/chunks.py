@@ -1,4 +1,9 @@
-"""Interim."""
+"""From the patients drawn for a private step to chunks of fixed shapes that fit into memory, made one at a time.
+
+Patients with equally many images go together, `at_once // m` of those with m images (at least one) in every chunk; the
+last chunk of each kind is filled up with black images that do not count. So memory does not grow with the sample,
+and a patient's gradient is computed at the same shape whoever else was drawn (`Patients`).
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,9 +12,9 @@ import torch
 from torch import Generator
 
 from client.images import Images
-from client.training.augment import augment
-from client.training.batches import Rows
+from client.training.batches import Rows, choose, tensors
 from client.training.gradients.base import Patients
+from shared.errors import MisuseError
 
 
 def chunks(
@@ -23,14 +28,22 @@ def chunks(
     generator: Generator,
     device: torch.device,
 ) -> Iterator[Patients]:
-    """Interim."""
-    chosen = [g if len(g) <= images_per_patient else g[torch.randperm(len(g), generator=generator)[:images_per_patient].numpy()] for g in groups]
-    for count in sorted({len(c) for c in chosen}):
-        same = [c for c in chosen if len(c) == count]
-        for start in range(0, len(same), at_once):
-            part = same[start : start + at_once]
-            real = len(part)
-            part = part + [part[0]] * (at_once - real)
-            rows = np.repeat(np.concatenate(part), copies)
-            pixels = augment(torch.from_numpy(images.tensors(rows)).to(device), augmentation, generator)
-            yield Patients(pixels.reshape(at_once, count * copies, *pixels.shape[1:]), torch.from_numpy(images.label[rows]).to(device).reshape(at_once, -1), real)
+    """The patients whose rows are `groups` (each at least one row): of each at most `images_per_patient` images at
+    random, every one `copies` times, each time augmented anew. No groups, no chunks."""
+    if min(at_once, images_per_patient, copies) < 1:
+        given = f"{at_once}, {images_per_patient}, {copies}"
+        raise MisuseError("chunks", expected="at_once, images_per_patient and copies of at least 1", got=given)
+    chosen = [np.repeat(choose(rows, images_per_patient, generator), copies) for rows in groups]
+    for each in sorted({len(rows) for rows in chosen}):
+        alike = [rows for rows in chosen if len(rows) == each]
+        size = max(1, at_once // each)
+        for first in range(0, len(alike), size):
+            rows = np.stack(alike[first : first + size])  # [real, m]
+            real = tensors(images, rows.ravel(), augmentation, generator, device).unflatten(0, rows.shape)
+            label = torch.from_numpy(images.label[rows]).to(device)
+            missing = size - len(rows)
+            yield Patients(
+                images=torch.cat([real, real.new_zeros(missing, *real.shape[1:])]) if missing else real,
+                label=torch.cat([label, label.new_zeros(missing, each)]) if missing else label,
+                real=len(rows),
+            )

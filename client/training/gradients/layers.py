@@ -38,7 +38,7 @@ class Layers:
         """See `PatientGradients`."""
         total = zeros(module, patients.images.device)
         count, each = patients.label.shape
-        if not count:
+        if not count or not len(total):
             return Clipped(total, 0)
         own = Own(count)
         with _replaced(module, own):
@@ -49,7 +49,7 @@ class Layers:
 
 
 def _parts(module: nn.Module, own: Own, loss: Tensor) -> list[tuple[slice, Part]]:
-    leaves = list(own.leaves.items())
+    leaves = [(weight, leaf) for weight, leaf in own.leaves.items() if leaf.requires_grad]
     shared = list(places(module))
     found = torch.autograd.grad(loss, [leaf for _, leaf in leaves] + shared, allow_unused=True)
     if any(gradient is not None for gradient in found[len(leaves) :]):

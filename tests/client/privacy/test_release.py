@@ -1,4 +1,5 @@
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from client.privacy.stream import SecureStream
 from shared.errors import MisuseError, SiteError
 from shared.mechanism import Mechanism
 from tests.client.privacy.float_attack import guess, naive_noise
+from tests.client.privacy.known import Silent
 
 RARE = 1e-7
 ALONE = Mechanism(clip=1.0, noise_multiplier=1.0, entries=100_000, honest=1, sites=1)
@@ -22,6 +24,15 @@ TRIALS = 30
 
 def released(total: NDArray[np.float64], mechanism: Mechanism) -> NDArray[np.int64]:
     return release(total, mechanism, SecureStream())
+
+
+@given(st.lists(st.floats(-1e7, 1e7), min_size=1, max_size=20))
+def test_integers_are_rounded_and_clamped_sums(total: list[float]) -> None:
+    mechanism = Mechanism(clip=1.0, noise_multiplier=1.0, entries=len(total), honest=1, sites=3)
+    expected = [round(Fraction(number) / Fraction(mechanism.grid)) for number in total]  # half to even
+    limit = mechanism.limit
+    made = release(np.array(total), mechanism, Silent())
+    assert made.tolist() == [max(-limit, min(limit, integer)) for integer in expected]
 
 
 def test_what_is_added_is_noise_of_the_mechanisms_deviation() -> None:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from server.report.build import evaluation_price
 from server.report.judged import metrics_of
 from server.report.result import (
     AggregationFacts,
@@ -22,7 +24,8 @@ from server.report.result import (
     StudyId,
     SurveyFigures,
 )
-from shared.metrics import BinaryCounts
+from shared.metrics import BINS, BinaryCounts
+from shared.prefix_noise import spread
 from shared.study import MINIMAL, Study, parse_study, study_hash
 
 PRIVATE = (
@@ -155,6 +158,37 @@ def good_run(sites: tuple[str, ...] = SITES, rounds: int = 12, secret: int = 1) 
     )
 
 
+DISTRIBUTED = (
+    PRIVATE.replace('"local"', '"distributed"')
+    .replace("local_steps = 2", "local_steps = 1")
+    .replace("min_sites = 2", "min_sites = 4")
+    + "epsilon = 2.0\ndelta = 1e-5\n"
+)
+
+
+def noisy(seed: int, sigma: float = 1.0, patients: int = 120) -> BinaryCounts:
+    """One hospital's held-out patients as `counts`, with noise."""
+    own, generator = counts(seed, patients), np.random.default_rng(1000 + seed)
+    noise = sigma * generator.normal(size=(2, BINS)) @ spread(BINS).T
+    return BinaryCounts.noisy(own.positives / 2 + noise[0], own.negatives / 2 + noise[1], sigma)
+
+
+def noisy_run(sites: tuple[str, ...] = SITES) -> Result:
+    """Mode "distributed", and evaluations with noise; one hospital shows its figures, one too small to have any."""
+    study, good = parse_study(DISTRIBUTED), good_run()
+    own = {site: noisy(k) for k, site in enumerate(sites)}
+    total = sum(list(own.values())[1:], own[sites[0]])
+    shown = {"city": site_auc(own["city"]), "north": SiteAuc(auc=None, n=7, positives=0, low=0.0, high=1.0)}
+    each = replace(privacy_of(), mode="distributed", honest=2, epsilon_alone=23.5, evaluation=1.97)
+    return replace(
+        good,
+        study=StudyId(name=study.name, hash=study_hash(study).hex(), text=study),
+        metrics=metrics_of(noisy(100), total, 0.9, shown),
+        privacy=dict.fromkeys(sites, each),
+        evaluation=evaluation_price(study, 12, 1),
+    )
+
+
 def troubled_run() -> Result:
     """One hospital lost, one never there, privacy off, stopped early, no baselines, no final figures."""
     study: Study = parse_study(MINIMAL.replace("rounds = 2", "rounds = 12"))
@@ -218,6 +252,11 @@ def large_run() -> Result:
 @pytest.fixture(scope="session")
 def good() -> Result:
     return good_run()
+
+
+@pytest.fixture(scope="session")
+def priced() -> Result:
+    return noisy_run()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ SECTIONS = (
     "Images used and skipped",
     "The training images, surveyed",
     "Privacy spent",
+    "What is promised, and on what it rests",
     "What the coordinator could see",
     "Bytes and time",
     "The study as agreed",
@@ -59,12 +60,12 @@ def verdict_of(result: Result) -> str:
 
 
 @pytest.fixture(scope="session")
-def pages(good: Result, troubled: Result, large: Result) -> dict[str, str]:
-    return {"good": render(good), "troubled": render(troubled), "large": render(large)}
+def pages(good: Result, troubled: Result, large: Result, priced: Result) -> dict[str, str]:
+    return {"good": render(good), "troubled": render(troubled), "large": render(large), "priced": render(priced)}
 
 
 class TestEveryRun:
-    @pytest.fixture(params=["good", "troubled", "large"])
+    @pytest.fixture(params=["good", "troubled", "large", "priced"])
     def name(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 
@@ -143,6 +144,16 @@ class TestVerdict:
     def test_a_run_that_stopped_says_when_and_why(self, troubled: Result) -> None:
         assert "stopped early after 6 of 12 rounds: 2 hospitals are left" in verdict_of(troubled)
 
+    def test_mode_distributed_names_its_assumption(self, priced: Result) -> None:
+        text = verdict_of(priced)
+        assert "at most ε 7.93 at δ 10⁻⁵, if 2 hospitals in every sum add their noise as agreed." in text
+        assert "Problem" not in text
+
+    def test_evaluations_that_cost_more_than_allowed_are_a_problem(self, priced: Result) -> None:
+        over = replace(priced.privacy["city"], evaluation=2.5)
+        text = verdict_of(replace(priced, privacy={**priced.privacy, "city": over}))
+        assert "Problem Privacy does not hold" in text and "city: held-out patients spent ε 2.50" in text
+
     def test_privacy_off_is_a_problem(self, troubled: Result) -> None:
         assert "Problem Differential privacy was off at every hospital" in verdict_of(troubled)
 
@@ -207,6 +218,22 @@ class TestVerdict:
 
 
 class TestPage:
+    def test_noisy_figures_say_that_they_are_and_by_how_much(self, pages: dict[str, str], priced: Result) -> None:
+        assert priced.metrics is not None and priced.metrics.noise is not None
+        noise, text = priced.metrics.noise, Page(pages["priced"]).text
+        assert f"about {priced.metrics.n} patients whom no hospital trained on" in text
+        assert f"standard deviation {noise.total:.1f} in the number of either kind" in text
+        assert f"{noise.stratified_auc:.3f} in the site-stratified AUC" in text
+        assert "carry noise" not in Page(pages["good"]).text.partition("Privacy spent")[0]
+
+    def test_a_hospital_too_small_for_the_noise_is_said(self, pages: dict[str, str]) -> None:
+        assert "north – too few held-out patients of one class to tell through the noise" in Page(pages["priced"]).text
+
+    def test_the_audit_is_linked_where_it_lies_beside_the_report(self, good: Result, tmp_path: Path) -> None:
+        assert "audit.html" not in write_report(good, tmp_path).read_text()
+        (tmp_path / "audit.html").write_text("<p>audit")
+        assert '<a href="audit.html">' in write_report(good, tmp_path).read_text()
+
     def test_null_figures_are_dashes_with_a_reason(self, pages: dict[str, str]) -> None:
         text = Page(pages["troubled"]).text
         for label in ("Site-stratified AUC", "Pooled AUC", "Mean of the hospitals’ AUCs", "Sensitivity", "Specificity"):

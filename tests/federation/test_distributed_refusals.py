@@ -1,0 +1,551 @@
+"""Mode "distributed" under a coordinator that holds the operator's true key: what hospitals refuse, and the noise that
+is really in what they give."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from client.dicom.archive import Counts
+from client.home import Home, make_keys
+from client.images import Images, Split
+from client.ledger import Ledger
+from client.privacy.release import release
+from client.privacy.stream import SecureStream
+from client.site import Site
+from client.training.gradients.loop import Loop
+from client.workbench import Prepared
+from server.federation import Federation, create
+from shared import messages
+from shared.accounting import evaluation_event, noise_multiplier, round_event
+from shared.errors import InputError
+from shared.mechanism import Mechanism
+from shared.messages import AnyTask, Confirm, Contributed, Joined, Refused, Step, Task, TrainTask, payload_digest
+from shared.reasons import Reason
+from shared.secagg.collector import Collector
+from shared.secagg.messages import UnmaskRequest
+from shared.secagg.plan import Plan
+from shared.study import Study, parse_study
+from shared.vectors import mechanism_of, read_sum
+from shared.wire import pack, unpack
+from simulations.attacker import Attacker
+from simulations.faults import LocalLink
+from simulations.local import LocalFederation
+
+NAMES = ("alder", "birch", "cedar", "damson", "elder")
+STUDY = """
+name = "distributed"
+[task]
+labels = ["clear", "nodule"]
+[input]
+modalities = ["DX"]
+size = [8, 8]
+[model]
+name = "cnn"
+[model.options]
+width = 16
+hidden = 16
+[training]
+rounds = 2
+batch = 8
+local_steps = 1
+learning_rate = 0.1
+[federation]
+min_sites = 3
+timeout_s = 5.0
+[privacy]
+mode = "distributed"
+epsilon = 8.0
+delta = 1e-5
+clip = 1.0
+sampling_rate = 0.5
+[aggregation]
+colluders = 1
+[evaluation]
+every = 2
+epsilon = 4.0
+delta = 1e-5
+"""
+FIXED = parse_study(STUDY)
+ADAPTIVE = parse_study(STUDY.replace("sampling_rate = 0.5", "sampling_rate = 0.5\nclip_quantile = 0.5"))
+EXACT = parse_study(STUDY.replace("every = 2\nepsilon = 4.0\ndelta = 1e-5", "every = 2"))
+POLICY = "[privacy]\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[studies]\nask = false\n"
+#: Of five hospitals four must answer, of whom one may collude.
+THRESHOLD, HONEST = 4, 3
+#: Standard errors that a statistic may be off: by chance once in 10^7.
+FAR = 5.5
+
+
+def ward(patients: int = 12) -> Prepared:
+    """Six patients each held out for validation and test, `patients` in training, an image each."""
+    rng, everybody = np.random.default_rng(3), patients + 12
+    pixels = rng.random((everybody, 1, 8, 8), dtype=np.float32)
+    split = np.repeat([Split.VALIDATION, Split.TEST, Split.TRAIN], [6, 6, patients])
+    numbers = np.arange(everybody)
+    keys = tuple(int(number).to_bytes(32, "big") for number in numbers)
+    return Prepared(Images(pixels, numbers % 2, numbers, keys, split), Counts(everybody, 0, dict.fromkeys(Reason, 0)))
+
+
+@dataclass
+class Releases:
+    """What hospitals released: the real sums [d] that nobody else sees, the integers with noise, by what mechanism."""
+
+    sums: list[NDArray[np.float64]] = field(default_factory=list)
+    integers: list[NDArray[np.int64]] = field(default_factory=list)
+    by: list[Mechanism] = field(default_factory=list)
+
+    def release(self, total: NDArray[np.float64], mechanism: Mechanism, stream: SecureStream) -> NDArray[np.int64]:
+        """The real one, remembered."""
+        noisy = release(total, mechanism, stream)
+        self.sums.append(total.copy())
+        self.integers.append(noisy)
+        self.by.append(mechanism)
+        return noisy
+
+
+class World:
+    """Five hospitals, new each time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._numbers = folder, count()
+
+    def local(self) -> LocalFederation:
+        """Keys, homes and a roster; no archives: their images are wards."""
+        folder = self._folder / str(next(self._numbers))
+        federation, keys = create(folder / "federation"), {}
+        for name in NAMES:
+            home = folder / "sites" / name
+            make_keys(home)
+            (home / "site.toml").write_text(f'name = "{name}"\narchive = "{folder}"\nlabels = "{folder}/labels.csv"\n')
+            (home / "policy.toml").write_text(POLICY)
+            (home / "root.pub").write_bytes(federation.root_public)
+            keys[name] = Home(home).identity.public
+        federation.enroll(keys)
+        return LocalFederation(folder, NAMES)
+
+
+@dataclass
+class Scene:
+    """An attacker, the hospitals it talks to, and what they released."""
+
+    local: LocalFederation
+    attacker: Attacker
+    releases: Releases
+
+    @property
+    def federation(self) -> Federation:
+        return self.local.federation
+
+    def memory(self, name: str = "alder") -> list[object]:
+        """All that a hospital remembers of runs, plans and charges."""
+        found: list[object] = []
+        for file, tables in (("rounds", ("run", "plan")), ("ledger", ("charge", "cohort", "member"))):
+            with closing(sqlite3.connect(self.local.home(name).path / f"{file}.sqlite")) as db:
+                found += [db.execute(f"SELECT * FROM {table}").fetchall() for table in tables]  # noqa: S608
+        return found
+
+    def charges(self, name: str = "alder") -> int:
+        return len(Ledger(self.local.home(name).path / "ledger.sqlite").events("attacked"))
+
+    def set_policy(self, old: str, new: str, name: str = "alder") -> None:
+        assert old in POLICY
+        (self.local.home(name).path / "policy.toml").write_text(POLICY.replace(old, new))
+
+
+Stage = Callable[[Study], Scene]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+def sites_of(local: LocalFederation, releases: Releases) -> list[Site]:
+    """The five, each with a ward, their noise remembered."""
+    return [
+        Site(local.home(name), prepare=lambda *_: ward(), way=Loop(), release=releases.release) for name in local.names
+    ]
+
+
+@pytest.fixture(scope="module")
+def stage(world: World) -> Stage:
+    """Five hospitals who have joined the study."""
+
+    def make(study: Study) -> Scene:
+        local, releases = world.local(), Releases()
+        sites = dict(zip(NAMES, sites_of(local, releases), strict=True))
+        return Scene(local, Attacker(local.federation, sites, study).join_all(), releases)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def lasting(stage: Stage) -> Scene:
+    """For attacks on a study with a fixed clip that leave nothing behind."""
+    return stage(FIXED)
+
+
+@pytest.fixture(scope="module")
+def adaptive(stage: Stage) -> Scene:
+    """The same with a clip that adapts."""
+    return stage(ADAPTIVE)
+
+
+@pytest.fixture(params=["lasting", "adaptive"])
+def unmoved(request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """Either; afterwards alder has released nothing and remembers nothing of the test."""
+    scene: Scene = request.getfixturevalue(request.param)
+    before, released = scene.memory(), len(scene.releases.by)
+    yield scene
+    assert scene.memory() == before
+    assert len(scene.releases.by) == released
+
+
+def refused(reply: object, *parts: str) -> Refused:
+    assert isinstance(reply, Refused), reply
+    for part in parts:
+        assert part in f"{reply.reason} {reply.do} {reply.rule}"
+    return reply
+
+
+def step(scene: Scene, name: str, task: AnyTask, plan: Plan) -> object:
+    """What a hospital says to a plan that names this very task."""
+    named = replace(plan, payload=payload_digest(pack(Task(body=task))))
+    return scene.attacker.say(name, Step(plan=named, payload=memoryview(pack(Task(body=task)))))
+
+
+def promised(scene: Scene, cohort: int = len(NAMES), clip: float = 1.0) -> Mechanism:
+    """The mechanism that honest hospitals work out."""
+    attacker = scene.attacker
+    return mechanism_of(attacker.study, clip=clip, cohort=cohort, parameters=attacker.weights.size)
+
+
+def with_mechanism(plan: Plan, mechanism: Mechanism) -> Plan:
+    return replace(plan, quantizer=pack(mechanism), length=mechanism.entries)
+
+
+# Clips
+
+
+@pytest.mark.parametrize(
+    "clip", [None, 0.0, -1.0, float("inf"), float("-inf"), float("nan"), 1e300, 1e-300, 5e-324, 2.0**21, 2.0**-21]
+)
+def test_a_clip_that_cannot_follow_from_the_studys_is_refused(unmoved: Scene, clip: float | None) -> None:
+    """The plan that comes with it is the one that fits it, where there is one."""
+    plan = unmoved.attacker.plan(unmoved.attacker.train_task())
+    with suppress(InputError, ArithmeticError):
+        plan = with_mechanism(plan, promised(unmoved, clip=clip or 0.0))
+    reply = refused(step(unmoved, "alder", unmoved.attacker.train_task(clip=clip), plan))
+    assert "this hospital's Konsil" not in reply.reason, "a refusal with its reason, not a stumble"
+
+
+@pytest.mark.parametrize("clip", [0.5, 1.0 + 2**-52, 2.0])
+def test_where_the_clip_is_fixed_no_other_is_taken(lasting: Scene, clip: float) -> None:
+    before = lasting.memory()
+    task = lasting.attacker.train_task(clip=clip)
+    refused(lasting.attacker.step("alder", task), "a clip that follows from the study's 1.0")
+    assert lasting.memory() == before
+
+
+@pytest.mark.parametrize("clip", [0.25, 8.0])
+def test_where_it_adapts_the_noise_follows_it(stage: Stage, clip: float) -> None:
+    scene = stage(ADAPTIVE)
+    reply = scene.attacker.step("alder", scene.attacker.train_task(clip=clip))
+    assert isinstance(reply, Contributed)
+    (by,) = scene.releases.by
+    assert (by.clip, by.noise_multiplier, by.honest) == (clip, noise_multiplier(ADAPTIVE), HONEST)
+    assert by.deviation * by.grid >= by.noise_multiplier * clip / np.sqrt(HONEST)
+    assert scene.charges() == 1
+
+
+# What the plan says of the mechanism
+
+MECHANISMS: dict[str, Callable[[Mechanism], Mechanism]] = {
+    "one honest hospital more": lambda m: replace(m, honest=HONEST + 1),
+    "all of them honest": lambda m: replace(m, honest=5),
+    "less noise": lambda m: replace(m, noise_multiplier=m.noise_multiplier / 2),
+    "another grid, by the clip": lambda m: replace(m, clip=2 * m.clip),
+    "another grid, by the entries": lambda m: replace(m, entries=m.entries + 1),
+    "fewer hospitals": lambda m: replace(m, sites=4),
+    "a later version": lambda m: replace(m, version=2),
+}
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_a_plan_with_another_mechanism_is_refused(unmoved: Scene, name: str) -> None:
+    task = unmoved.attacker.train_task()
+    hostile = MECHANISMS[name](promised(unmoved))
+    refused(step(unmoved, "alder", task, with_mechanism(unmoved.attacker.plan(task), hostile)), "plan's quantizer")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"colluders": 0}, "plan's colluders"), ({"threshold": 5}, "plan's threshold"), ({"bits": 16}, "plan's bits")],
+)
+def test_a_plan_that_changes_who_counts_as_honest_is_refused(
+    unmoved: Scene, changes: dict[str, int], words: str
+) -> None:
+    task = unmoved.attacker.train_task()
+    refused(step(unmoved, "alder", task, replace(unmoved.attacker.plan(task), **changes)), words)
+
+
+def over(scene: Scene, task: TrainTask, names: Sequence[str], *, attempt: int = 1) -> Plan:
+    """The honest plan over a smaller cohort."""
+    cohort = tuple(scene.attacker.records[name] for name in sorted(names))
+    terms = scene.attacker.terms(task, len(cohort))
+    return replace(
+        scene.attacker.plan(task, attempt=attempt), cohort=cohort, threshold=terms.threshold, quantizer=terms.quantizer
+    )
+
+
+def test_a_smaller_cohort_does_not_shrink_the_noise(stage: Stage) -> None:
+    """Of three hospitals all must answer, and two count: each adds more. The mechanism of five is refused."""
+    scene = stage(FIXED)
+    task, three = scene.attacker.train_task(), NAMES[:3]
+    fewer = over(scene, task, three)
+    refused(step(scene, "alder", task, with_mechanism(fewer, promised(scene))), "plan's quantizer")
+    assert scene.releases.by == []
+    assert isinstance(step(scene, "alder", task, fewer), Contributed)
+    (by,) = scene.releases.by
+    assert (by.honest, by.sites) == (2, 3)
+    assert by.deviation > promised(scene).deviation
+    assert Ledger(scene.local.home("alder").path / "ledger.sqlite").events("attacked")[0].honest == 2
+
+
+def test_a_cohort_below_the_policy_is_refused(stage: Stage) -> None:
+    scene = stage(FIXED)
+    task, before = scene.attacker.train_task(), scene.memory()
+    refused(step(scene, "alder", task, over(scene, task, NAMES[:2])), "cohort", "aggregation.min_cohort")
+    assert scene.memory() == before
+
+
+# Rounds and budget
+
+
+@pytest.mark.parametrize("round_", [0, 3, 10**6])
+def test_rounds_that_the_study_does_not_have_are_refused(unmoved: Scene, round_: int) -> None:
+    task = unmoved.attacker.train_task()
+    reply = step(unmoved, "alder", task, unmoved.attacker.plan(task, round_=round_))
+    refused(reply, "train task", "a round from 1 to 2")
+
+
+def test_rounds_asked_again_are_charged_until_the_studys_promise_is_used_up(stage: Stage) -> None:
+    """Two rounds are planned; the third charge would pass ε, and is refused before anything is looked at."""
+    scene = stage(FIXED)
+    task = scene.attacker.train_task()
+    replies = [step(scene, "alder", task, scene.attacker.plan(task, attempt=attempt)) for attempt in (1, 2, 3)]
+    assert [type(reply) for reply in replies] == [Contributed, Contributed, Refused]
+    refused(replies[2], "the study's own privacy.epsilon", "study.epsilon")
+    assert scene.charges() == len(scene.releases.by) == 2
+    event = round_event(FIXED, noise_multiplier(FIXED) or 0.0, honest=HONEST)
+    assert Ledger(scene.local.home("alder").path / "ledger.sqlite").events("attacked") == (event, event)
+    assert not np.array_equal(*(made - made.mean() for made in scene.releases.integers)), "fresh noise each time"
+
+
+def test_the_same_step_again_gives_the_same_bytes_for_one_charge(stage: Stage) -> None:
+    scene = stage(FIXED)
+    task = scene.attacker.train_task()
+    plan = scene.attacker.plan(task)
+    request = scene.attacker.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))))
+    first = scene.attacker.sites["alder"].handle(request)
+    assert isinstance(messages.read_reply(first), Contributed)
+    again = Site(scene.local.home("alder"), prepare=lambda *_: ward(), way=Loop(), release=scene.releases.release)
+    assert scene.attacker.sites["alder"].handle(request) == again.handle(request) == first
+    assert scene.charges() == len(scene.releases.by) == 1
+
+
+def test_a_budget_already_spent_is_refused_before_training(stage: Stage) -> None:
+    scene = stage(FIXED)
+    scene.set_policy("epsilon_total = 100.0", "epsilon_total = 0.5")
+    before, task = scene.memory(), scene.attacker.train_task()
+    refused(scene.attacker.step("alder", task), "privacy budget", "privacy.epsilon_total")
+    assert (scene.memory(), scene.releases.by) == (before, [])
+
+
+def test_a_run_goes_on_without_the_hospital_whose_budget_is_spent(world: World) -> None:
+    local, releases = world.local(), Releases()
+    small = POLICY.replace("epsilon_total = 100.0", "epsilon_total = 7.0")
+    (local.home("birch").path / "policy.toml").write_text(small)
+    outcome, result = local.run(LocalLink(sites_of(local, releases)), FIXED)
+    others = tuple(name for name in NAMES if name != "birch")
+    assert (outcome.status, result.sites.contributed) == ("finished", (NAMES, others))
+    assert "privacy budget" in next(out.reason for out in result.sites.left_out if out.site == "birch")
+    assert len(releases.by) == 5 + 4, "it did not look at its patients again"
+
+
+def test_a_run_ends_where_too_few_have_a_budget_left(world: World) -> None:
+    local = world.local()
+    for name in NAMES[:3]:
+        (local.home(name).path / "policy.toml").write_text(
+            POLICY.replace("epsilon_total = 100.0", "epsilon_total = 0.5")
+        )
+    outcome, _ = local.run(LocalLink(sites_of(local, Releases())), EXACT)
+    assert outcome.status == "stopped"
+    assert outcome.because.count("privacy budget") == 3
+
+
+# Survivors
+
+
+def settled(scene: Scene, names: Sequence[str], plan: Plan, task: AnyTask) -> Collector:
+    return scene.attacker.settled(task, plan, names)
+
+
+def test_a_second_survivor_set_is_refused(stage: Stage) -> None:
+    """All five, then all but damson: the difference would be damson's part with its own share only."""
+    scene = stage(FIXED)
+    task = scene.attacker.train_task()
+    plan = scene.attacker.plan(task)
+    everybody = settled(scene, NAMES, plan, task)
+    fewer = scene.attacker.contributions(task, plan, [name for name in NAMES if name != "damson"])
+    refused(scene.attacker.say("alder", Confirm(request=fewer.ask_confirm("alder"))), "settled on", "got others")
+    assert isinstance(
+        scene.attacker.ask_unmask("alder", unpack(UnmaskRequest, everybody.request("alder"))), messages.Answered
+    )
+    assert scene.charges() == 1
+
+
+def test_fewer_than_t_survivors_are_not_opened(stage: Stage) -> None:
+    scene = stage(FIXED)
+    task = scene.attacker.train_task()
+    plan = scene.attacker.plan(task)
+    whole = settled(scene, NAMES, plan, task)
+    honest = unpack(UnmaskRequest, whole.request("alder"))
+    for fewer in (NAMES[:3], NAMES[:2]):
+        short = replace(honest, survivors=fewer, bundles=honest.bundles[: len(fewer) - 1], confirmations=())
+        refused(scene.attacker.ask_unmask("alder", short), "survivors")
+
+
+# Evaluations and policies
+
+
+@pytest.mark.parametrize(
+    ("study", "policy", "rule"),
+    [
+        (EXACT, POLICY + "[evaluation]\nnoise = true\n", "evaluation.noise"),
+        (FIXED, POLICY.replace("[privacy]", '[privacy]\nleast = "local"'), "privacy.least"),
+        (FIXED, POLICY.replace("[privacy]", "[privacy]\nmin_noise_multiplier = 50.0"), "privacy.min_noise_multiplier"),
+        (FIXED, POLICY + "[aggregation]\ncolluders = 2\n", "aggregation.colluders"),
+    ],
+)
+def test_what_the_policy_forbids_is_refused_at_the_door(world: World, study: Study, policy: str, rule: str) -> None:
+    local = world.local()
+    (local.home("alder").path / "policy.toml").write_text(policy)
+    attacker = Attacker(local.federation, dict(zip(NAMES, sites_of(local, Releases()), strict=True)), study)
+    assert refused(attacker.say("alder", attacker.invitation)).rule == rule
+    assert isinstance(attacker.say("birch", attacker.invitation), Joined), "its own policy, the default, allows it"
+
+
+def test_evaluations_beyond_the_planned_ones_are_refused(stage: Stage) -> None:
+    """One of the validation patients is planned, with noise for one; the second would pass evaluation.epsilon. Those of
+    the test are other patients."""
+    scene = stage(FIXED)
+    replies = []
+    for attempt, split in enumerate((1, 1, 2, 2), start=1):
+        task = scene.attacker.evaluate_task(split)
+        replies.append(step(scene, "alder", task, scene.attacker.plan(task, round_=1, attempt=attempt)))
+    assert [type(reply) for reply in replies] == [Contributed, Refused, Contributed, Refused]
+    refused(replies[1], "the study's own evaluation.epsilon")
+    ledger = Ledger(scene.local.home("alder").path / "ledger.sqlite")
+    assert ledger.events("attacked", "evaluate") == (evaluation_event(FIXED, 1), evaluation_event(FIXED, 2))
+    assert ledger.events("attacked") == ()
+
+
+# The noise is there
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A round that was opened over some survivors: the noisy sum, the true sum, everybody's noise, in reals [d]."""
+
+    mechanism: Mechanism
+    sum: NDArray[np.float64]
+    true: NDArray[np.float64]
+    noise: dict[str, NDArray[np.float64]]
+
+
+def opened(scene: Scene, survivors: Sequence[str]) -> Opened:
+    """The whole protocol, with the hospitals that are not among `survivors` lost after they contributed."""
+    task = scene.attacker.train_task()
+    plan = scene.attacker.plan(task)
+    for name in NAMES:
+        if name not in survivors:
+            assert isinstance(scene.attacker.step(name, task, plan), Contributed)
+    collector = settled(scene, survivors, plan, task)
+    for name in survivors:
+        answer = scene.attacker.ask_unmask(name, unpack(UnmaskRequest, collector.request(name)))
+        assert isinstance(answer, messages.Answered)
+        collector.answer(answer.answer)
+    mechanism = promised(scene)
+    total = read_sum(collector.finish(), len(survivors), mechanism)
+    order = [name for name in NAMES if name not in survivors] + list(survivors)
+    sums = dict(zip(order, scene.releases.sums, strict=True))
+    made = dict(zip(order, scene.releases.integers, strict=True))
+    noise = {name: made[name] * mechanism.grid - sums[name] for name in survivors}
+    return Opened(mechanism, total, np.sum([sums[name] for name in survivors], axis=0), noise)
+
+
+@pytest.fixture(scope="module", params=[5, THRESHOLD])
+def round_(request: pytest.FixtureRequest, stage: Stage) -> Opened:
+    """Opened over all five, or after one was lost."""
+    return opened(stage(FIXED), NAMES[: request.param])
+
+
+def near(found: float, expected: float, entries: int) -> bool:
+    """Whether a deviation measured on so many entries is what it should be."""
+    return bool(abs(found / expected - 1) < FAR / np.sqrt(2 * entries))
+
+
+def test_the_sum_carries_the_noise_of_its_survivors(round_: Opened) -> None:
+    by, noise = round_.mechanism, round_.sum - round_.true
+    assert near(float(noise.std()), np.sqrt(len(round_.noise)) * by.deviation * by.grid, by.entries)
+    assert abs(noise.mean()) < FAR * noise.std() / np.sqrt(by.entries)
+
+
+def test_it_is_all_that_was_promised_though_one_is_lost_and_one_colludes(round_: Opened) -> None:
+    """Who colludes takes its own share off the sum."""
+    by = round_.mechanism
+    left = round_.sum - round_.true - round_.noise["birch"]
+    promise = by.noise_multiplier * by.clip
+    assert by.noise_multiplier == noise_multiplier(FIXED)
+    assert left.std() > promise * (1 - FAR / np.sqrt(2 * by.entries))
+    assert len(round_.noise) - 1 >= HONEST
+
+
+def test_all_others_together_find_a_share_of_it(round_: Opened) -> None:
+    """Everything but alder's is known to them: what is left is alder's own sum under its own share."""
+    by = round_.mechanism
+    share = by.noise_multiplier * by.clip / np.sqrt(HONEST)
+    left = round_.sum - round_.true - np.sum([round_.noise[name] for name in round_.noise if name != "alder"], axis=0)
+    np.testing.assert_allclose(left, round_.noise["alder"], atol=1e-9)
+    assert near(float(left.std()), by.deviation * by.grid, by.entries)
+    assert left.std() > share * (1 - FAR / np.sqrt(2 * by.entries))
+
+
+def test_shares_know_nothing_of_each_other(round_: Opened) -> None:
+    shares = list(round_.noise.values())
+    found = np.corrcoef(shares) - np.eye(len(shares))
+    assert np.abs(found).max() < FAR / np.sqrt(round_.mechanism.entries)
+
+
+def test_rounding_and_noise_cost_hardly_more_than_real_numbers_would(round_: Opened) -> None:
+    by = round_.mechanism
+    assert by.deviation * by.grid * np.sqrt(HONEST) < 1.003 * by.noise_multiplier * by.clip
+
+
+def test_a_hospital_without_patients_adds_its_share_all_the_same(stage: Stage, world: World) -> None:
+    local, releases = world.local(), Releases()
+    sites = dict(zip(NAMES, sites_of(local, releases), strict=True))
+    sites["alder"] = Site(local.home("alder"), prepare=lambda *_: ward(0), way=Loop(), release=releases.release)
+    attacker = Attacker(local.federation, sites, FIXED).join_all()
+    assert isinstance(attacker.step("alder", attacker.train_task()), Contributed)
+    (by,), (made,), (total,) = releases.by, releases.integers, releases.sums
+    assert not total.any()
+    assert near(float(made.std()), by.deviation, by.entries)
