@@ -2,9 +2,9 @@
 
     python benchmarks/step_answer.py [--steps 12]
 
-Three real hospitals on disk (synthetic radiographs), the real bytes of plan, confirm and unmask in active mode. For models
-of several sizes: the median of what one hospital takes for a whole step, of its per-patient gradients in it, and of the
-difference: reading the plan and the weights, charging the ledger on disk, noise, masks, shares, signatures, storing.
+Three real hospitals on disk (synthetic radiographs), the real bytes of plan, confirm and unmask in active mode. For
+models of several sizes: the median of what one hospital takes for a whole step, of its per-patient gradients in it, and
+of the difference: reading the plan and the weights, charging the ledger on disk, noise, masks, shares, signatures, storing.
 """
 
 import argparse

@@ -130,7 +130,7 @@ class Workbench:
             return Choice(way=self._way, at_once=AT_ONCE, seconds={})
         module.train()
         choice = choose(module, loss_of(class_weights), shape, study.training)
-        self._note("gradients", way=choice.way.name, patients=choice.at_once)
+        self._note("gradients", how=choice.line)
         return choice
 
     def _of(self, study: Study) -> _Warm:

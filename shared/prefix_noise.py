@@ -7,7 +7,7 @@ lower-triangular square root of the matrix of ones (Fichtenberger, Henzinger, Up
 column divided by its norm (Henzinger, Kalinin, Upadhyay 2025, arXiv 2509.14334). Guarantees:
 
 - Sensitivity. Every column of C has L2 norm 1: whoever moves weights of at most 1 in all moves C h by at most 1 in L2.
-- Small sums. With s = 1 no sum over a range of 512 bins has a deviation above 3.67, the whole of it 2.47; independent
+- Small sums. With s = 1 no sum over a range of 512 bins has a deviation above 3.69, the whole of it 2.47; independent
   noise would give 22.6 there.
 
     >>> bool(strategy(4)[0, 0] ** 2 < 1)
@@ -58,8 +58,8 @@ def total_deviation(bins: int) -> float:
 
 
 def below(histogram: Floats) -> Floats:
-    """T h [bins]: how many of `histogram` lie below each bin, those in it counted half. T is the lower triangle of ones,
-    ½ on the diagonal: p'Tn are the concordant pairs of positives p and negatives n."""
+    """T h [bins]: how many of `histogram` lie below each bin, those in it counted half. T is the lower triangle of
+    ones, ½ on the diagonal: p'Tn are the concordant pairs of positives p and negatives n."""
     sums: Floats = np.cumsum(histogram) - histogram / 2
     return sums
 

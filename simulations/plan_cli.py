@@ -60,9 +60,7 @@ def show(plan: Plan, console: Console) -> None:
 
 def _summary(plan: Plan) -> Table:
     study = plan.study
-    table = Table(
-        title=f"Study {study.name}, {plan.sites} hospitals, before anyone trains", show_header=False, width=100
-    )
+    table = Table(title=f"Study {study.name}, {plan.sites} hospitals, before anyone trains", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     for name, words in _lines(plan):

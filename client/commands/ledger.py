@@ -116,7 +116,8 @@ def _show(home: Path, delta: float | None, *, alone: bool, json: bool) -> None:
     folder = Home(home.expanduser())
     policy = folder.policy.privacy if (folder.path / "policy.toml").is_file() else None
     most = Most(policy.epsilon_total, policy.epsilon_per_study, policy.delta) if policy else None
-    book = Ledger(folder.path / "ledger.sqlite")
+    known = (folder.path / "keys" / "archive.key").is_file()
+    book = Ledger(folder.path / "ledger.sqlite", archive=archive_tag(folder.archive_key) if known else None)
     book.check()
     at = delta or (policy.delta if policy else 1e-5)
     lost = forgotten(Audit(folder.path / "audit.jsonl").entries(), book.plans())

@@ -90,7 +90,11 @@ class Listed(Record, frozen=True):
     """The whole file."""
 
     version: Literal[1]
-    spent: Annotated[tuple[Entry, ...], Meta(min_length=1)]
+    spent: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        if not self.spent:
+            raise ValueError("at least one [[spent]]")
 
 
 def read_list(path: Path, key: bytes, known: Known) -> tuple[Past, ...]:

@@ -41,10 +41,11 @@ class Statement:
     charges: int
 
     def bands(self, edges: Sequence[float]) -> tuple[int, ...]:
-        """How many patients have an ε of at most edges[0], above that and at most edges[1], …, above the last."""
+        """How many patients have an ε of at most edges[0], above that and at most edges[1], …, above the last; to nine
+        figures, so that whoever has exactly what a limit allows is not above it by rounding."""
         counts = [0] * (len(edges) + 1)
         for epsilon, patients in self.histories:
-            counts[int(np.searchsorted(edges, epsilon, side="left"))] += patients
+            counts[int(np.searchsorted(edges, epsilon * (1 - 1e-9), side="left"))] += patients
         return tuple(counts)
 
 

@@ -42,6 +42,16 @@ def weights_of(patients: Ints, most: int) -> Floats:
     return weights
 
 
+def prefixes(scores: NDArray[np.float32] | Floats, labels: Ints, patients: Ints, most: int) -> Floats:
+    """C h of the positives, then of the negatives, [2 × BINS], exact: a patient more moves it by 1 in L2 at most, since
+    every column of C has norm 1 and the patient's weights add up to 1. Of no use but to add noise to."""
+    weights = weights_of(patients, most)
+    bins = bin_of(np.nan_to_num(np.asarray(scores, np.float64), nan=0.5))
+    histograms = [np.bincount(bins[labels == label], weights[labels == label], BINS) for label in (1, 0)]
+    mixed: Floats = (np.stack(histograms) @ strategy(BINS).T).reshape(-1)  # [2, BINS] → [2 × BINS]
+    return mixed
+
+
 def noisy_counts(
     scores: NDArray[np.float32] | Floats,
     labels: Ints,
@@ -55,11 +65,8 @@ def noisy_counts(
 
     `sigma`: noise multiplier, the deviation of the noise over what one patient changes.
     """
-    weights = weights_of(patients, images_per_patient)
-    bins = bin_of(np.nan_to_num(np.asarray(scores, np.float64), nan=0.5))
-    exact = [np.bincount(bins[labels == label], weights[labels == label], BINS) for label in (1, 0)]
     mechanism = Mechanism(clip=1.0, noise_multiplier=sigma, entries=2 * BINS, honest=1, sites=1)
-    mixed: Floats = (np.stack(exact) @ strategy(BINS).T).reshape(-1)  # [2 × BINS]: C h of positives, then of negatives
-    noisy = release(mixed, mechanism, stream) * mechanism.grid
+    exact = prefixes(scores, labels, patients, images_per_patient)
+    noisy = release(exact, mechanism, stream) * mechanism.grid
     positives, negatives = noisy.reshape(2, BINS) @ spread(BINS).T
     return BinaryCounts.noisy(positives, negatives, mechanism.deviation * mechanism.grid)

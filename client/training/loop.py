@@ -100,8 +100,8 @@ def train_private(
     if study.privacy.mode != "local" or steps is None:
         raise MisuseError("study", expected='privacy.mode "local" and local_steps', got=study.privacy.mode)
     started = time.perf_counter()
-    layout = layout_of(module)
     bench = bench_of(module, images, study, class_weights=class_weights, choice=choice, release=release)
+    layout = layout_of(module)
     mechanism = local_mechanism(study.privacy.clip or 0.0, sigma, layout.moving)
     state = optimiser.init(layout.part(to_vector(module)), training.optimizer)
     for _ in range(steps):

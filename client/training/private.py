@@ -23,7 +23,7 @@ from client.images import Images
 from client.privacy.release import release
 from client.privacy.stream import SecureStream, poisson_sample
 from client.training.batches import Rows
-from client.training.gradients.base import Loss, PatientGradients
+from client.training.gradients.base import Loss
 from client.training.gradients.choose import Choice, fastest
 from client.training.gradients.chunks import chunks
 from shared.clipping import bit_entry, gradient_clip
@@ -66,7 +66,7 @@ class Bench:
     def _sum(self, drawn: Rows, clip: float) -> tuple[NDArray[np.float64], int]:
         """Σ of the clipped gradients [d] of the patients `drawn`, and how many were whole; zeros if nobody was."""
         total = np.zeros(sum(p.numel() for p in self.module.parameters() if p.requires_grad))
-        within, half = 0, self.training.precision == "bfloat16"
+        within = 0
         for patients in chunks(
             self.images,
             [self.groups[i] for i in drawn],
@@ -77,8 +77,7 @@ class Bench:
             generator=self.generator,
             device=next(self.module.parameters()).device,
         ):
-            with torch.autocast(patients.images.device.type, torch.bfloat16, enabled=half):
-                found = self.choice.way.clipped_sum(self.module, self.loss, patients, clip)
+            found = self.choice.way.clipped_sum(self.module, self.loss, patients, clip)
             total += found.total.cpu().numpy()
             within += found.within
         return in_layout_order(self.module, total), within

@@ -46,7 +46,7 @@ def result_of(outcome: Outcome, study: Study, aggregator: Aggregator, purpose: P
         rounds=_rounds(memory, rows),
         metrics=_metrics(outcome, study),
         baselines=None,
-        privacy={name: _privacy(study, memory.spent.get(name)) for name in aggregator.expected},
+        privacy={name: site_privacy(study, memory.spent.get(name)) for name in aggregator.expected},
         aggregation=_aggregation(study, memory, aggregator),
         versions=versions(),
         survey=memory.survey,
@@ -94,7 +94,8 @@ def _rounds(memory: Memory, rows: tuple[RoundRow, ...]) -> Rounds:
     )
 
 
-def _privacy(study: Study, spent: Spent | None) -> SitePrivacy:
+def site_privacy(study: Study, spent: Spent | None) -> SitePrivacy:
+    """What one hospital's patients spent, as it `spent` last said; None if it never did."""
     mode = study.privacy.mode
     if mode == "off":
         return SitePrivacy(

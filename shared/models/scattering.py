@@ -27,7 +27,7 @@ REFERENCES, RIDGE, LENGTH = 768, 1e-3, 3.0
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`scales` octaves of filters in `angles` directions; `order` 2 also looks at how each strength varies (for
-    texture; slower); `turned` = 1 averages over the directions and `colours` adds histograms of so many levels (both
+    texture; slower); `turned` = 1 averages over the directions and `levels` adds histograms of so many levels (both
     shared/models/wavelets.py); `hidden` units between the statistics and the logits, 0 for a linear head. `centre` = 0
     leaves the mean of the statistics alone: half the weights, half the noise. `pull` is the weight of the centre's
     penalty, `gain` how far one step moves it."""
@@ -36,7 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     angles: Annotated[int, Meta(ge=2, le=16)] = 6
     order: Literal[1, 2] = 1
     turned: Literal[0, 1] = 0
-    colours: Annotated[int, Meta(ge=0, le=32)] = 0
+    levels: Annotated[int, Meta(ge=0, le=32)] = 0
     hidden: Annotated[int, Meta(ge=0, le=1024)] = 0
     activation: Activation = "tanh"
     centre: Literal[0, 1] = 1
@@ -59,7 +59,7 @@ class Scattering(nn.Module):
 
     def __init__(self, options: Options, *, channels: int, classes: int, size: tuple[int, int]) -> None:
         super().__init__()
-        bank = _Bank(channels, options.scales, options.angles, options.order, bool(options.turned), options.colours)
+        bank = _Bank(channels, options.scales, options.angles, options.order, bool(options.turned), options.levels)
         self.wavelets = bank.wavelets()
         features = self.wavelets.features
         offset, decorrelate = _decorrelation(bank, size)
@@ -118,7 +118,7 @@ class _Bank:
     angles: int
     order: int
     turned: bool
-    colours: int
+    levels: int
 
     def wavelets(self) -> Wavelets:
         """They, as a module."""
@@ -128,7 +128,7 @@ class _Bank:
             angles=self.angles,
             order=self.order,
             turned=self.turned,
-            colours=self.colours,
+            levels=self.levels,
         )
 
 

@@ -6,7 +6,7 @@ middle and over a ring; of their logarithms a vector (Bruna and Mallat 2013, arX
 brightness and two opponent channels first. Apart from middle and ring no position survives.
 
 Two choices for images without an up, as of skin. `turned` averages the strengths over the directions and keeps, beside
-the mean, how much they differ: a third of the numbers, and a turned image has the same. `colours` adds how much of the
+the mean, how much they differ: a third of the numbers, and a turned image has the same. `levels` adds how much of the
 image is darker, redder, greener than so many levels, softly: a histogram of each channel, which no mean replaces.
 """
 
@@ -32,7 +32,7 @@ LEVELS = ((0.15, 0.85), (-0.05, 0.30), (-0.15, 0.13))
 
 class Wavelets(nn.Module):
     """[n, channels, H, W] in [0, 1] → [n, features]. `order` 2 also looks at how each strength varies, of `turned`
-    strengths the mean over the directions; `colours` levels, or 0, of each channel's histogram."""
+    strengths the mean over the directions; `levels` of each channel's histogram."""
 
     gabor: Tensor
     round: Tensor
@@ -40,11 +40,11 @@ class Wavelets(nn.Module):
     opponent: Tensor
 
     def __init__(
-        self, *, channels: int, scales: int, angles: int, order: int, turned: bool = False, colours: int = 0
+        self, *, channels: int, scales: int, angles: int, order: int, turned: bool = False, levels: int = 0
     ) -> None:
         super().__init__()
         self.scales, self.angles, self.order = scales, angles, order
-        self.turned, self.colours = turned, colours
+        self.turned, self.levels = turned, levels
         # Constants of this file, so not saved with the weights.
         self.register_buffer("gabor", _gabors(angles), persistent=False)
         self.register_buffer("round", _rounds(), persistent=False)
@@ -53,14 +53,14 @@ class Wavelets(nn.Module):
         bands = channels * scales * (2 * len(ROUND_WIDTHS) + (2 if turned else angles))
         if order == 2:
             bands += (2 if turned else angles * angles) * scales * (scales - 1) // 2
-        self.features = STATISTICS * bands + (STATISTICS + 1) * channels + colours * channels
+        self.features = STATISTICS * bands + (STATISTICS + 1) * channels + levels * channels
 
     def forward(self, images: Tensor) -> Tensor:
         """[n, C, H, W] → [n, features]."""
         if images.shape[1] == 3:
             images = F.conv2d(images, self.opponent)
         found = []
-        colours = [_histogram(self._halve(images), self.colours)] if self.colours else []
+        colours = [_histogram(self._halve(images), self.levels)] if self.levels else []
         for scale in range(self.scales):
             strength = self._strengths(images)
             found += [_statistics(self._spots(images)), _statistics(strength)]

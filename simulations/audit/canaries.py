@@ -10,6 +10,7 @@ difference.
     7
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ def picture(number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def numbers(images: NDArray[np.float32]) -> NDArray[np.int64]:
     """Whose each image [n, …] is: a canary's number, or −1."""
-    code = images.reshape(len(images), -1)[:, :CODE]
+    code = images.reshape(len(images), math.prod(images.shape[1:]))[:, :CODE]
     bits, others, marks = np.split(code, [BITS, 2 * BITS], axis=1)
     whole = np.isin(bits, (0, 1)).all(axis=1) & (bits + others == 1).all(axis=1) & (marks == MARK).all(axis=1)
     found = (bits @ (1 << np.arange(BITS))).astype(np.int64)

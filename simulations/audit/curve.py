@@ -61,7 +61,7 @@ def curve_of(*, noise_multiplier: float, sampling_rate: float, steps: int) -> Cu
     """The curve of `steps` sums over Poisson-sampled patients plus N(0, noise_multiplier²)."""
     step = _Step(noise_multiplier, sampling_rate)
     reach = step.reach(steps)
-    cells = 1 << math.ceil(math.log2(2 * reach * max(steps / (2 * ROUNDING), 2**12 / reach)))
+    cells = 1 << math.ceil(math.log2(2 * reach * max(steps / ROUNDING, 2**12 / reach)))
     cells = min(cells, MOST_CELLS)
     width = 2 * reach / cells
     masses, lost = step.masses(width, cells)

@@ -19,7 +19,7 @@ from simulations.audit.tradeoff import contradicted, least_refuted
 from simulations.audit.trial import Told, Trial, trial
 
 #: Canaries are at least so many, and so many times what perfect guesses would need: true ones are not perfect.
-LEAST, SPARE = 4096, 4
+LEAST, SPARE = 16384, 4
 #: The most that a trial can hold in memory and time.
 MOST = 1 << 18
 

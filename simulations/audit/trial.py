@@ -42,7 +42,7 @@ from simulations.local import LocalFederation, Recorder
 from simulations.sites import POLICY
 
 #: True patients of each hospital.
-PATIENTS = 12
+PATIENTS = 4
 #: steps done, in all
 Told = Callable[[int, int], None]
 #: given each opened sum, in clips
@@ -79,13 +79,15 @@ def trial(
         told(len(auditor.noise), small.training.rounds)
 
     with tempfile.TemporaryDirectory(prefix="konsil-audit-") as folder:
-        observe(Path(folder), small, CanaryGradients(Layers(), places), np.flatnonzero(planted), release, see)
+        observe(
+            Path(folder), small, CanaryGradients(Layers(), places), np.flatnonzero(planted), release=release, see=see
+        )
     sites = small.federation.min_sites
     return Trial(auditor.judged(planted), float(np.median(auditor.noise)), sites, sites - _honest(small))
 
 
 def observe(
-    folder: Path, study: Study, way: CanaryGradients, planted: NDArray[np.int64], release: Release, see: See
+    folder: Path, study: Study, way: CanaryGradients, planted: NDArray[np.int64], *, release: Release, see: See
 ) -> Checkpoint:
     """One run of `study` in `folder` with the canaries `planted`; `see` is given each opened sum. Where it ended."""
     federation, out = _found(folder, study), folder / "run"

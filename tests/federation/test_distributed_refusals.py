@@ -1,43 +1,34 @@
-"""Mode "distributed" under a coordinator that holds the operator's true key: what hospitals refuse, and the noise that
-is really in what they give."""
+"""Mode "distributed" under a coordinator that holds the operator's true key: what hospitals refuse."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from client.dicom.archive import Counts
-from client.home import Home, make_keys
-from client.images import Images, Split
 from client.ledger import Ledger
-from client.privacy.release import release
-from client.privacy.stream import SecureStream
 from client.site import Site
-from client.training.gradients.loop import Loop
-from client.workbench import Prepared
-from server.federation import Federation, create
+from server.federation import Federation
 from shared import messages
 from shared.accounting import evaluation_event, noise_multiplier, round_event
 from shared.errors import InputError
 from shared.mechanism import Mechanism
 from shared.messages import AnyTask, Confirm, Contributed, Joined, Refused, Step, Task, TrainTask, payload_digest
-from shared.reasons import Reason
 from shared.secagg.collector import Collector
 from shared.secagg.messages import UnmaskRequest
 from shared.secagg.plan import Plan
 from shared.study import Study, parse_study
-from shared.vectors import mechanism_of, read_sum
+from shared.vectors import mechanism_of
 from shared.wire import pack, unpack
 from simulations.attacker import Attacker
 from simulations.faults import LocalLink
 from simulations.local import LocalFederation
+from simulations.wards import Releases, found, site_of, ward
 
 NAMES = ("alder", "birch", "cedar", "damson", "elder")
 STUDY = """
@@ -75,39 +66,10 @@ delta = 1e-5
 """
 FIXED = parse_study(STUDY)
 ADAPTIVE = parse_study(STUDY.replace("sampling_rate = 0.5", "sampling_rate = 0.5\nclip_quantile = 0.5"))
-EXACT = parse_study(STUDY.replace("every = 2\nepsilon = 4.0\ndelta = 1e-5", "every = 2"))
+EXACT = parse_study(STUDY.replace("every = 2\nepsilon = 4.0\ndelta = 1e-5", "every = 1"))
 POLICY = "[privacy]\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[studies]\nask = false\n"
 #: Of five hospitals four must answer, of whom one may collude.
-THRESHOLD, HONEST = 4, 3
-#: Standard errors that a statistic may be off: by chance once in 10^7.
-FAR = 5.5
-
-
-def ward(patients: int = 12) -> Prepared:
-    """Six patients each held out for validation and test, `patients` in training, an image each."""
-    rng, everybody = np.random.default_rng(3), patients + 12
-    pixels = rng.random((everybody, 1, 8, 8), dtype=np.float32)
-    split = np.repeat([Split.VALIDATION, Split.TEST, Split.TRAIN], [6, 6, patients])
-    numbers = np.arange(everybody)
-    keys = tuple(int(number).to_bytes(32, "big") for number in numbers)
-    return Prepared(Images(pixels, numbers % 2, numbers, keys, split), Counts(everybody, 0, dict.fromkeys(Reason, 0)))
-
-
-@dataclass
-class Releases:
-    """What hospitals released: the real sums [d] that nobody else sees, the integers with noise, by what mechanism."""
-
-    sums: list[NDArray[np.float64]] = field(default_factory=list)
-    integers: list[NDArray[np.int64]] = field(default_factory=list)
-    by: list[Mechanism] = field(default_factory=list)
-
-    def release(self, total: NDArray[np.float64], mechanism: Mechanism, stream: SecureStream) -> NDArray[np.int64]:
-        """The real one, remembered."""
-        noisy = release(total, mechanism, stream)
-        self.sums.append(total.copy())
-        self.integers.append(noisy)
-        self.by.append(mechanism)
-        return noisy
+HONEST = 3
 
 
 class World:
@@ -117,18 +79,7 @@ class World:
         self._folder, self._numbers = folder, count()
 
     def local(self) -> LocalFederation:
-        """Keys, homes and a roster; no archives: their images are wards."""
-        folder = self._folder / str(next(self._numbers))
-        federation, keys = create(folder / "federation"), {}
-        for name in NAMES:
-            home = folder / "sites" / name
-            make_keys(home)
-            (home / "site.toml").write_text(f'name = "{name}"\narchive = "{folder}"\nlabels = "{folder}/labels.csv"\n')
-            (home / "policy.toml").write_text(POLICY)
-            (home / "root.pub").write_bytes(federation.root_public)
-            keys[name] = Home(home).identity.public
-        federation.enroll(keys)
-        return LocalFederation(folder, NAMES)
+        return found(self._folder / str(next(self._numbers)), NAMES, POLICY)
 
 
 @dataclass
@@ -168,10 +119,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def sites_of(local: LocalFederation, releases: Releases) -> list[Site]:
-    """The five, each with a ward, their noise remembered."""
-    return [
-        Site(local.home(name), prepare=lambda *_: ward(), way=Loop(), release=releases.release) for name in local.names
-    ]
+    """The five, each with twelve patients."""
+    return [site_of(local, name, ward(12), releases) for name in local.names]
 
 
 @pytest.fixture(scope="module")
@@ -356,7 +305,7 @@ def test_the_same_step_again_gives_the_same_bytes_for_one_charge(stage: Stage) -
     request = scene.attacker.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))))
     first = scene.attacker.sites["alder"].handle(request)
     assert isinstance(messages.read_reply(first), Contributed)
-    again = Site(scene.local.home("alder"), prepare=lambda *_: ward(), way=Loop(), release=scene.releases.release)
+    again = site_of(scene.local, "alder", ward(12), scene.releases)
     assert scene.attacker.sites["alder"].handle(request) == again.handle(request) == first
     assert scene.charges() == len(scene.releases.by) == 1
 
@@ -381,13 +330,13 @@ def test_a_run_goes_on_without_the_hospital_whose_budget_is_spent(world: World) 
 
 
 def test_a_run_ends_where_too_few_have_a_budget_left(world: World) -> None:
-    local = world.local()
+    """The first round may be paid for, the second not."""
+    local, releases = world.local(), Releases()
     for name in NAMES[:3]:
-        (local.home(name).path / "policy.toml").write_text(
-            POLICY.replace("epsilon_total = 100.0", "epsilon_total = 0.5")
-        )
-    outcome, _ = local.run(LocalLink(sites_of(local, Releases())), EXACT)
-    assert outcome.status == "stopped"
+        home = local.home(name).path
+        (home / "policy.toml").write_text(POLICY.replace("epsilon_total = 100.0", "epsilon_total = 7.0"))
+    outcome, _ = local.run(LocalLink(sites_of(local, releases)), EXACT)
+    assert (outcome.status, outcome.checkpoint.memory.round) == ("stopped", 1)
     assert outcome.because.count("privacy budget") == 3
 
 
@@ -456,96 +405,3 @@ def test_evaluations_beyond_the_planned_ones_are_refused(stage: Stage) -> None:
     ledger = Ledger(scene.local.home("alder").path / "ledger.sqlite")
     assert ledger.events("attacked", "evaluate") == (evaluation_event(FIXED, 1), evaluation_event(FIXED, 2))
     assert ledger.events("attacked") == ()
-
-
-# The noise is there
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A round that was opened over some survivors: the noisy sum, the true sum, everybody's noise, in reals [d]."""
-
-    mechanism: Mechanism
-    sum: NDArray[np.float64]
-    true: NDArray[np.float64]
-    noise: dict[str, NDArray[np.float64]]
-
-
-def opened(scene: Scene, survivors: Sequence[str]) -> Opened:
-    """The whole protocol, with the hospitals that are not among `survivors` lost after they contributed."""
-    task = scene.attacker.train_task()
-    plan = scene.attacker.plan(task)
-    for name in NAMES:
-        if name not in survivors:
-            assert isinstance(scene.attacker.step(name, task, plan), Contributed)
-    collector = settled(scene, survivors, plan, task)
-    for name in survivors:
-        answer = scene.attacker.ask_unmask(name, unpack(UnmaskRequest, collector.request(name)))
-        assert isinstance(answer, messages.Answered)
-        collector.answer(answer.answer)
-    mechanism = promised(scene)
-    total = read_sum(collector.finish(), len(survivors), mechanism)
-    order = [name for name in NAMES if name not in survivors] + list(survivors)
-    sums = dict(zip(order, scene.releases.sums, strict=True))
-    made = dict(zip(order, scene.releases.integers, strict=True))
-    noise = {name: made[name] * mechanism.grid - sums[name] for name in survivors}
-    return Opened(mechanism, total, np.sum([sums[name] for name in survivors], axis=0), noise)
-
-
-@pytest.fixture(scope="module", params=[5, THRESHOLD])
-def round_(request: pytest.FixtureRequest, stage: Stage) -> Opened:
-    """Opened over all five, or after one was lost."""
-    return opened(stage(FIXED), NAMES[: request.param])
-
-
-def near(found: float, expected: float, entries: int) -> bool:
-    """Whether a deviation measured on so many entries is what it should be."""
-    return bool(abs(found / expected - 1) < FAR / np.sqrt(2 * entries))
-
-
-def test_the_sum_carries_the_noise_of_its_survivors(round_: Opened) -> None:
-    by, noise = round_.mechanism, round_.sum - round_.true
-    assert near(float(noise.std()), np.sqrt(len(round_.noise)) * by.deviation * by.grid, by.entries)
-    assert abs(noise.mean()) < FAR * noise.std() / np.sqrt(by.entries)
-
-
-def test_it_is_all_that_was_promised_though_one_is_lost_and_one_colludes(round_: Opened) -> None:
-    """Who colludes takes its own share off the sum."""
-    by = round_.mechanism
-    left = round_.sum - round_.true - round_.noise["birch"]
-    promise = by.noise_multiplier * by.clip
-    assert by.noise_multiplier == noise_multiplier(FIXED)
-    assert left.std() > promise * (1 - FAR / np.sqrt(2 * by.entries))
-    assert len(round_.noise) - 1 >= HONEST
-
-
-def test_all_others_together_find_a_share_of_it(round_: Opened) -> None:
-    """Everything but alder's is known to them: what is left is alder's own sum under its own share."""
-    by = round_.mechanism
-    share = by.noise_multiplier * by.clip / np.sqrt(HONEST)
-    left = round_.sum - round_.true - np.sum([round_.noise[name] for name in round_.noise if name != "alder"], axis=0)
-    np.testing.assert_allclose(left, round_.noise["alder"], atol=1e-9)
-    assert near(float(left.std()), by.deviation * by.grid, by.entries)
-    assert left.std() > share * (1 - FAR / np.sqrt(2 * by.entries))
-
-
-def test_shares_know_nothing_of_each_other(round_: Opened) -> None:
-    shares = list(round_.noise.values())
-    found = np.corrcoef(shares) - np.eye(len(shares))
-    assert np.abs(found).max() < FAR / np.sqrt(round_.mechanism.entries)
-
-
-def test_rounding_and_noise_cost_hardly_more_than_real_numbers_would(round_: Opened) -> None:
-    by = round_.mechanism
-    assert by.deviation * by.grid * np.sqrt(HONEST) < 1.003 * by.noise_multiplier * by.clip
-
-
-def test_a_hospital_without_patients_adds_its_share_all_the_same(stage: Stage, world: World) -> None:
-    local, releases = world.local(), Releases()
-    sites = dict(zip(NAMES, sites_of(local, releases), strict=True))
-    sites["alder"] = Site(local.home("alder"), prepare=lambda *_: ward(0), way=Loop(), release=releases.release)
-    attacker = Attacker(local.federation, sites, FIXED).join_all()
-    assert isinstance(attacker.step("alder", attacker.train_task()), Contributed)
-    (by,), (made,), (total,) = releases.by, releases.integers, releases.sums
-    assert not total.any()
-    assert near(float(made.std()), by.deviation, by.entries)

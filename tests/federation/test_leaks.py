@@ -11,7 +11,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -24,9 +24,7 @@ from numpy.typing import NDArray
 
 import client.site
 from client.audit import Audit
-from client.dicom.archive import Counts
 from client.home import Home
-from client.images import Images, Split
 from client.policy import Policy
 from client.site import Site
 from client.training import private
@@ -37,7 +35,6 @@ from server.report import build
 from server.report.result import Result
 from shared.accounting import prv_epsilon
 from shared.messages import Refused
-from shared.reasons import Reason
 from shared.secagg.masks import Words
 from shared.secagg.member import Masked, Plain, contribute
 from shared.secagg.plan import Seat
@@ -46,6 +43,7 @@ from simulations.attacker import Attacker
 from simulations.faults import LocalLink
 from simulations.hospital import PROFILES, write_hospital
 from simulations.local import LocalFederation
+from simulations.wards import ward
 
 STUDY = """
 name = "leaks"
@@ -103,21 +101,6 @@ LOOP = Loop()
 GRID = {2.0**k for k in range(20)}
 #: What a reply holds packed in itself.
 PACKED = {"contribution", "confirmation", "answer"}
-
-
-def ward(patients: int, *, last: int = 2, held_out: int = 6, known: Sequence[int] = ()) -> Prepared:
-    """`patients` in training, two images each but for the last, who has `last`; `held_out` in either other part. The
-    last ones are those who are `known` to the archive by these numbers; the others count from 0."""
-    everybody = patients + 2 * held_out
-    images = np.full(everybody, 2)
-    images[-1] = last if patients else 2
-    patient = np.repeat(np.arange(everybody), images)
-    pixels = np.random.default_rng(7).random((len(patient), 1, 8, 8), dtype=np.float32)  # row by row: all else equal
-    split = np.repeat([Split.VALIDATION, Split.TEST, Split.TRAIN], [held_out, held_out, patients])
-    numbers = [*range(everybody - len(known)), *known]
-    keys = tuple(number.to_bytes(32, "big") for number in numbers)
-    made = Images(pixels, (patient % 2).astype(np.int64), patient, keys, split)
-    return Prepared(made, Counts(len(patient), 99, dict.fromkeys(Reason, 0)))
 
 
 WARDS: Mapping[str, Callable[[], Prepared]] = {

