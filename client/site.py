@@ -26,8 +26,8 @@ from client.outgoing import Leaving, Outgoing
 from client.privacy.release import release
 from client.questions import check_round, check_task, topic_of
 from client.refusals import unforeseen
-from client.rounds import Rounds, RunState
 from client.rounds import Asked as Stored
+from client.rounds import Rounds, RunState
 from client.steps import Asked, Outcome, evaluate, survey, train_round
 from client.training.gradients.base import PatientGradients
 from client.training.private import Release
@@ -36,6 +36,7 @@ from shared import messages
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, PeerError
+from shared.layout import Layout
 from shared.messages import (
     LONGEST_CONFIRM,
     LONGEST_JOIN,
@@ -60,7 +61,6 @@ from shared.messages import (
     longest_step,
     payload_digest,
 )
-from shared.layout import Layout
 from shared.network import network_of
 from shared.parameters import layout_of
 from shared.secagg.member import RoundState, confirm, contribute, unmask

@@ -150,8 +150,8 @@ def counts_of(study: Study, module: nn.Module, images: Images, split: Split) -> 
 def own_figures(counts: BinaryCounts) -> OwnFigures:
     """One hospital's AUC with its interval, from its own counts; where those are noisy, kept to what figures can be."""
     low, high = counts.stratified_interval
-    images, positives = max(0, counts.images), max(0, int(counts.positives.sum()))
-    area, low, high = (
-        value if math.isnan(value) else min(1.0, max(0.0, value)) for value in (counts.stratified_auc, low, high)
+    images, positives = counts.shown
+    area = counts.stratified_auc
+    return OwnFigures(
+        auc=area if math.isnan(area) else min(1.0, max(0.0, area)), low=low, high=high, n=images, positives=positives
     )
-    return OwnFigures(auc=area, low=low, high=high, n=max(images, positives), positives=positives)

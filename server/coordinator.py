@@ -239,7 +239,10 @@ class Coordinator:
         return replace(checkpoint, memory=memory)
 
     def _evaluate(self, weights: Weights, split: int, round_: int) -> tuple[Sum, BinaryCounts]:
-        return self._sum(EvaluateTask(weights=weights.data.cast("B"), split=split), round_, _read_counts)
+        return self._sum(EvaluateTask(weights=weights.data.cast("B"), split=split), round_, self._read_counts)
+
+    def _read_counts(self, total: Sum) -> BinaryCounts:
+        return _read_counts(total, noisy=self._study.evaluation.epsilon is not None)
 
     def _final(self, checkpoint: Checkpoint) -> tuple[BinaryCounts | None, BinaryCounts | None]:
         """The best model on the validation patients (for the operating point) and on the test patients."""
@@ -258,13 +261,16 @@ class Coordinator:
         return validation, test
 
 
-def _read_counts(total: Sum) -> BinaryCounts:
-    values = read_counts(total.opened, len(total.survivors))
-    if max(values[: 2 * BINS]) >= MOST_IMAGES:
+def _read_counts(total: Sum, *, noisy: bool) -> BinaryCounts:
+    """The counts of an evaluation. Raises OperatorError for ones that no hospitals can have sent."""
+    values, sites = read_counts(total.opened, len(total.survivors)), len(total.survivors)
+    histograms, noise = values[: 2 * BINS], BinaryCounts.from_integers(values).noise.sites
+    least, most = (min(histograms), max(map(abs, histograms)))
+    if most >= MOST_IMAGES or (least < 0 and not noisy) or noise != (sites if noisy else 0):
         raise OperatorError(
             "unmasked sum",
-            expected=f"fewer than {MOST_IMAGES} images in a bin",
-            got="more",
+            expected=f"fewer than {MOST_IMAGES} images in a bin, {'noise of every hospital' if noisy else 'no noise'}",
+            got="others",
             do="A hospital sent counts that no archive has; the sum is discarded.",
         )
     return BinaryCounts.from_integers(values)

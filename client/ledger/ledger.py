@@ -153,12 +153,11 @@ class Ledger:
         rows.sort(key=lambda charge: (charge.purpose.round, charge.number))
         return tuple(charge.event for charge in rows if isinstance(charge.event, SampledGaussian))
 
-    def steps(self, run: str, what: What = "train") -> int:
-        """Steps that `run` charged for `what`, lost and repeated rounds included."""
+    def totals(self, run: str, what: What = "train") -> tuple[SampledGaussian, ...]:
+        """What `events` gives, put together: one event of each kind with all its steps, at no cost however many."""
         with reading(self._db) as db:
             self._catch_up(db)
-            running = self._tally.of(Scope(run=run, what=what))
-            return sum(running.steps(running.cohorts()).values())
+            return self._tally.of(Scope(run=run, what=what)).totals()
 
     def statement(self, delta: float) -> Statement:
         """What was spent, for the data protection officer."""

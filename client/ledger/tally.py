@@ -90,16 +90,26 @@ class Running:
         all_of = [pair for cohort in cohorts if cohort in self._sums for pair in self._sums[cohort].stated]
         return math.fsum(epsilon for epsilon, _ in all_of), math.fsum(delta for _, delta in all_of)
 
+    def totals(self) -> tuple[SampledGaussian, ...]:
+        """All steps of all cohorts together, one event of each kind."""
+        found: Counter[tuple[float, float, int]] = Counter()
+        for one in self._sums.values():
+            found.update(one.steps)
+        return tuple(_event(kind, steps) for kind, steps in sorted(found.items()))
+
     def alone(self) -> "Running":
         """The same charges if no other hospital were honest: each hospital's own share of the noise counts alone."""
         found = Running()
         for cohort, one in self._sums.items():
-            for (sigma, rate, honest), count in one.steps.items():
-                event = SampledGaussian(sampling_rate=rate, noise_multiplier=sigma, steps=count, honest=honest)
-                for own in alone((event,)):
-                    found.add(cohort, own)
+            for own in alone(_event(kind, steps) for kind, steps in one.steps.items()):
+                found.add(cohort, own)
             found._sums[cohort].stated = [*one.stated]
         return found
+
+
+def _event(kind: tuple[float, float, int], steps: int) -> SampledGaussian:
+    sigma, rate, honest = kind
+    return SampledGaussian(sampling_rate=rate, noise_multiplier=sigma, steps=steps, honest=honest)
 
 
 class Tally:

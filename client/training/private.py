@@ -84,8 +84,9 @@ class Bench:
 
 
 def choose(module: nn.Module, loss: Loss, shape: tuple[int, ...], training: Training) -> Choice:
-    """The quickest way to take per-patient gradients of `module` on images of `shape`, by a short measurement on made-up
-    images: what a hospital holds has no say in it. Raises InputError for a model that mixes the images of a batch."""
+    """The quickest way to take per-patient gradients of `module` on images of `shape`, by a short measurement on
+    made-up images: what a hospital holds has no say in it. Raises InputError for a model that mixes a batch's images.
+    """
     check_private(module)
     return fastest(
         module,

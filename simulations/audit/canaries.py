@@ -1,8 +1,8 @@
 """Canary patients: the worst that the threat model has, planted through the interfaces that true patients come by.
 
-A canary's gradient is OVER times the clip along one coordinate that no other canary has (the Dirac canaries of Nasr et
-al. 2023, arXiv 2302.07956): whether it took part shows there and nowhere else, and nothing shows it better. Its image
-carries its number; `CanaryGradients` wraps a real way of taking gradients, gives canaries their vectors and everybody
+A canary's gradient reaches the clip, or beyond, along one coordinate that no other canary has (the Dirac canaries of
+Nasr et al. 2023, arXiv 2302.07956): whether it took part shows there and nowhere else, and nothing shows it better. Its
+image carries its number; `CanaryGradients` wraps a real way of taking gradients, gives canaries their vectors and everybody
 else the true gradient. Both are clipped by the code that hospitals run; sampling, rounding, noise and masks see no
 difference.
 
@@ -23,8 +23,8 @@ from client.training.gradients.base import Clipped, Loss, PatientGradients, Pati
 from client.training.gradients.clip import Rows, clipped_sum, zeros
 from client.workbench import Prepared
 
-#: How far beyond the clip a canary's gradient reaches: clipping that does not clip would show.
-OVER = 4.0
+#: How far beyond the clip a canary's gradient reaches: clipping that does not clip would show; and one that stays within.
+OVER, JUST = 4.0, 1 - 2.0**-20
 #: An image begins with the bits of its number, the same bits the other way round, and MARKS values of MARK.
 BITS, MARKS, MARK = 24, 16, 0.625
 CODE = 2 * BITS + MARKS
@@ -68,10 +68,12 @@ def with_canaries(prepared: Prepared, planted: NDArray[np.int64]) -> Prepared:
 @dataclass(frozen=True)
 class CanaryGradients:
     """A way of taking gradients: canary k's is OVER × clip along weight `places[k]` (in the order of the trained
-    `module.parameters()`), everybody else's is `inner`'s."""
+    `module.parameters()`), everybody else's is `inner`'s. Of the canaries a share `inside` stays just within the clip,
+    so that an adaptive one stays where it is."""
 
     inner: PatientGradients
     places: NDArray[np.int64]
+    inside: float = 0.0
 
     @property
     def name(self) -> str:
@@ -92,11 +94,15 @@ class CanaryGradients:
             total, within = found.total, found.within
         if len(canaries):
             # on the canaries' own coordinates alone, [canaries, canaries]: elsewhere their gradients are 0
-            own, gradients = total.new_zeros(len(canaries)), torch.eye(len(canaries), device=total.device)
-            parts = [(slice(0, len(canaries)), Rows(gradients * (OVER * clip)))]
+            own, reach = total.new_zeros(len(canaries)), np.where(self._inside(canaries), JUST, OVER) * clip
+            parts = [(slice(0, len(canaries)), Rows(torch.from_numpy(np.diag(reach)).to(own)))]
             within += clipped_sum(parts, own, clip=clip, real=len(canaries))
             total[torch.from_numpy(self.places[canaries]).to(total.device)] += own
         return Clipped(total, within)
+
+    def _inside(self, canaries: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Evenly spread over the numbers: multiples of the golden ratio."""
+        return canaries * ((math.sqrt(5) - 1) / 2) % 1 < self.inside
 
 
 def _only(patients: Patients, chosen: Tensor) -> Patients:

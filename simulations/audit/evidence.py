@@ -11,7 +11,7 @@ from shared.accounting import SampledGaussian, noise_multiplier, planned_steps, 
 from shared.errors import InputError, MisuseError
 from shared.study import Study
 from simulations.audit.auditor import EACH
-from simulations.audit.curve import Curve, curve_of
+from simulations.audit.curve import MOST_EPSILON, Curve, curve_of
 from simulations.audit.guesses import Guesses
 from simulations.audit.noises import bare
 from simulations.audit.record import Canaries, Noise
@@ -78,14 +78,14 @@ def figures(study: Study, found: Trial, noise: Noise) -> Canaries:
     proven = 0.0
     if math.isfinite(refuted):
         proven = curve_of(noise_multiplier=refuted, sampling_rate=rate, steps=steps).epsilon(delta)
-    event = SampledGaussian(sampling_rate=rate, noise_multiplier=sigma, steps=steps)
+    accounted = rdp_epsilon((SampledGaussian(sampling_rate=rate, noise_multiplier=sigma, steps=steps),), delta)
     return Canaries(
         mode="local" if privacy.mode == "local" else "distributed",
         noise=noise,
         delta=delta,
         asked=privacy.epsilon or 0.0,
-        accounted=rdp_epsilon((event,), delta),
-        tight=claim.epsilon(delta),
+        accounted=accounted,
+        tight=min(accounted, claim.epsilon(delta)),
         noise_multiplier=sigma,
         sampling_rate=rate,
         steps=steps,
@@ -95,7 +95,7 @@ def figures(study: Study, found: Trial, noise: Noise) -> Canaries:
         guesses=found.guesses,
         promised=sigma,
         measured=found.noise,
-        empirical=proven,
+        empirical=min(proven, MOST_EPSILON),
         empirical_pair=max(guesses.epsilon(delta, level=EACH) for guesses in found.guesses),
         contradicted=any(contradicted(guesses, claim, level=EACH) for guesses in found.guesses),
     )

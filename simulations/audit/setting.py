@@ -31,14 +31,15 @@ LEAST_SITES = 3
 def audited(study: Study, canaries: int) -> Study:
     """The study that is run in place of `study`: the same privacy, over the same number of steps."""
     clip, steps, asked = study.privacy.clip or 1.0, planned_steps(study), study.aggregation
+    batch = max(1, round(canaries / 2 * (study.privacy.sampling_rate or 1.0)))  # canaries drawn, in the mean
     hidden = -(-(canaries + canaries // 10 + LEAST_BLANK) // (FLAT + 3))
     sites = max(LEAST_SITES, asked.colluders + 2)
     training = replace(
         study.training,
         rounds=steps,
         local_steps=1,
-        batch=1,
-        learning_rate=STEP / clip,
+        batch=batch,
+        learning_rate=STEP * batch / clip,
         optimizer="sgd",
         momentum=0.0,
         weight_decay=0.0,
@@ -57,7 +58,7 @@ def audited(study: Study, canaries: int) -> Study:
         model=Model(name="cnn", options={"blocks": 1, "width": WIDTH, "pooling": "flatten", "hidden": hidden}),
         training=training,
         federation=Federation(min_sites=sites, max_images=1000),
-        privacy=replace(study.privacy, clip_quantile=None),
+        privacy=study.privacy,
         aggregation=Aggregation(
             adversary=asked.adversary, threshold=1.0, colluders=asked.colluders, update_norm=1000 * STEP
         ),
@@ -74,7 +75,7 @@ def opened(study: Study, task: TrainTask, total: Sum, parameters: int) -> NDArra
     if study.privacy.mode == "distributed":
         clip = task.clip or 0.0
         mechanism = mechanism_of(study, clip=clip, cohort=cohort, parameters=parameters)
-        return read_sum(total.opened, survivors, mechanism) / clip
+        return read_sum(total.opened, survivors, mechanism)[:parameters] / clip  # beyond: the bits of adaptive clipping
     codec = Codec.of(study, cohort=cohort, parameters=parameters, seed=total.plan.payload)
     update = codec.read(total.opened, survivors, study.federation.max_images)
     moved: NDArray[np.float64] = update.mean.astype(np.float64) * (-survivors / STEP)

@@ -27,8 +27,8 @@ from simulations.audit.guesses import Guesses
 #: Chances between which `least` is looked up, in steps of 0.5 % near 0 and near 1. Rounded down: it contradicts less.
 _FINE = np.geomspace(1e-9, 0.5, 4000)
 _CHANCES = np.union1d(_FINE, 1 - _FINE)
-#: The noise is looked for between a quarter of what is claimed and 2^8 times it, by so many halvings.
-_FROM, _TO, _HALVINGS = -2.0, 8.0, 13
+#: The noise is looked for between an eighth of what is claimed and 2^8 times it, by so many halvings.
+_FROM, _TO, _HALVINGS = -3.0, 8.0, 13
 
 
 def contradicted(guesses: Guesses, curve: Curve, *, level: float) -> bool:
@@ -64,7 +64,7 @@ def least_refuted(
     guesses: Sequence[Guesses], *, sampling_rate: float, steps: int, claimed: float, level: float
 ) -> float:
     """The least noise multiplier that the guesses contradict, to 0.1 %, among sampled Gaussians of this rate and so
-    many steps, from a quarter of the `claimed` one on; inf if none. Each set of guesses is held against `level`."""
+    many steps, from an eighth of the `claimed` one on; inf if none. Each set of guesses is held against `level`."""
 
     def refuted(sigma: float) -> bool:
         curve = curve_of(noise_multiplier=sigma, sampling_rate=sampling_rate, steps=steps)

@@ -28,7 +28,9 @@ def test_rounds_and_runs_and_studies_compose(ledger: Ledger) -> None:
     ledger.reserve(patients(0, 5), EVENT, purpose(1, study="t", run="q"), WIDE)
     assert ledger.epsilon(DELTA) == rdp_epsilon([EVENT] * 4, DELTA)
     assert ledger.epsilon(DELTA, run="r") == rdp_epsilon([EVENT] * 3, DELTA)
-    assert ledger.steps("r") == 3 * EVENT.steps
+    assert ledger.events("r") == (EVENT,) * 3
+    assert ledger.totals("r") == (SampledGaussian(sampling_rate=0.1, noise_multiplier=1.5, steps=60),)
+    assert ledger.totals("r", "evaluate") == ledger.totals("nothing") == ()
 
 
 def test_other_patients_are_not_charged(ledger: Ledger) -> None:

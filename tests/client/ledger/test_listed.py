@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,12 @@ def test_a_later_version_is_refused(tmp_path: Path) -> None:
     place.write_text(place.read_text().replace("version = 1", "version = 2"))
     with pytest.raises(InputError, match="version"):
         read_list(place, KEY, nobody)
+
+
+def test_the_list_on_the_page_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "ledger.md").read_text("utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "past.toml").write_text(text)
+    (tmp_path / "covid.csv").write_text("patient_id\nP1\n")
+    first, second = read_list(tmp_path / "past.toml", KEY, nobody)
+    assert (first.spent[0].purpose.study, second.patients) == ("covid-2024", None)
