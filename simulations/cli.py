@@ -16,6 +16,7 @@ from simulations.demo import write_archives
 from simulations.faults_cli import faults
 from simulations.federation import Wish, simulate, simulate_processes
 from simulations.hospital import PROFILES, write_hospital
+from simulations.plan_cli import plan
 
 app = typer.Typer(
     name="konsil-simulate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -74,7 +75,8 @@ def hospital(
     Console().print(f"wrote {out}")
 
 
-app.command()(faults)
+for command in (plan, faults):
+    app.command()(command)
 
 
 def _purpose(survey: bool) -> Purpose:

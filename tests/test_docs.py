@@ -295,3 +295,10 @@ def test_the_quickstart_runs_as_written_and_leaves_nothing_behind(stage: Path) -
     while (left := processes_in(stage)) and time.monotonic() < until:
         time.sleep(0.2)
     assert left == {}
+
+
+def test_the_commands_of_the_page_on_planning_run_as_written(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs" / "studies", tmp_path / "docs" / "studies")
+    (script,) = blocks("docs/planning.md")
+    assert "ε by rounds" in said_by(script, tmp_path)
+    assert json.loads((tmp_path / "plan.json").read_text("utf-8"))["plan"]["tables"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,22 +122,30 @@ def cohort_of(db: sqlite3.Connection, patients: Sequence[bytes]) -> int:
 
 
 def _enter(db: sqlite3.Connection, cohort: int, chosen: Sequence[bytes]) -> None:
-    """Put the patients `chosen` into the new `cohort`: from each set of cohorts into that set and this cohort."""
-    entering = set(chosen)
-    before: defaultdict[int, list[int]] = defaultdict(list)
+    """Put the patients `chosen` into the new `cohort`: from each set of cohorts into that set and this cohort.
+
+    A set all of whose patients enter becomes the new one as it is: where the archive only grows, that is every set.
+    """
+    entering, staying = set(chosen), Counter[int]()
+    moving: defaultdict[int, list[int]] = defaultdict(list)
     for patient, key, exposure in db.execute("SELECT id, key, exposure FROM patient"):
         if key in entering:
-            before[exposure].append(patient)
+            moving[exposure].append(patient)
             entering.discard(key)
+        else:
+            staying[exposure] += 1
     bits = dict(db.execute("SELECT id, cohorts FROM exposure"))
-    for exposure, some in before.items():
-        after = _exposure(db, with_cohort(bits[exposure], cohort))
-        db.executemany("UPDATE patient SET exposure = ? WHERE id = ?", ((after, patient) for patient in some))
+    for exposure, some in moving.items():
+        after = with_cohort(bits[exposure], cohort)
+        if staying[exposure] == 0:
+            db.execute("UPDATE exposure SET cohorts = ? WHERE id = ?", (after, exposure))
+        else:
+            row = _exposure(db, after)
+            db.executemany("UPDATE patient SET exposure = ? WHERE id = ?", ((row, patient) for patient in some))
     if entering:
-        after = _exposure(db, with_cohort(b"", cohort))
-        unknown = ((key, after) for key in chosen if key in entering)
+        row = _exposure(db, with_cohort(b"", cohort))
+        unknown = ((key, row) for key in chosen if key in entering)
         db.executemany("INSERT INTO patient (key, exposure) VALUES (?, ?)", unknown)
-    db.execute("DELETE FROM exposure WHERE id NOT IN (SELECT exposure FROM patient)")
 
 
 def _exposure(db: sqlite3.Connection, cohorts: bytes) -> int:

@@ -2,9 +2,9 @@
 
 A canary's gradient reaches the clip, or beyond, along one coordinate that no other canary has (the Dirac canaries of
 Nasr et al. 2023, arXiv 2302.07956): whether it took part shows there and nowhere else, and nothing shows it better. Its
-image carries its number; `CanaryGradients` wraps a real way of taking gradients, gives canaries their vectors and everybody
-else the true gradient. Both are clipped by the code that hospitals run; sampling, rounding, noise and masks see no
-difference.
+image carries its number; `CanaryGradients` wraps a real way of taking gradients, gives canaries their vectors and
+everybody else the true gradient. Both are clipped by the code that hospitals run; sampling, rounding, noise and masks
+see no difference.
 
     >>> int(numbers(picture(7, (1, 8, 8))[None])[0])
     7
@@ -23,7 +23,7 @@ from client.training.gradients.base import Clipped, Loss, PatientGradients, Pati
 from client.training.gradients.clip import Rows, clipped_sum, zeros
 from client.workbench import Prepared
 
-#: How far beyond the clip a canary's gradient reaches: clipping that does not clip would show; and one that stays within.
+#: How far beyond the clip a canary's gradient reaches: clipping that does not clip would show; and how far one within.
 OVER, JUST = 4.0, 1 - 2.0**-20
 #: An image begins with the bits of its number, the same bits the other way round, and MARKS values of MARK.
 BITS, MARKS, MARK = 24, 16, 0.625

@@ -72,6 +72,7 @@ def trial(
     size = layout_for(small).moving
     places, planted = rng.permutation(size)[:canaries], rng.random(canaries) < 0.5
     where = np.argsort(in_layout_order(network_of(small), np.arange(size, dtype=np.float64)))  # of a weight in a sum
+    way = CanaryGradients(Layers(), places, inside=small.privacy.clip_quantile or 0.0)
     auditor = Auditor(where[places], small.privacy.sampling_rate or 1.0)
 
     def see(total: NDArray[np.float64]) -> None:
@@ -79,9 +80,7 @@ def trial(
         told(len(auditor.noise), small.training.rounds)
 
     with tempfile.TemporaryDirectory(prefix="konsil-audit-") as folder:
-        observe(
-            Path(folder), small, CanaryGradients(Layers(), places), np.flatnonzero(planted), release=release, see=see
-        )
+        observe(Path(folder), small, way, np.flatnonzero(planted), release=release, see=see)
     sites = small.federation.min_sites
     return Trial(auditor.judged(planted), float(np.median(auditor.noise)), sites, sites - _honest(small))
 

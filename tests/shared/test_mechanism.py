@@ -5,7 +5,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from opacus.accountants.analysis.rdp import compute_rdp
@@ -51,6 +51,7 @@ def integers(total: Float64, made: Mechanism) -> Float64:
 # Rule 1: rounding
 
 
+@settings(deadline=None)
 @given(mechanisms())
 def test_the_grid_is_a_power_of_two_and_rounding_costs_a_thousandth(made: Mechanism) -> None:
     assert math.frexp(made.grid)[0] == 0.5
@@ -60,6 +61,7 @@ def test_the_grid_is_a_power_of_two_and_rounding_costs_a_thousandth(made: Mechan
     assert steps * (1 + ARITHMETIC) < made.sensitivity <= steps * (1 + ARITHMETIC + 2.0**-ROUNDING_BITS) * (1 + 1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 64), st.floats(0.01, 100), st.sampled_from([0.0, 0.5, 1e4, 1e9]))
 def test_no_patient_moves_the_integers_by_more(seed: int, entries: int, clip: float, spread: float) -> None:
     """Sums drawn anywhere, on the edge between two integers, and about the limit; gradients wide and sparse."""
@@ -89,6 +91,7 @@ def test_the_bound_is_nearly_reached_so_scaling_to_the_clip_would_not_do(entries
 # Rule 2: arithmetic
 
 
+@settings(deadline=None)
 @given(mechanisms())
 def test_what_arithmetic_may_move_is_paid_for(made: Mechanism) -> None:
     assert made.sensitivity >= ((1 + ARITHMETIC) * made.clip / made.grid + math.sqrt(made.entries)) * (1 - 1e-15)
@@ -151,6 +154,7 @@ def test_a_discrete_gaussian_is_a_continuous_one_rounded_at_random(variance: int
             assert abs(probability(z) / middle / (-Decimal(z * z) / (2 * variance)).exp() - 1) < TINY
 
 
+@settings(deadline=None)
 @given(mechanisms())
 def test_the_honest_shares_alone_are_the_noise_that_is_promised(made: Mechanism) -> None:
     promised = (made.noise_multiplier * made.sensitivity) ** 2
@@ -206,6 +210,7 @@ def test_without_its_margins_it_would_spend_exactly_that(shift: int) -> None:
 # Rule 4: wrapping
 
 
+@settings(deadline=None)
 @given(mechanisms())
 def test_every_site_at_its_limit_leaves_room_for_the_noise_of_all(made: Mechanism) -> None:
     assert made.sites * made.limit + TAIL * math.sqrt(made.sites) * made.deviation <= 2**31 - 1
@@ -213,6 +218,7 @@ def test_every_site_at_its_limit_leaves_room_for_the_noise_of_all(made: Mechanis
     assert 2 * norm.sf(TAIL) < 2e-15
 
 
+@settings(deadline=None)
 @given(mechanisms(), st.integers(0, 2**32 - 1))
 def test_whole_sums_of_either_sign_survive_the_words(made: Mechanism, seed: int) -> None:
     random = np.random.default_rng(seed)

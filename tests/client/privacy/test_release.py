@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, kstest, norm
@@ -26,6 +26,7 @@ def released(total: NDArray[np.float64], mechanism: Mechanism) -> NDArray[np.int
     return release(total, mechanism, SecureStream())
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e7, 1e7), min_size=1, max_size=20))
 def test_integers_are_rounded_and_clamped_sums(total: list[float]) -> None:
     mechanism = Mechanism(clip=1.0, noise_multiplier=1.0, entries=len(total), honest=1, sites=3)
@@ -92,6 +93,7 @@ def test_two_hundred_hospitals_add_up_over_the_masks() -> None:
     assert np.abs(mechanism.decode(summed) - totals.sum(axis=0)).max() < 7 * noise
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=20))
 def test_words_are_the_integers_mod_two_to_the_32(integers: list[int]) -> None:
     words = as_words(np.array(integers, np.int64))

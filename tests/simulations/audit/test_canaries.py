@@ -64,6 +64,13 @@ def test_a_canary_adds_one_clip_to_its_own_coordinate(module: nn.Module) -> None
     assert found.within == 0  # it reaches for more than the clip, and is clipped
 
 
+def test_canaries_that_stay_within_count_as_whole(module: nn.Module) -> None:
+    way = CanaryGradients(Loop(), np.arange(100), inside=0.3)
+    found = way.clipped_sum(module, loss, patients(*(picture(k, SHAPE) for k in range(100)), real=100), CLIP)
+    assert found.within == pytest.approx(30, abs=2)
+    torch.testing.assert_close(found.total[:100], torch.full((100,), CLIP, dtype=torch.float64), rtol=1e-5, atol=0)
+
+
 def test_everybody_else_has_the_true_gradient(module: nn.Module) -> None:
     others = patients(grey(0.2), grey(0.9), grey(0.0), real=2)
     alone = Loop().clipped_sum(module, loss, others, CLIP)

@@ -26,8 +26,12 @@ PRIVATE = 'mode = "{}"\nepsilon = {}\ndelta = 1e-5\nclip = 0.5\nsampling_rate = 
 CANARIES = 2048
 
 
-def study(mode: str, *, epsilon: float = 8.0, colluders: int = 1, steps: int = 3) -> Study:
+def study(
+    mode: str, *, epsilon: float = 8.0, colluders: int = 1, steps: int = 3, quantile: float | None = None
+) -> Study:
     text = MINIMAL.replace('mode = "off"', PRIVATE.format(mode, epsilon, colluders))
+    if quantile is not None:
+        text = text.replace("clip = 0.5", f"clip = 0.5\nclip_quantile = {quantile}")
     return parse_study(text.replace("rounds = 2", f"rounds = {steps}").replace("local_steps = 2", "local_steps = 1"))
 
 
@@ -57,6 +61,15 @@ def test_a_tenth_of_the_noise_alarms() -> None:
     asked = study("distributed")
     found = figures(asked, trial(asked, CANARIES, release=with_share(0.1), seed=0), "as promised")
     assert found.contradicted
+
+
+def test_an_adaptive_clip_stays_and_is_not_contradicted() -> None:
+    asked = study("distributed", quantile=0.7)
+    found = figures(asked, trial(asked, CANARIES, release=release, seed=0), "as promised")
+    assert not found.contradicted
+    assert found.empirical > 0.5
+    assert audited(asked, CANARIES).privacy == asked.privacy
+    assert figures(asked, trial(asked, CANARIES, release=bare, seed=0), "none").contradicted
 
 
 @pytest.mark.parametrize("mode", ["distributed", "local"])
