@@ -16,6 +16,7 @@ from ledger_kills import Trial
 
 from client.ledger import Ledger, Limits, Promise, Purpose
 from shared.accounting import SampledGaussian
+from shared.database import open_database, transaction
 
 LIMITS, PROMISE = Limits(1e6, 1e6, 1e-5), Promise(1e6, 1e-5)
 #: A fresh ledger after so many trials: making one is killed, too.
@@ -56,7 +57,8 @@ def reserve(folder: Path, splits: str, given: argparse.Namespace) -> None:
     own choice, so that nearly all of them have a history of their own, the worst case."""
     ledger, chance = Ledger(folder / "ledger.sqlite"), random.Random(0)  # noqa: S311  no secret
     everyone = [chance.randbytes(32) for _ in range(given.patients)]
-    steps, taken = given.charges // given.runs, list[float]()
+    steps, taken, busy, bare = given.charges // given.runs, list[float](), list[float](), list[float]()
+    disk = open_database(folder / "bare.sqlite", "CREATE TABLE row (x BLOB)", version=1)
     for run in range(given.runs):
         size = (
             given.patients * (run + given.runs) // (2 * given.runs) if splits == "nested" else given.patients * 7 // 10
@@ -66,12 +68,20 @@ def reserve(folder: Path, splits: str, given: argparse.Namespace) -> None:
         for step in range(steps):
             purpose = Purpose(chance.randbytes(32), f"study {run // 2}", bytes([run // 2]) * 32, f"run {run}", step)
             asked = [*patients]  # as the site does: a list made for each plan
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             ledger.reserve(asked, event, purpose, LIMITS, PROMISE)
             taken.append(time.perf_counter() - started)
+            busy.append(time.process_time() - worked)
+            started = time.perf_counter()
+            with transaction(disk):
+                disk.execute("INSERT INTO row VALUES (?)", (bytes(200),))
+            bare.append(time.perf_counter() - started)
     _print(f"{splits}: all", taken)
     _print("  the last thousand", taken[-1000:])
     _print("  the first of each run", taken[::steps])
+    _print("  of which this process was at work", busy)
+    _print("  one row put on the same disk, nothing else", bare)
+    disk.close()
     ledger.close()
     for what in ("opened, and asked for ε", "a statement"):
         started = time.perf_counter()

@@ -3,7 +3,7 @@
     python benchmarks/private_skin.py DATA [--seeds 3] [--no-curve]
 
 DATA holds rosendahl.zip, vidir_modern.zip and vidir_molemax.zip (dermoscopy with labels.csv; not part of Konsil). A
-seed is a set of new homes, so of new splits, noise and sampling; within one seed every run has the same held-out lesions.
+seed is a set of new homes, so of new splits, noise and sampling; within a seed every run has the same held-out lesions.
 """
 
 import argparse

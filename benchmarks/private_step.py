@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from memory import peak_mb
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from client.images import Images
 from client.privacy.release import release

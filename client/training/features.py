@@ -4,7 +4,8 @@ A module may say `fixed(images [n, C, H, W]) -> features [n, F]`, which no weigh
 `learned(features)`, so that `forward(x)` is `learned(fixed(x))`. Where the images of a step are the same each time (no
 augmentation), training on the features gives the same gradients as training on the images.
 
-Guarantee: nothing of it leaves, and nothing in the result tells that it was done.
+Guarantees: nothing of it leaves, and nothing in the result tells that it was done; one image at a time, so that no
+image's features depend, not in their last bit, on which others there are (client/training/gradients/precision.py).
 """
 
 from typing import Protocol, cast, runtime_checkable
@@ -17,8 +18,6 @@ from torch import Tensor, nn
 from client.images import Images, Split
 from shared.models.layers import Output
 from shared.study import Training
-
-BATCH = 256
 
 
 @runtime_checkable
@@ -61,7 +60,8 @@ def _fixed(module: nn.Module, images: Images, rows: NDArray[np.int64]) -> NDArra
     device = next(module.parameters()).device
     pieces = []
     with torch.inference_mode():
-        for start in range(0, max(len(rows), 1), BATCH):
-            pixels = torch.from_numpy(images.tensors(rows[start : start + BATCH])).to(device)
+        shape = cast(Fixed, module).fixed(torch.zeros(1, *images.pixels.shape[1:], device=device)).shape
+        for row in rows:
+            pixels = torch.from_numpy(images.tensors(row[None])).to(device)
             pieces.append(cast(Fixed, module).fixed(pixels).cpu().numpy())
-    return np.concatenate(pieces)
+    return np.concatenate([np.empty((0, *shape[1:]), np.float32), *pieces])

@@ -81,7 +81,8 @@ class Wavelets(nn.Module):
         if not self.turned:
             return strengths
         directions = strengths.reshape(*images.shape[:2], self.angles, *images.shape[2:])
-        deviation, mean = torch.std_mean(directions, dim=2, correction=0)  # [n, c, h, w] each
+        mean = directions.mean(dim=2)  # [n, c, h, w]; std_mean over this dimension takes five times as long
+        deviation = torch.sqrt((directions - mean[:, :, None]).square().mean(dim=2) + 1e-8)
         return torch.cat([mean, deviation], dim=1)
 
     def _spots(self, images: Tensor) -> Tensor:

@@ -81,13 +81,14 @@ per_site = true
 """
 #: Every patient in every step: whoever is there is looked at.
 EVERYBODY = STUDY.replace("sampling_rate = 0.005", "sampling_rate = 1.0")
-DISTRIBUTED = (
+_DISTRIBUTED = (
     STUDY.replace('mode = "local"', 'mode = "distributed"\nclip_quantile = 0.5')
     .replace("rounds = 1", "rounds = 2")
     .replace("local_steps = 2", "local_steps = 1")
     .replace("per_site = true", "per_site = true\nepsilon = 4.0\ndelta = 1e-5")
 )
-MODES = {"local": parse_study(STUDY), "distributed": parse_study(DISTRIBUTED)}
+DISTRIBUTED = parse_study(_DISTRIBUTED)
+MODES = {"local": parse_study(STUDY), "distributed": DISTRIBUTED}
 #: Allows what is asked, and says nothing of what may be shown: there the default is judged.
 QUIET = (
     '[privacy]\nleast = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n'
@@ -273,24 +274,24 @@ def test_one_patient_more_of_whom_every_step_takes_all(days: Days, patients: int
     assert few.seen() == many.seen()
 
 
-def test_a_patient_more_who_was_in_an_earlier_study_changes_nothing_that_is_seen(days: Days, study: Study) -> None:
+def test_a_patient_more_who_was_in_an_earlier_study_changes_nothing_that_is_seen(days: Days) -> None:
     """All other patients are new to the archive: what this one spent before must not show through the totals."""
     seen = []
     for known in ((), (5_000,)):
         local = days.federation()
-        days.run(replace(study, name="before"), ward(3, known=(5_000,)), local=local, out="before")
+        days.run(replace(DISTRIBUTED, name="before"), ward(3, known=(5_000,)), local=local, out="before")
         others = tuple(range(9_000, 9_020))
-        seen.append(days.run(study, ward(len(others + known), held_out=0, known=others + known), local=local))
+        seen.append(days.run(DISTRIBUTED, ward(len(others + known), held_out=0, known=others + known), local=local))
     assert seen[0].seen() == seen[1].seen()
 
 
-def test_the_comparison_finds_what_a_policy_shows_and_what_is_not_on_the_grid(days: Days, study: Study) -> None:
+def test_the_comparison_finds_what_a_policy_shows_and_what_is_not_on_the_grid(days: Days) -> None:
     """A hospital that shows its counts shows exact times too: both are found."""
-    few, many = (days.run(study, ward(patients), policy=OPEN) for patients in (10, 11))
+    few, many = (days.run(DISTRIBUTED, ward(patients), policy=OPEN) for patients in (10, 11))
     assert few.seen() != many.seen()
     assert few.replies[1] != many.replies[1], "the survey's reply"
     assert "seconds" in str(few.replies[1])
-    assert "seconds" not in str(days.run(study, ward(10)).replies)
+    assert "seconds" not in str(days.run(DISTRIBUTED, ward(10)).replies)
 
 
 def test_what_a_hospital_shows_of_its_own_is_off_by_default() -> None:
@@ -356,8 +357,8 @@ def test_the_log_holds_no_count_that_is_sent(left: dict[str, Left]) -> None:
 # Refusals
 
 
-def test_a_budget_that_is_used_up_is_refused_in_the_same_words(days: Days, study: Study) -> None:
-    few, many = (days.run(study, ward(patients), policy=STRICT) for patients in (0, 1025))
+def test_a_budget_that_is_used_up_is_refused_in_the_same_words(days: Days) -> None:
+    few, many = (days.run(DISTRIBUTED, ward(patients), policy=STRICT) for patients in (0, 1025))
     assert few.replies == many.replies
     assert few.result == many.result
     assert "privacy.epsilon_total" in str(few.replies)
@@ -385,7 +386,7 @@ def test_the_promise_used_up_by_repeated_rounds_is_used_up_for_nobody_too(days: 
 # The way to take gradients
 
 
-def test_the_quickest_way_is_measured_on_images_that_are_made_up(days: Days, study: Study) -> None:
+def test_the_quickest_way_is_measured_on_images_that_are_made_up(days: Days) -> None:
     """Whatever is measured is told nothing of the hospital but the shape of one image, which is the study's."""
     told_to: list[object] = []
 
@@ -396,7 +397,7 @@ def test_the_quickest_way_is_measured_on_images_that_are_made_up(days: Days, stu
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(private, "fastest", overheard)
         for patients in (1, 1025):
-            days.run(study, ward(patients), way=None)
+            days.run(DISTRIBUTED, ward(patients), way=None)
     assert len(told_to) == 2 * 3
     assert all(each == told_to[0] for each in told_to)
     assert set(told_to[0]) == {"images", "shape", "device", "precision", "limit_bytes"}  # type: ignore[call-overload]

@@ -37,7 +37,6 @@ OWN = {
     "shared/models/reference.py": "random words it drew itself",
     "shared/quantize.py": "random words it drew itself",
     "shared/secagg/keystream.py": "random words it drew itself",
-    "client/training/noise.py": "random words it drew itself",
     "client/training/augment.py": "random words it drew itself",
     "client/ledger.py": "rows of a database that it wrote itself",
     "server/certificates.py": "the federation's own keys, at the operator's command line",

@@ -1,9 +1,10 @@
 """What a way of taking per-patient gradients must do, and what it may rely on.
 
-Every way gives the same sum to 1e-6; which one is used is a matter of speed and memory (`choose.py`). Unit: the patient.
-For each patient p, g_p is the gradient of the mean loss over p's m images (augmented copies among them); the result is
-Σ_p g_p · min(1, C / ‖g_p‖₂), flat, in the order of `module.parameters()` that require a gradient. Norm: L2 over all of
-them together. Sensitivity: C, whatever the data; a patient whose gradient is not finite contributes zero.
+Every way gives the same sum to 1e-6; which one is used is a matter of speed and memory (`choose.py`).
+Unit: the patient. For each patient p, g_p is the gradient of the mean loss over p's m images (augmented copies among
+them); the result is Σ_p g_p · min(1, C / ‖g_p‖₂), flat, in the order of `module.parameters()` that require a gradient.
+Norm: L2 over all of them together. Sensitivity: C, whatever the data; a patient whose gradient is not finite
+contributes zero.
 """
 
 from collections.abc import Callable

@@ -78,13 +78,16 @@ def fastest(
     weights = tuple((name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters())
     key = (str(module), weights, images, shape, str(device), precision, limit_bytes)
     if key not in _found:
-        _found[key] = _measure(module, loss, images, shape, device, precision, limit_bytes)
+        _found[key] = _measure(
+            module, loss, images=images, shape=shape, device=device, precision=precision, limit_bytes=limit_bytes
+        )
     return _found[key]
 
 
 def _measure(
     module: nn.Module,
     loss: Loss,
+    *,
     images: int,
     shape: tuple[int, ...],
     device: torch.device,
@@ -141,14 +144,15 @@ def independent(way: PatientGradients, module: nn.Module, loss: Loss, patients: 
     def loss_of_some(output: Tensor | Output, label: Tensor) -> Tensor:
         return loss(output, label.clamp_min(0)) * (label >= 0)
 
-    def at(place: int, label: int, real: int) -> Tensor:
-        images, labels = patients.images.roll(1, -1), torch.full_like(patients.label, label)
+    def at(place: int, label: int, real: int, contrast: float) -> Tensor:
+        images, labels = patients.images.roll(1, -1) * contrast, torch.full_like(patients.label, label)
         images[place], labels[place] = patients.images[0], patients.label[0]
         return way.clipped_sum(module, loss_of_some, Patients(images, labels, real), HUGE).total
 
     count = len(patients.label)
-    alone = at(0, label=-1, real=count)
-    others = [at(place, label=-1, real=count) for place in {count // 2, count - 1}] + [at(0, label=0, real=1)]
+    alone = at(0, label=-1, real=count, contrast=0.0)
+    others = [at(place, label=-1, real=count, contrast=0.5) for place in {count // 2, count - 1}]
+    others.append(at(0, label=0, real=1, contrast=1.0))
     return all(bool((total - alone).norm() <= tolerated * alone.norm()) for total in others)
 
 

@@ -39,7 +39,7 @@ def chunks(
         size = max(1, at_once // each)
         for first in range(0, len(alike), size):
             rows = np.stack(alike[first : first + size])  # [real, m]
-            real = tensors(images, rows.ravel(), augmentation, generator, device).unflatten(0, rows.shape)
+            real = torch.unflatten(tensors(images, rows.ravel(), augmentation, generator, device), 0, rows.shape)
             label = torch.from_numpy(images.label[rows]).to(device)
             missing = size - len(rows)
             yield Patients(

@@ -52,7 +52,7 @@ class Rows:
     def squares(self) -> Tensor:
         """Sums over runs of `RUN` numbers in their own precision, over the runs in float64."""
         whole = self.values.shape[1] // RUN * RUN
-        runs = self.values[:, :whole].unflatten(1, (whole // RUN, RUN)) if whole else self.values[:, None, :0]
+        runs = self.values[:, :whole].reshape(len(self.values), -1, RUN) if whole else self.values[:, None, :0]
         norms = torch.cat([torch.linalg.vector_norm(part, dim=-1) for part in (runs, self.values[:, None, whole:])], 1)
         squares = norms.double().square().sum(dim=1)
         return squares if bool(torch.isfinite(squares).all()) else self.values.double().square().sum(dim=1)
@@ -63,7 +63,7 @@ class Rows:
 
     def add_to(self, total: Tensor, factors: Tensor) -> None:
         """A block of columns after the other."""
-        for values, part in zip(self.values.split(COLUMNS, dim=1), total.split(COLUMNS), strict=True):
+        for values, part in zip(torch.split(self.values, COLUMNS, dim=1), torch.split(total, COLUMNS), strict=True):
             part.addmv_(values.double().T, factors)
 
 
@@ -122,9 +122,9 @@ def clipped_sum(parts: Sequence[tuple[slice, Part]], total: Tensor, *, clip: flo
     return int((norms <= clip).sum())
 
 
-def places(module: nn.Module) -> dict[nn.Parameter, slice]:
+def places(module: nn.Module) -> dict[Tensor, slice]:
     """Where each weight that is trained lies in the flat sum [d]."""
-    found, start = {}, 0
+    found, start = dict[Tensor, slice](), 0
     for parameter in trained(module):
         found[parameter] = slice(start, start + parameter.numel())
         start += parameter.numel()

@@ -60,16 +60,15 @@ class Geometry:
         if each == 1:  # one image with the patients' channels side by side: a single call
             many = weight.new_empty(patients * len(weight), *weight.shape[1:])  # only its shape is read
             one = gradient.flatten(0, 1)[None], images.flatten(0, 1)[None]
-            return self._backward(*one, many, patients * self.groups, (False, True, False))[1].unflatten(
-                0, (patients, -1)
-            )
-        pairs = zip(gradient.split(each), images.split(each), strict=True)
+            made = self._backward(*one, many, patients * self.groups, (False, True, False))[1]
+            return made.reshape(patients, *weight.shape)
+        pairs = zip(torch.split(gradient, each), torch.split(images, each), strict=True)
         mask = (False, True, False)
         return torch.stack([self._backward(*pair, weight, self.groups, mask)[1] for pair in pairs])
 
     def bias_gradients(self, gradient: Tensor, patients: int) -> Tensor:
         """[p, out]."""
-        return gradient.flatten(2).sum(dim=2).unflatten(0, (patients, -1)).sum(dim=1)
+        return gradient.flatten(2).sum(dim=2).reshape(patients, -1, gradient.shape[1]).sum(dim=1)
 
     def products(self, gradient: Tensor, images: Tensor, patients: int) -> Products | None:
         """The weights' gradients as products; None with groups."""
@@ -86,8 +85,8 @@ class Geometry:
         return Products(inputs, outputs, kernel=math.prod(self.kernel))
 
     def _by_patches(self, gradient: Tensor, images: Tensor, patients: int) -> Tensor:
-        seen = self.patches(images).unflatten(0, (patients, -1))  # [p, m, i, t]
-        wanted = gradient.flatten(2).unflatten(0, (patients, -1))  # [p, m, out, t]
+        seen = torch.unflatten(self.patches(images), 0, (patients, -1))  # [p, m, i, t]
+        wanted = torch.unflatten(gradient.flatten(2), 0, (patients, -1))  # [p, m, out, t]
         made = torch.bmm(wanted[:, 0], seen[:, 0].mT)
         for image in range(1, seen.shape[1]):
             made.baddbmm_(wanted[:, image], seen[:, image].mT)

@@ -32,7 +32,7 @@ class Dense:
     def products(self, gradient: Tensor, inputs: Tensor, patients: int) -> Products:
         """The weights' gradients as products."""
         wide = [_places(values, patients).to(torch.float64, copy=True) for values in (inputs, gradient)]
-        return Products(*wide)
+        return Products(inputs=wide[0], outputs=wide[1])
 
 
 def _places(values: Tensor, patients: int) -> Tensor:

@@ -12,7 +12,7 @@ class Loop:
 
     name = "loop"
 
-    def fits(self, module: nn.Module) -> bool:
+    def fits(self, module: nn.Module) -> bool:  # noqa: ARG002
         """Always."""
         return True
 

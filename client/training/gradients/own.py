@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from client.training.gradients.clip import Products
-from client.training.gradients.convolution import Geometry, known
+from client.training.gradients.convolution import Convolution, Geometry, known
 from client.training.gradients.dense import Dense
 from shared.models.layers import StandardisedConv2d, StandardisedConv3d, standardised
 
 Forward = Callable[[Tensor], Tensor]
+#: Layers with a `Map`.
+Linear = nn.Linear | Convolution
 
 #: What writing, reading and adding up one number of a gradient costs, in multiplications (measured on a CPU).
 NUMBER = 64
@@ -39,12 +41,12 @@ class Own:
     """The `patients`' weights in one pass."""
 
     patients: int
-    leaves: dict[nn.Parameter, Tensor] = field(default_factory=dict)
-    products: list[tuple[nn.Parameter, Products]] = field(default_factory=list)
-    _uses: dict[nn.Parameter, int] = field(default_factory=dict)
-    _finish: dict[nn.Parameter, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    leaves: dict[Tensor, Tensor] = field(default_factory=dict)
+    products: list[tuple[Tensor, Products]] = field(default_factory=list)
+    _uses: dict[Tensor, int] = field(default_factory=dict)
+    _finish: dict[Tensor, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
-    def of(self, weight: nn.Parameter, value: Tensor | None = None) -> Tensor:
+    def of(self, weight: Tensor, value: Tensor | None = None) -> Tensor:
         """[p, *shape]: `value`, or the weight itself, for every patient."""
         if weight not in self.leaves:
             leaf = (weight if value is None else value).detach().expand(self.patients, *weight.shape)
@@ -52,15 +54,15 @@ class Own:
         self._uses[weight] = self._uses.get(weight, 0) + 1
         return self.leaves[weight]
 
-    def after(self, weight: nn.Parameter, change: Callable[[Tensor], Tensor]) -> None:
+    def after(self, weight: Tensor, change: Callable[[Tensor], Tensor]) -> None:
         """What makes of one patient's gradient by a value the gradient by the weight."""
         self._finish[weight] = change
 
-    def finish(self, weight: nn.Parameter, gradients: Tensor) -> Tensor:
+    def finish(self, weight: Tensor, gradients: Tensor) -> Tensor:
         """[p, *shape] by the values → by the weights."""
         return torch.func.vmap(self._finish[weight])(gradients) if weight in self._finish else gradients
 
-    def keeps(self, weight: nn.Parameter, places: int) -> bool:
+    def keeps(self, weight: Tensor, places: int) -> bool:
         """Whether a gradient seen at so many places per patient costs less as a product: two Gram matrices and the sum
         in float64 against the numbers themselves, made and read again."""
         out, seen = len(weight), weight[0].numel()
@@ -72,9 +74,7 @@ class _Apply(torch.autograd.Function):
     """A `Map` with shared weights forward and the patients' own backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, own_weight: Tensor, own_bias: Tensor | None, call: "_Call"
-    ) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, own_weight: Tensor, own_bias: Tensor | None, call: "_Call") -> Tensor:
         """One batch."""
         ctx.call = call
         weight, bias = own_weight[0].to(inputs.dtype), None if own_bias is None else own_bias[0].to(inputs.dtype)
@@ -99,7 +99,7 @@ class _Apply(torch.autograd.Function):
 @dataclass(frozen=True)
 class _Call:
     map: Map
-    weight: nn.Parameter
+    weight: Tensor
     own: Own
 
     def weight_gradients(self, gradient: Tensor, inputs: Tensor, weight: Tensor) -> Tensor | None:
@@ -113,11 +113,11 @@ class _Call:
         return self.map.weight_gradients(gradient, inputs, weight, patients)
 
 
-def _apply(map: Map, inputs: Tensor, layer: nn.Module, own: Own, value: Tensor | None = None) -> Tensor:
+def _apply(map: Map, inputs: Tensor, layer: Linear, own: Own, value: Tensor | None = None) -> Tensor:
     weight, bias = layer.weight, layer.bias
     if torch.is_autocast_enabled(inputs.device.type):
         inputs = inputs.to(torch.get_autocast_dtype(inputs.device.type))
-    made: Tensor = _Apply.apply(
+    made: Tensor = _Apply.apply(  # type: ignore[no-untyped-call]
         inputs, own.of(weight, value), None if bias is None else own.of(bias), _Call(map, weight, own)
     )
     return made
@@ -127,14 +127,14 @@ def _dense(layer: nn.Linear, own: Own) -> Forward:
     return lambda inputs: _apply(Dense(), inputs, layer, own)
 
 
-def _convolution(layer: nn.Conv2d, own: Own) -> Forward:
+def _convolution(layer: Convolution, own: Own) -> Forward:
     geometry = Geometry.of(layer)
     return lambda images: _apply(geometry, images, layer, own)
 
 
-def _standardised(layer: nn.Conv2d, own: Own) -> Forward:
+def _standardised(layer: Convolution, own: Own) -> Forward:
     geometry = Geometry.of(layer)
-    value, back = torch.func.vjp(standardised, layer.weight.detach())
+    value, back = torch.func.vjp(standardised, layer.weight.detach())[:2]
     own.after(layer.weight, lambda gradient: back(gradient)[0])
     return lambda images: _apply(geometry, images, layer, own, value)
 

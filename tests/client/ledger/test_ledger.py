@@ -170,7 +170,7 @@ events = st.sampled_from(
 charge = st.tuples(st.sets(st.integers(0, 11)), events, st.sampled_from("stu"), st.sampled_from(["train", "evaluate"]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(charge, max_size=10))
 def test_what_it_says_is_what_the_charges_say(
     tmp_path_factory: pytest.TempPathFactory,

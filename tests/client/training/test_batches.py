@@ -1,10 +1,11 @@
 import itertools
 
 import numpy as np
+import pytest
 import torch
 
 from client.images import Images
-from client.training.batches import IMAGES_PER_PATIENT, gather, shuffled
+from client.training.batches import gather, shuffled
 
 
 def three_patients() -> Images:
@@ -38,7 +39,8 @@ def test_a_batch_holds_the_copies_of_each_drawn_patients_images() -> None:
     torch.testing.assert_close(batch.images[:, 0, 0, 0], torch.tensor([0.1] * 3 + [0.2] * 3 + [0.0] * 3))
 
 
-def test_a_patient_with_many_images_gives_a_few_at_random() -> None:
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_patient_with_many_images_gives_a_few_at_random(most: int) -> None:
     seen: set[int] = set()
     for seed in range(40):
         batch = gather(
@@ -48,9 +50,10 @@ def test_a_patient_with_many_images_gives_a_few_at_random() -> None:
             augmentation=(),
             generator=generator(seed),
             device=torch.device("cpu"),
+            images_per_patient=most,
         )
         rows = tuple(sorted((batch.images[:, 0, 0, 0] * 10).round().int().tolist()))
-        assert len(set(rows)) == len(batch.owner) == IMAGES_PER_PATIENT
+        assert len(set(rows)) == len(batch.owner) == most
         seen.update(rows)
     assert seen == {3, 4, 5, 6}
 

@@ -63,7 +63,7 @@ def test_a_tenth_of_the_noise_alarms() -> None:
     assert found.contradicted
 
 
-def test_an_adaptive_clip_stays_and_is_not_contradicted() -> None:
+def test_adaptive_clipping_is_audited_too() -> None:
     asked = study("distributed", quantile=0.7)
     found = figures(asked, trial(asked, CANARIES, release=release, seed=0), "as promised")
     assert not found.contradicted

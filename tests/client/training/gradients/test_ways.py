@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from client.training.gradients.base import Patients, PatientGradients
+from client.training.gradients.base import PatientGradients, Patients
 from client.training.gradients.hooks import Hooks
 from client.training.gradients.layers import Layers
 from client.training.gradients.loop import Loop
@@ -86,7 +86,9 @@ class TestThreeNumbers:
         assert found.within == 1
 
     @pytest.mark.parametrize("strange", [float("nan"), float("inf"), -float("inf")])
-    def test_a_patient_without_a_finite_gradient_contributes_nothing(self, way: PatientGradients, strange: float) -> None:
+    def test_a_patient_without_a_finite_gradient_contributes_nothing(
+        self, way: PatientGradients, strange: float
+    ) -> None:
         given = patients([[[0.25, 0.0, 0.0]], [[strange, 0.0, 0.0]], [[0.5, 0.0, 0.0]]], [[1], [1], [1]])
         found = way.clipped_sum(three_numbers(), linear_loss, given, 1.0)
         assert found.total.tolist() == pytest.approx([0.75, 0, 0], abs=1e-6)
@@ -111,7 +113,7 @@ class TestThreeNumbers:
         assert found.within == 0
 
 
-def cnn(size: tuple[int, ...] = (12, 10), channels: int = 1, **options: int | str) -> nn.Module:
+def cnn(size: tuple[int, ...] = (12, 10), channels: int = 1, **options: int | float | str) -> nn.Module:
     model = Model(name="cnn", options={"width": 4, "hidden": 0, "blocks": 2} | options)
     return build(model, channels=channels, classes=2, size=size, seed=0)
 
@@ -193,7 +195,7 @@ def test_all_ways_agree_on_densenet(each: int) -> None:
 def test_in_float32_all_ways_agree_where_nothing_is_at_an_edge() -> None:
     """tanh and average pooling have no edges, where a last bit would decide which way a gradient goes."""
     net, given = cnn(activation="tanh", pooling="average", hidden=6), drawn(6, 2, (12, 10))
-    net.blocks = nn.Sequential(*(layer for block in net.blocks for layer in list(block)[:3]))  # type: ignore[union-attr, arg-type]
+    net.blocks = nn.Sequential(*(layer for block in net.blocks for layer in list(block)[:3]))  # type: ignore[union-attr]
     given = Patients(given.images.float(), given.label, 6)
     total, _ = by_hand(net.double(), Patients(given.images.double(), given.label, 6), 0.1)
     net.float()
