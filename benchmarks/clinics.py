@@ -31,9 +31,10 @@ OPEN_NORM = 1000.0
 
 @dataclass(frozen=True)
 class Figure:
-    """Held-out patients: area under the curve, pairs compared within a hospital; and what it took."""
+    """Held-out patients: area under the curve, pairs compared within a hospital, and over all; and what it took."""
 
     auc: float
+    pooled_auc: float
     epsilon: float
     seconds: float
 
@@ -73,14 +74,16 @@ class Clinics:
         for round_ in range(1, study.training.rounds + 1):
             state = alone.move(state, round_)
         first, *others = (judge(study, state.result, images, Split.TEST) for images in sites)
-        return Figure(sum(others, start=first).stratified_auc, study.privacy.epsilon or 0.0, time.monotonic() - started)
+        counts, seconds = sum(others, start=first), time.monotonic() - started
+        return Figure(counts.stratified_auc, counts.pooled_auc, study.privacy.epsilon or 0.0, seconds)
 
 
 def _figure(result: Result, seconds: float) -> Figure:
-    if result.status != "finished" or result.metrics is None or result.metrics.stratified_auc is None:
+    found = result.metrics
+    if result.status != "finished" or found is None or found.stratified_auc is None or found.pooled_auc is None:
         raise RuntimeError(f"{result.study.name}: {result.status}: {result.because}")
     epsilon = max((each.epsilon_run or 0.0 for each in result.privacy.values()), default=0.0)
-    return Figure(result.metrics.stratified_auc, epsilon, seconds)
+    return Figure(found.stratified_auc, found.pooled_auc, epsilon, seconds)
 
 
 def at_epsilon(study: Study, epsilon: float, learning_rate: float) -> Study:

@@ -23,7 +23,7 @@ STUDIES = Path(__file__).resolve().parents[1] / "docs" / "studies"
 DISTRIBUTED, LOCAL = (read_study(STUDIES / f"skin-{name}.toml") for name in ("distributed", "private"))
 #: ε → learning rate: the more noise, the shorter the steps. Chosen by ε alone, not by looking at a figure of a run.
 DISTRIBUTED_RATES = {1.0: 5.0, 2.0: 8.0, 4.0: 12.0}
-LOCAL_RATES = {1.0: 1.0, 2.0: 2.0, 4.0: 4.0}
+LOCAL_RATES = {1.0: 2.0, 2.0: 3.0, 4.0: 5.0}
 #: Without noise and clip: steps of Adam.
 OPEN = without_privacy(
     DISTRIBUTED, optimizer="adam", learning_rate=0.02, momentum=0.0, rounds=20, local_steps=5, batch=128

@@ -11,6 +11,7 @@ from shared.accounting import alone, evaluation_event, noise_multiplier, rdp_eps
 from shared.messages import AnyTask, EvaluateTask, Spent, TrainTask
 from shared.secagg.plan import Plan
 from shared.study import Study
+from shared.wire import digest
 
 
 def charge(ledger: Ledger, study: Study, task: AnyTask, plan: Plan, images: Images, *, limits: Limits) -> bool:
@@ -25,7 +26,7 @@ def charge(ledger: Ledger, study: Study, task: AnyTask, plan: Plan, images: Imag
         promise = Promise(study.evaluation.epsilon, study.evaluation.delta or 0.0)
     else:
         return False
-    exposed = [images.keys[patient] for patient in images.patients(split)]
+    exposed = [images.keys[patient] for patient in images.patients(split)] or [_nobody(split)]
     purpose = Purpose(plan.digest(), study.name, plan.study_hash, plan.run, plan.round, what)
     ledger.reserve(exposed, event, purpose, limits, promise)
     return True
@@ -36,8 +37,14 @@ def honest_of(study: Study, plan: Plan) -> int:
     return plan.threshold - plan.colluders if study.privacy.mode == "distributed" else 1
 
 
-def spent(ledger: Ledger, study: Study, plan: Plan) -> Spent | None:
-    """What the ledger says of the run, to be shown; None where it spends nothing."""
+def _nobody(split: Split) -> bytes:
+    """Stands in for the patients of a split that has none: such a hospital refuses when any other would."""
+    return digest("konsil/nobody/v1", bytes([split]))
+
+
+def spent(ledger: Ledger, study: Study, plan: Plan, *, total: bool) -> Spent | None:
+    """What the ledger says of the run, to be shown; None where it spends nothing. What the patients spent in `total`
+    tells whether any of them was in another study: only by the policy's leave."""
     privacy, evaluation = study.privacy, study.evaluation
     if privacy.mode == "off" and evaluation.epsilon is None:
         return None
@@ -46,7 +53,7 @@ def spent(ledger: Ledger, study: Study, plan: Plan) -> Spent | None:
     return Spent(
         steps=sum(event.steps for event in trained),
         epsilon_run=rdp_epsilon(trained, delta) if trained else 0.0,
-        epsilon_total=ledger.epsilon(delta) if delta else 0.0,
+        epsilon_total=ledger.epsilon(delta) if total and delta else None,
         delta=delta,
         noise_multiplier=noise_multiplier(study) or 0.0,
         honest=honest,

@@ -85,7 +85,7 @@ def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
         "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),
     ]
     if study.privacy.mode != "off":
-        lines.append("In the clear: the ε of the patient who has spent most, in this run and in all.")
+        lines.append(f"In the clear: the ε of a patient in this run{' and in all' if shows.per_site_counts else ''}.")
     if study.evaluation.per_site and shows.per_site_figures:
         lines.append("In the clear, by your policy: this hospital's own AUC, with its number of images and findings.")
     if shows.per_site_counts:

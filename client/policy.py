@@ -63,9 +63,9 @@ class AggregationPolicy(Record, frozen=True):
 
 
 class EvaluationPolicy(Record, frozen=True):
-    """Whether this hospital's own figures, and its own image counts, may be shown; the fewest patients on whom a count
-    of a label or of a brightness rests that enters the survey's masked sum as it is and not as 0; whether evaluations
-    must carry noise (`evaluation.epsilon` of the study)."""
+    """Whether this hospital's own figures, and its own image counts (with them ε in total over all studies), may be
+    shown; the fewest patients on whom a count of a label or of a brightness rests that enters the survey's masked sum
+    as it is and not as 0; whether evaluations must carry noise (`evaluation.epsilon` of the study)."""
 
     per_site_figures: bool = False
     per_site_counts: bool = False

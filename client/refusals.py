@@ -1,7 +1,7 @@
 """How a hospital says no: to its own people in full, to outsiders without the inside of the house.
 
 Guarantees: a refusal quotes at most LONGEST_PART characters of what came from outside; trouble of the house itself is
-told without what was found, which may be a count, and without any path.
+told without what was found, which may be a count, and without any path; what patients spent before is not told.
 """
 
 import os
@@ -15,6 +15,8 @@ from shared.messages import Refused
 
 #: Characters of each part of a refusal: it may quote what came from outside, at any length.
 LONGEST_PART = 500
+#: Rules whose refusals would tell what patients spent in earlier runs and studies, and so who was in them.
+OF_PATIENTS = frozenset({"privacy.epsilon_total", "privacy.epsilon_per_study"})
 
 
 def in_full(error: KonsilError, site: str) -> Refused:
@@ -26,6 +28,8 @@ def in_full(error: KonsilError, site: str) -> Refused:
 
 def outwards(error: KonsilError, full: Refused) -> Refused:
     """`full` as it leaves: a peer's fault and the policy's no in full, trouble of this house without its insides."""
+    if full.rule in OF_PATIENTS:
+        return replace(full, got="more")
     if isinstance(error, PeerError | RefusalError):
         return full
     what, expected, do = ("" if os.sep in text else text for text in (full.what, full.expected, full.do))

@@ -178,13 +178,13 @@ class Site:
         task = unpack(Task, payload).body
         study = agreement.study
         check_round(study, task, plan)
+        if isinstance(task, TrainTask):
+            check_task(study, task, self._layout(study).size)
         self._consent.to_study(study, agreement.roster, plan.run)
         seat = self._seat(agreement, plan, task, payload)
         agreement.check_members(plan.sites())
         self._consent.to_sites(plan.sites(), "cohort")
         prepared = self._bench.prepared(study)
-        if isinstance(task, TrainTask):
-            check_task(study, task, self._layout(study).size)
         if charge(self._ledger, study, task, plan, prepared.images, limits=self._home.policy.limits):
             self._audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())
         outcome = self._act(study, task, plan)
@@ -195,9 +195,10 @@ class Site:
             identity=self._home.identity,
             threads=self._config.threads,
         )
+        open_counts = self._home.policy.evaluation.per_site_counts
         shown = Shown(
             seconds=self._seconds(time.perf_counter() - started),
-            spent=None if isinstance(task, SurveyTask) else spent(self._ledger, study, plan),
+            spent=None if isinstance(task, SurveyTask) else spent(self._ledger, study, plan, total=open_counts),
             figures=outcome.figures,
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )

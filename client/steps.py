@@ -58,7 +58,7 @@ def train_round(study: Study, task: TrainTask, asked: Asked, bench: Workbench, *
         return _step(study, task, asked, module, bench)
     layout = layout_of(module)
     before = layout.part(to_vector(module))
-    _train(study, task, asked.round, module, bench, seed)
+    _train(study, task, asked.round, module, bench, seed=seed)
     update = layout.part(to_vector(module)) - before
     norm = float(np.linalg.norm(update.astype(np.float64)))
     if not np.isfinite(norm):
@@ -71,7 +71,7 @@ def train_round(study: Study, task: TrainTask, asked: Asked, bench: Workbench, *
     return Outcome(codec.write(update, weight, most, scaled=scaled))
 
 
-def _train(study: Study, task: TrainTask, round_: int, module: nn.Module, bench: Workbench, seed: int) -> None:
+def _train(study: Study, task: TrainTask, round_: int, module: nn.Module, bench: Workbench, *, seed: int) -> None:
     sigma = noise_multiplier(study)
     if sigma is None:
         images = bench.prepared(study).images

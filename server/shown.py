@@ -44,6 +44,6 @@ def _check_spent(spent: Spent, study: Study) -> None:
         raise PeerError(
             "privacy shown", expected="the study's noise and delta, its steps", got="another noise, delta or step count"
         )
-    told = (spent.epsilon_run, spent.epsilon_total, spent.epsilon_alone or 0.0, spent.evaluation or 0.0)
+    told = (spent.epsilon_run, spent.epsilon_total or 0.0, spent.epsilon_alone or 0.0, spent.evaluation or 0.0)
     if not (all(0 <= epsilon < math.inf for epsilon in told) and spent.honest >= 1):
         raise PeerError("privacy shown", expected="a finite epsilon", got=f"{spent.epsilon_run}, {spent.epsilon_total}")

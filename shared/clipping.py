@@ -1,9 +1,9 @@
 """Adaptive clipping at no further ε: the clip follows the norm that a chosen share of the patients stays below.
 
 After Andrew et al. 2021 (arXiv 1905.03871), but within the one clipped vector: patient p contributes
-[clip(g_p, C √(1 − κ²/4)), κ C (b_p − ½)], b_p = 1 where ‖g_p‖ stayed within its clip. Its norm is at most C, so the step
-is the very mechanism it was without the last entry: same sensitivity, same noise, same event. What it costs is κ²/8 of
-the gradients' length, and the public clip C of the next step follows from what was released anyway.
+[clip(g_p, C √(1 − κ²/4)), κ C (b_p − ½)], b_p = 1 where ‖g_p‖ stayed within its clip. Its norm is at most C, so the
+step is the very mechanism it was without the last entry: same sensitivity, same noise, same event. What it costs is
+κ²/8 of the gradients' length, and the public clip C of the next step follows from what was released anyway.
 
 Norm: L2. Neighbouring: all images of one patient added or removed. Pure.
 

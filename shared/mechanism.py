@@ -69,7 +69,8 @@ class Mechanism(Record, frozen=True):
     @property
     def grid(self) -> float:
         """One step of the integers, a power of two: at most clip ÷ (2^ROUNDING_BITS √d)."""
-        return float(2.0 ** math.floor(math.log2(self.clip / math.sqrt(self.entries)) - ROUNDING_BITS))
+        _, exponent = math.frexp(self.clip / math.sqrt(self.entries))  # exact: both ends get the same
+        return math.ldexp(1.0, exponent - 1 - ROUNDING_BITS)
 
     @property
     def sensitivity(self) -> float:

@@ -108,7 +108,8 @@ def payload_digest(payload: bytes | memoryview) -> bytes:
 
 
 class Spent(Record, frozen=True):
-    """What the ledger says after this round, for the patient who spent most; `steps` charged in this run.
+    """What the ledger says after this round, for the patient who spent most; `steps` charged in this run. ε in total,
+    over all studies, is shown only by a hospital that shows its counts: it tells of who was in earlier ones.
 
     It takes the noise of `honest` hospitals; `epsilon_alone` is ε of this run if nobody else added any. `evaluation`: ε
     of the run's noisy evaluations for a patient held out, at the study's evaluation.delta.
@@ -116,7 +117,7 @@ class Spent(Record, frozen=True):
 
     steps: int
     epsilon_run: float
-    epsilon_total: float
+    epsilon_total: float | None
     delta: float
     noise_multiplier: float
     honest: int = 1

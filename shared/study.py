@@ -216,8 +216,8 @@ class Evaluation(Record, frozen=True):
     sensitivity: Fraction = 0.9
     #: ask hospitals for their own figures; each shows them only if its policy says so
     per_site: bool = False
-    #: the most that all evaluations of the run together may tell of one held-out patient, at `delta`: every hospital then
-    #: adds noise to its counts. Without, the masked sums are exact
+    #: the most that all evaluations of the run together may tell of one held-out patient, at `delta`: every hospital
+    #: then adds noise to its counts. Without, the masked sums are exact
     epsilon: Positive | None = None
     delta: Fraction | None = None
     #: images of one patient that a noisy evaluation counts

@@ -1,11 +1,11 @@
 """What is summed masked: what each count and word of a step means. Both sides agree by calling the same functions.
 
-Counts are whole numbers of magnitude below 2^47, two's complement, so that sums of 64 bits cannot wrap; only noise makes
-one negative. The first is 1 and must sum to the number of
-survivors: a cheap check that unmasking worked. Training has the counts [1, scaled down 0/1, clamped entries, weight]
-and the words weight × update, uint32, or uint16 where the study sends 16 bits of a parameter or less; with privacy of
-mode "distributed" the count [1] and the words of a noisy sum (shared/mechanism.py); the other steps have counts only.
-Sums are read with the same functions. Vectors are as long as what moves of the model.
+Counts are whole numbers of magnitude below 2^47, two's complement, so that sums of 64 bits cannot wrap; only noise
+makes one negative. The first is 1 and must sum to the number of survivors: a cheap check that unmasking worked.
+Training has the counts [1, scaled down 0/1, clamped entries, weight] and the words weight × update, uint32, or uint16
+where the study sends 16 bits of a parameter or less; with privacy of mode "distributed" the count [1] and the words of
+a noisy sum (shared/mechanism.py); the other steps have counts only. Sums are read with the same functions. Vectors are
+as long as what moves of the model.
 """
 
 from collections.abc import Mapping, Sequence

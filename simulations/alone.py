@@ -1,4 +1,4 @@
-"""Training without the federation, on one set of images: the same code and settings as a hospital's and a coordinator's.
+"""Training without the federation, on one set of images: with the code and settings of hospital and coordinator.
 
 With privacy of mode "distributed" it is DP-SGD on these images: each step with all the noise, added once.
 """

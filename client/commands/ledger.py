@@ -72,6 +72,8 @@ def import_past(
     folder = Home((home or context.obj).expanduser())
     book = Ledger(folder.path / "ledger.sqlite", archive=archive_tag(folder.archive_key))
     taken, patients = _take_over(folder, book, file, everyone=everyone)
+    if not taken.charged and not taken.known:
+        raise InputError(str(file), expected="a ledger with charges in it", got="none", do="Is it the right file?")
     console = Console(soft_wrap=True)
     if not taken.charged:
         console.print(f"nothing new: all {taken.known} charges were in the ledger already", highlight=False)

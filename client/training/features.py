@@ -49,7 +49,7 @@ def has_fixed(module: nn.Module, training: Training) -> bool:
 
 
 def features_of(module: nn.Module, images: Images) -> Images:
-    """`images` with the features of the training images in the place of pixels, float32 [M, F]; the others have none."""
+    """`images` with features of the training images in the place of pixels, float32 [M, F]; the others have none."""
     rows = images.rows(Split.TRAIN)
     place = np.full(len(images.label), -1)
     place[rows] = np.arange(len(rows))

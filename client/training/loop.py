@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 from client.images import Images, Split
 from client.privacy.release import release
 from client.privacy.stream import SecureStream
-from client.training.batches import Batch, Rows, gather, shuffled
+from client.training.batches import Rows, gather, shuffled
 from client.training.gradients.base import Loss
 from client.training.gradients.choose import Choice
 from client.training.private import Bench, Release, choose, local_mechanism, unseeded
@@ -70,7 +70,15 @@ def train(
     half, device = training.precision == "bfloat16", next(module.parameters()).device
     total, seen, steps = 0.0, 0, 0
     for chosen in _plain_steps(len(groups), training, generator):
-        batch = _batch(images, groups, chosen, training, generator, device)
+        batch = gather(
+            images,
+            [groups[i] for i in chosen],
+            copies=training.copies,
+            augmentation=training.augmentation,
+            generator=generator,
+            device=device,
+            images_per_patient=training.images_per_patient,
+        )
         pixels = batch.images.contiguous(memory_format=torch.channels_last) if half else batch.images
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             output = module(pixels)
@@ -165,26 +173,6 @@ def loss_of(class_weights: Sequence[float]) -> Loss:
         return F.cross_entropy(logits, label, weight=weight, reduction="none") + penalty
 
     return loss
-
-
-def _batch(
-    images: Images,
-    groups: Sequence[Rows],
-    chosen: Rows,
-    training: Training,
-    generator: Generator,
-    device: torch.device,
-) -> Batch:
-    """The images of the patients `chosen`, at least one, augmented."""
-    return gather(
-        images,
-        [groups[i] for i in chosen],
-        copies=training.copies,
-        augmentation=training.augmentation,
-        generator=generator,
-        device=device,
-        images_per_patient=training.images_per_patient,
-    )
 
 
 def _plain_steps(count: int, training: Training, generator: Generator) -> Iterator[Rows]:

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from server.control import answers
 from server.history import History, RunLine
-from server.initial import bring
 from server.home import ServerHome
+from server.initial import bring
 from server.nodes import NodeLine, read_nodes
 from server.observer import RunFinished
 from server.progress import Progress

@@ -1,4 +1,4 @@
-"""DP-SGD over hospitals: one optimiser step on the noisy sum of all patients' clipped gradients (PRIVACY.md, distributed).
+"""DP-SGD over hospitals: one optimiser step on the noisy sum of all patients' clipped gradients (mode "distributed").
 
 The model is the one that DP-SGD on the pooled images would give: the sum is the same, and the noise at least the same.
 Guarantees: the sum that was opened is all that moves anything, so whatever is done here costs no patient anything more;

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +204,10 @@ def test_what_cannot_be_imported_is_told(command: Command, home: Path, tmp_path:
         place.write_text(content)
     status, _, error = command("import", place, "--home", home)
     assert (status, error.startswith("konsil-client: ")) == (2, True)
+
+
+def test_another_programs_database_is_no_empty_ledger(command: Command, home: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    status, _, error = command("import", tmp_path / "other.sqlite", "--home", home)
+    assert (status, "a ledger with charges in it" in error) == (2, True)
