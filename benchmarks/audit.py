@@ -14,6 +14,7 @@ from pathlib import Path
 
 from client.privacy.release import release
 from server.run import conduct, open_run
+from server.text import number
 from shared.study import MINIMAL, Study, parse_study
 from simulations.audit.evidence import claim_of, figures
 from simulations.audit.noises import bare, with_share
@@ -28,22 +29,25 @@ EPSILONS = (1.0, 4.0, 8.0)
 NOISES = {"as promised": release, "half": with_share(0.5), "none": bare}
 PRIVATE = 'mode = "{}"\nepsilon = {}\ndelta = 1e-5\nclip = 0.5\nsampling_rate = 0.3\n[aggregation]\ncolluders = 1'
 #: Patients of each of three hospitals whose model is attacked.
-PATIENTS = 80
+PATIENTS = 60
 ATTACKED = """
 name = "attacked"
 [task]
 labels = ["clear", "nodule"]
 [input]
 modalities = ["DX", "CR"]
-size = [32, 32]
+size = [16, 16]
 [model]
 name = "cnn"
+[model.options]
+blocks = 2
+pooling = "flatten"
 [training]
 rounds = {rounds}
 local_steps = {steps}
 batch = {batch}
-learning_rate = {rate}
-momentum = 0.9
+optimizer = "adam"
+learning_rate = 0.002
 [federation]
 min_sites = 3
 max_images = 1000
@@ -86,8 +90,8 @@ def row(noise: str, found: Canaries, seconds: float) -> None:
 
 def membership(shadows: int) -> None:
     """The final model of a plain run and of a private one, attacked alike."""
-    plain = ATTACKED.format(rounds=10, steps=40, batch=16, rate=0.05, privacy='mode = "off"')
-    private = ATTACKED.format(rounds=60, steps=1, batch=40, rate=0.5, privacy=PRIVATE.format("distributed", 8.0))
+    plain = ATTACKED.format(rounds=6, steps=100, batch=16, privacy='mode = "off"')
+    private = ATTACKED.format(rounds=60, steps=1, batch=32, privacy=PRIVATE.format("distributed", 8.0))
     with tempfile.TemporaryDirectory() as folder:
         archives = {name: Path(folder) / "archives" / name for name in list(PROFILES)[:3]}
         for seed, (name, archive) in enumerate(archives.items()):
@@ -107,7 +111,8 @@ def membership(shadows: int) -> None:
                 seed=0,
             )
             area = result.metrics.stratified_auc if result.metrics else None
-            print(f"{label:12} (test AUC {area}): {said_of_membership(found)}; {time.monotonic() - started:.0f} s")
+            seconds = time.monotonic() - started
+            print(f"{label:12} (test AUC {number(area)}): {said_of_membership(found)}; {seconds:.0f} s", flush=True)
 
 
 def main() -> None:

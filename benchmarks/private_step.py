@@ -98,7 +98,7 @@ class Steps:
         total = zeros(self.net, CPU)
         for patients in chunks(
             self.images, self.groups, at_once=self.case.at_once, images_per_patient=self.case.each, copies=1,
-            augmentation=(), generator=Generator(), device=CPU,
+            augmentation=(), words=range(len(self.groups)), device=CPU,
         ):  # fmt: skip
             total += way.clipped_sum(self.net, loss, patients, 1.0).total
         return total

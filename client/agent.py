@@ -5,7 +5,7 @@ Rules:
    asks (SO_PEERCRED). With `daemon.single_user` both are one user, and site.toml says so. Anyone else goes unread.
 2. One message at a time, read only when the one before is answered; so many callers of one user at a time, no more: a
    flood costs one frame of memory and keeps nobody else out.
-3. SIGTERM lets the message at hand finish; being killed instead loses nothing (client/rounds.py, client/ledger.py).
+3. SIGTERM lets the message at hand finish; being killed instead loses nothing (client/rounds.py, client/ledger).
 4. One agent at a socket: a second one refuses to start.
 """
 

@@ -2,7 +2,7 @@
 nothing, and imports nothing heavier than flwr.
 
 Guarantee: while the message lives, an agent that is being restarted is waited for and asked again with the same bytes;
-for the same plan it gives the same answer and charges no patient twice (client/rounds.py, client/ledger.py).
+for the same plan it gives the same answer and charges no patient twice (client/rounds.py, client/ledger).
 """
 
 import time

@@ -48,7 +48,7 @@ def spent(ledger: Ledger, study: Study, plan: Plan, *, total: bool) -> Spent | N
     privacy, evaluation = study.privacy, study.evaluation
     if privacy.mode == "off" and evaluation.epsilon is None:
         return None
-    trained, scored = ledger.events(plan.run, "train"), ledger.events(plan.run, "evaluate")
+    trained = ledger.totals(plan.run)
     delta, honest = privacy.delta or 0.0, honest_of(study, plan)
     return Spent(
         steps=sum(event.steps for event in trained),
@@ -58,5 +58,10 @@ def spent(ledger: Ledger, study: Study, plan: Plan, *, total: bool) -> Spent | N
         noise_multiplier=noise_multiplier(study) or 0.0,
         honest=honest,
         epsilon_alone=rdp_epsilon(alone(trained), delta) if trained and honest > 1 else None,
-        evaluation=rdp_epsilon(scored, evaluation.delta) if evaluation.delta is not None else None,
+        evaluation=_evaluated(ledger, plan.run, evaluation.delta),
     )
+
+
+def _evaluated(ledger: Ledger, run: str, delta: float | None) -> float | None:
+    """What the run's evaluations cost the held-out patient whom they cost most, without those of earlier runs."""
+    return None if delta is None else ledger.epsilon(delta, run=run, what="evaluate")

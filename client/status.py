@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -44,7 +44,8 @@ def status_of(home: Home, live: Live) -> Status:
     policy, heard = home.policy, time.monotonic() - live.node_at if live.node else None
     why_not = _why_not(live.node, heard)
     delta = policy.privacy.delta
-    ledger = Ledger(home.path / "ledger.sqlite")
+    with closing(Ledger(home.path / "ledger.sqlite")) as ledger:
+        spent = ledger.epsilon(delta)
     return Status(
         site=home.config.name,
         taking_part=not why_not,
@@ -55,7 +56,7 @@ def status_of(home: Home, live: Live) -> Status:
         busy=live.busy,
         last_message=live.last if live.last.at else last_sent(home, ""),
         last_round=last_sent(home, "train"),
-        budget=Budget(spent=round(ledger.epsilon(delta), 4), limit=policy.privacy.epsilon_total, delta=delta),
+        budget=Budget(spent=round(spent, 4), limit=policy.privacy.epsilon_total, delta=delta),
         disk_free_gb=round(shutil.disk_usage(home.path).free / 1e9, 1),
         gpu=_gpu(home.config.device),
         software=SOFTWARE,

@@ -133,6 +133,8 @@ def walked(tool: str, words: list[str]) -> tuple[Any, list[str]]:
     """The command that `words` name, and the words behind its name."""
     command: Any = typer.main.get_command(CLIS[tool])
     while hasattr(command, "commands"):
+        if command.invoke_without_command and (not words or words[0].startswith("-")):
+            break
         assert words, f"konsil-{tool}: a command of {sorted(command.commands)}"
         assert words[0] in command.commands, f"konsil-{tool} {words[0]}"
         command, words = command.commands[words[0]], words[1:]

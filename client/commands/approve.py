@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,7 +46,8 @@ def approve(
     asked = approvals.of_file(read_study(Path(study))) if study.endswith(".toml") else approvals.match(study)
     if yes or deny:
         asked = _decide(folder, approvals, asked, "approved" if yes else "denied")
-    found = explain(asked, folder.policy, Ledger(folder.path / "ledger.sqlite"))
+    with closing(Ledger(folder.path / "ledger.sqlite")) as ledger:
+        found = explain(asked, folder.policy, ledger)
     if json:
         _write_json(found)
     elif yes or deny:

@@ -134,11 +134,11 @@ class Ledger:
             self._within = {cohort: found if len(found) else Exposures.of(())}
         return self._within[cohort]
 
-    def epsilon(self, delta: float, *, run: str | None = None) -> float:
-        """ε of the patient who spent most: in all, or within one run."""
+    def epsilon(self, delta: float, *, run: str | None = None, what: What | None = None) -> float:
+        """ε of the patient who spent most: in all, within one run, or within one run for `what`."""
         with reading(self._db) as db:
             self._catch_up(db)
-            return self._worst(Scope(run=run), (), delta)
+            return self._worst(Scope(run=run, what=what), (), delta)
 
     def epsilon_with(self, events: Sequence[Event], delta: float, *, study_hash: bytes | None = None) -> float:
         """ε of the patient who would have spent most, in all or within one study, if `events` were charged to all."""

@@ -23,7 +23,7 @@ from client.privacy.stream import SecureStream
 from client.training.batches import Rows, gather, shuffled
 from client.training.gradients.base import Loss
 from client.training.gradients.choose import Choice
-from client.training.private import Bench, Release, choose, local_mechanism, unseeded
+from client.training.private import Bench, Release, choose, local_mechanism
 from shared import optimiser
 from shared.errors import MisuseError, SiteError
 from shared.mechanism import Mechanism
@@ -156,7 +156,6 @@ def bench_of(
         training=study.training,
         rate=rate,
         adaptive=study.privacy.clip_quantile is not None,
-        generator=unseeded(),
         stream=SecureStream(),
         choice=choice or choose(module, loss, images.pixels.shape[1:], study.training),
         release=release,

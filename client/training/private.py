@@ -14,10 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from opacus.validators import ModuleValidator
-from torch import Generator, nn
+from torch import nn
 
 from client.images import Images
 from client.privacy.release import release
@@ -35,8 +34,8 @@ from shared.study import Training
 #: Adds the noise; the audit takes it away to see that it notices.
 Release = Callable[[NDArray[np.float64], Mechanism, SecureStream], NDArray[np.int64]]
 
-#: Bytes that the gradients of the patients looked at together may take.
-MOST_BYTES = 256 << 20
+#: Bytes that the model and all that is made of the patients looked at together may take.
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class Bench:
     training: Training
     rate: float
     adaptive: bool
-    generator: Generator
     stream: SecureStream
     choice: Choice
     release: Release = release
@@ -74,7 +72,7 @@ class Bench:
             images_per_patient=self.training.images_per_patient,
             copies=self.training.copies,
             augmentation=self.training.augmentation,
-            generator=self.generator,
+            words=[int(word) for word in self.stream.words(len(drawn)) >> np.uint64(1)],
             device=next(self.module.parameters()).device,
         ):
             found = self.choice.way.clipped_sum(self.module, self.loss, patients, clip)
@@ -117,10 +115,3 @@ def local_mechanism(clip: float, sigma: float, entries: int) -> Mechanism:
         return Mechanism(clip=clip, noise_multiplier=sigma, entries=entries, honest=1, sites=1)
     except ValueError as error:
         raise InputError("study.toml: privacy", expected="noise that a sum holds", got=str(error)) from None
-
-
-def unseeded() -> Generator:
-    """A generator for augmentation that nobody can repeat: under a known seed one patient more would shift the
-    augmentation of all after it, and the sensitivity would no longer be C (ADR 7)."""
-    state = int.from_bytes(SecureStream().words(1).tobytes(), "little") >> 1
-    return torch.Generator().manual_seed(state)

@@ -412,7 +412,7 @@ PROTOCOL_TARGETS = (
     Target("train task", _train_task, 1, ("client/questions.py",)),
     Target("site", _site, 0.3, ("client/site.py", "client/agreement.py")),
     Target("site: signed study", _site_join, 0.2, ("client/site.py", "client/rounds.py")),
-    Target("site: signed step", _site_step, 0.3, ("client/site.py", "client/rounds.py", "client/steps.py")),
+    Target("site: signed step", _site_step, 0.3, ("client/site.py", "client/rounds.py", "client/workbench.py")),
     Target("site: signed survivors", _site_survivors, 0.3, ("client/site.py", "client/rounds.py")),
     Target("frame", _frame, 2, ("client/frames.py", "client/node_report.py", "client/agent.py")),
     Target("Flower record", _flower, 2, ("shared/relay.py", "server/collect.py", "client/app.py")),

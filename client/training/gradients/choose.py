@@ -1,8 +1,8 @@
 """The quickest way for a model, an image's shape and a device, found by a short measurement on made-up images.
 
-Every way that fits is tried at the fixed shape it would be used at. In bfloat16 a way is used only if a patient's
-gradient is the same to the bit wherever and with whomever it is computed; in float32 it may differ by TOLERATED of its
-length, which the mechanism accounts for (`precision.py` says why). Nothing here looks at anybody's data.
+Every way that fits is tried at the fixed shape it would be used at, and is used only if a patient's gradient is there
+the same to the bit wherever and with whomever it is computed (`precision.py` says why); `Loop`, which computes each by
+itself, always is. Nothing here looks at anybody's data.
 """
 
 import math
@@ -25,14 +25,12 @@ from shared.models.layers import Output
 
 WAYS: tuple[PatientGradients, ...] = (Layers(), Loop(), Vmap(), Hooks())
 
-#: Share of a patient's gradient, in L2, that who else is in the chunk may change it by in float32.
-TOLERATED = 2.0**-20
-#: The same where nothing may: what is left is the order of a sum in float64.
+#: Share of a patient's gradient, in L2, that who else is in the chunk may change it by: the order of a sum in float64.
 BITWISE = 2.0**-40
 #: Images in a chunk, at most: more are no quicker, and fill memory.
 MOST = 32
 #: Times what a way is known to keep, for what it needs on the way (measured: benchmarks/private_step.py).
-SPARE = 2.0
+SPARE = 1.5
 #: A way so many times slower than the best so far is measured no further.
 HOPELESS = 1.5
 REPETITIONS = 3
@@ -94,26 +92,26 @@ def _measure(
     precision: Precision,
     limit_bytes: int,
 ) -> Choice:
-    best, seconds = None, dict[str, float]()
+    tried, seconds = dict[str, tuple[Precise, int]](), dict[str, float]()
     for way in _ways(module, precision):
         count = at_once(way, module, loss, _made(1, images, shape, device), limit_bytes)
         if not count:
             continue
-        least = seconds[best.way.name] if best else math.inf
-        tried = min(count, FEW) if way.way.name == "loop" else count  # it takes them one by one anyway
-        seconds[way.name] = _seconds(way, module, loss, _made(tried, images, shape, device), HOPELESS * least)
-        tolerated = TOLERATED if way.precision == "float32" else BITWISE
-        few = _made(min(count, FEW), images, shape, device)
-        if seconds[way.name] < least and independent(way, module, loss, few, tolerated):
-            best = Choice(way, count * images, seconds)
-    if best is None:
-        raise SiteError(
-            "memory for private training",
-            expected="room for one patient",
-            got=f"{limit_bytes >> 20} MiB",
-            do="Raise the limit, or take smaller images or fewer of each patient.",
-        )
-    return best
+        tried[way.name] = way, count
+        some = min(count, FEW) if way.way.name == "loop" else count  # it takes them one by one anyway
+        limit = HOPELESS * min(seconds.values(), default=math.inf)
+        seconds[way.name] = _seconds(way, module, loss, _made(some, images, shape, device), limit)
+    for name in sorted(seconds, key=seconds.__getitem__):
+        way, count = tried[name]
+        some = min(count, FEW) if way.way.name == "loop" else count
+        if independent(way, module, loss, _made(some, images, shape, device), BITWISE):
+            return Choice(way, count * images, seconds)
+    raise SiteError(
+        "memory for private training",
+        expected="room for one patient",
+        got=f"{limit_bytes >> 20} MiB",
+        do="Raise the limit, or take smaller images or fewer of each patient.",
+    )
 
 
 def _ways(module: nn.Module, precision: Precision) -> Iterator[Precise]:
@@ -132,7 +130,7 @@ def at_once(way: PatientGradients, module: nn.Module, loss: Loss, patient: Patie
     for count in sorted({1 << k for k in range(MOST.bit_length()) if 1 << k <= max(1, MOST // images)}, reverse=True):
         several = 1 if way.name.startswith("loop") else count
         total = 2 * gradient  # the sum, float64
-        if weights + total + several * (activations + (2 + of_hooks) * gradient) <= limit_bytes:
+        if weights + total + several * (activations + (1 + of_hooks) * gradient) <= limit_bytes:
             return count
     return 0
 

@@ -3,18 +3,31 @@
 Patients with equally many images go together, `at_once // m` of those with m images (at least one) in every chunk; the
 last chunk of each kind is filled up with black images that do not count. So memory does not grow with the sample,
 and a patient's gradient is computed at the same shape whoever else was drawn (`Patients`).
+
+What is random about a patient (which images, how augmented) follows from a word of its own, and is made for that
+patient alone: one patient more changes nothing of anybody else, whatever the quality of torch's generator, which keeps
+32 bits of its seed.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from client.images import Images
-from client.training.batches import Rows, choose, tensors
+from client.training.augment import augment
+from client.training.batches import Rows, choose
 from client.training.gradients.base import Patients
 from shared.errors import MisuseError
+
+
+class Drawn(NamedTuple):
+    """One patient: the rows of its images in this step, copies among them, and the word it is augmented by."""
+
+    rows: Rows
+    word: int
 
 
 def chunks(
@@ -25,25 +38,45 @@ def chunks(
     images_per_patient: int,
     copies: int,
     augmentation: Sequence[str],
-    generator: Generator,
+    words: Sequence[int],
     device: torch.device,
 ) -> Iterator[Patients]:
     """The patients whose rows are `groups` (each at least one row): of each at most `images_per_patient` images at
-    random, every one `copies` times, each time augmented anew. No groups, no chunks."""
+    random, every one `copies` times, each time augmented anew, as the patient's one of `words` decides: below 2^63,
+    from a stream that nobody can repeat. No groups, no chunks."""
     if min(at_once, images_per_patient, copies) < 1:
         given = f"{at_once}, {images_per_patient}, {copies}"
         raise MisuseError("chunks", expected="at_once, images_per_patient and copies of at least 1", got=given)
-    chosen = [np.repeat(choose(rows, images_per_patient, generator), copies) for rows in groups]
-    for each in sorted({len(rows) for rows in chosen}):
-        alike = [rows for rows in chosen if len(rows) == each]
+    generator = Generator()
+    drawn = [
+        Drawn(np.repeat(choose(rows, images_per_patient, generator.manual_seed(word)), copies), word)
+        for rows, word in zip(groups, words, strict=True)
+    ]
+    for each in sorted({len(patient.rows) for patient in drawn}):
+        alike = [patient for patient in drawn if len(patient.rows) == each]
         size = max(1, at_once // each)
         for first in range(0, len(alike), size):
-            rows = np.stack(alike[first : first + size])  # [real, m]
-            real = torch.unflatten(tensors(images, rows.ravel(), augmentation, generator, device), 0, rows.shape)
-            label = torch.from_numpy(images.label[rows]).to(device)
-            missing = size - len(rows)
+            some = alike[first : first + size]
+            real = _pixels(images, some, augmentation, device)
+            label = torch.from_numpy(images.label[np.stack([patient.rows for patient in some])]).to(device)  # [real, m]
+            missing = size - len(some)
             yield Patients(
                 images=torch.cat([real, real.new_zeros(missing, *real.shape[1:])]) if missing else real,
                 label=torch.cat([label, label.new_zeros(missing, each)]) if missing else label,
-                real=len(rows),
+                real=len(some),
             )
+
+
+def _pixels(images: Images, drawn: Sequence[Drawn], augmentation: Sequence[str], device: torch.device) -> Tensor:
+    """The images of the patients `drawn`, augmented, float32 [patients, m, C, …] on `device`."""
+    pixels = torch.from_numpy(images.tensors(np.concatenate([patient.rows for patient in drawn]))).to(device)
+    found = torch.unflatten(pixels, 0, [len(drawn), -1])
+    if not augmentation:
+        return found
+    generator = Generator()
+    return torch.stack(
+        [
+            augment(own, augmentation, generator.manual_seed(patient.word ^ 1))  # not the numbers that chose the images
+            for own, patient in zip(found, drawn, strict=True)
+        ]
+    )

@@ -4,11 +4,12 @@ Clipping bounds what a patient adds to the sum. It does not bound what a patient
 others' gradients, which in bfloat16 (2^-9 of every number) could be many times the clip. So:
 
 - Every gradient is computed at a fixed shape (`chunks.py`), and norms, clipping and sums are float64 (`clip.py`).
-- Half-precision passes are used only where a patient's gradient was seen to be the same, to the bit, at another place
-  among other patients (`choose.py`). Then whoever else is drawn changes nothing of it, and rounding is part of what the
-  patient's own gradient is.
-- Otherwise arithmetic is float32, without TF32 (2^-11), and cuDNN's kernels are the deterministic ones, chosen by the
-  shape and not by a race. The share of the clip that float32 may move is in the mechanism (ARITHMETIC).
+- A way is used only where a patient's gradient was seen to be the same, to the bit, at another place among other
+  patients (`choose.py`); one patient at a time (`Loop`) always is. Then whoever else is drawn changes nothing of it,
+  and rounding, in bfloat16 too, is part of what the patient's own gradient is. What is left is the order in which
+  float64 numbers are added, far below the share of the clip that the mechanism allows for (ARITHMETIC).
+- TF32 (2^-11) stays off in float32, and cuDNN's kernels are the deterministic ones, chosen by the shape and not by a
+  race.
 """
 
 from collections.abc import Iterator

@@ -44,7 +44,7 @@ def made(
             images_per_patient=most,
             copies=copies,
             augmentation=augmentation,
-            generator=torch.Generator().manual_seed(seed),
+            words=[1000 * seed + number for number in range(len(groups))],
             device=torch.device("cpu"),
         )
     )
@@ -93,6 +93,28 @@ def test_a_few_images_of_many_are_drawn_at_random() -> None:
     assert len(seen) == math.comb(4, 2)  # 200 draws miss one of six with a chance below 10^-14
 
 
+def test_one_patient_more_changes_nothing_of_the_others() -> None:
+    """Each patient's choice of images and augmentation hang on its own word alone."""
+
+    def seen(groups: Sequence[Rows], words: Sequence[int]) -> dict[int, list[float]]:
+        parts = chunks(
+            images(), groups, at_once=4, images_per_patient=2, copies=2, augmentation=("noise", "rotate"), words=words,
+            device=torch.device("cpu"),
+        )  # fmt: skip
+        owner = images().patient
+        return {
+            int(owner[int(label[0])]): pixels.flatten().tolist()
+            for part in parts
+            for pixels, label in zip(part.images[: part.real], part.label[: part.real], strict=True)
+        }
+
+    everybody = seen(GROUPS, range(len(GROUPS)))
+    for gone in range(len(GROUPS)):
+        rest = [number for number in range(len(GROUPS)) if number != gone]
+        fewer = seen([GROUPS[number] for number in rest], rest)
+        assert fewer == {patient: pixels for patient, pixels in everybody.items() if patient != gone}
+
+
 def test_nobody_makes_no_chunk() -> None:
     assert made([]) == []
 
@@ -115,7 +137,7 @@ def test_chunks_are_made_when_asked_for() -> None:
     watched = Watched(known.pixels, known.label, known.patient, known.keys, known.split)
     parts = chunks(
         watched, [np.array([0])] * 100, at_once=8, images_per_patient=1, copies=1, augmentation=(),
-        generator=torch.Generator(), device=torch.device("cpu"),
+        words=range(100), device=torch.device("cpu"),
     )  # fmt: skip
     next(parts)
     assert read == [8]
