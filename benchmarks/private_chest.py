@@ -1,4 +1,4 @@
-"""Chest X-rays at eight hospitals of unlike patients (Dirichlet 0.5): private together at ε = 8, beside pooled and not private.
+"""Chest X-rays at eight hospitals of unlike patients (Dirichlet 0.5): private at ε = 8, beside pooled and not private.
 
     python benchmarks/private_chest.py DATA [--seeds 3] [--sites 8] [--concentration 0.5]
 

@@ -23,7 +23,8 @@ import client
 import server
 import shared
 from client.dicom.sources.config import Filter, Listen, Web
-from shared.study import MINIMAL, Study, Task, Training, parse_study
+from client.ledger.listed import Entry, Listed
+from shared.study import MINIMAL, Evaluation, Model, Privacy, Study, Task, Training, parse_study
 from shared.wire import Record
 
 #: A study with a model of a few weights, so that a step and a model fit an input.
@@ -36,10 +37,15 @@ _TEXTS = (
     "a", "DX", "0" * 64, "0" * 128, "0" * 32, "localhost:9092", "ecdsa-sha2-nistp256 AAAA",
     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "",
 )  # fmt: skip
+ENTRY = Entry(study="a", at=date(2024, 5, 1), everyone=True, epsilon=1.5, delta=1e-6)
 #: Classes whose fields must fit each other.
 _WHOLE: dict[type, Any] = {
     Study: STUDY, Task: STUDY.task, Training: STUDY.training,
     Web: Web(name="a", url="https://a/rs"), Listen: Listen(host="a", calling=("A",), peers=("10.0.0.0/8",)),
+    Privacy: Privacy(mode="local", epsilon=8.0, delta=1e-5, clip=1.0, sampling_rate=0.5),
+    Model: Model(name="cnn", init="a.safetensors", init_sha256="0" * 64, frozen=("blocks",)),
+    Evaluation: Evaluation(epsilon=1.0, delta=1e-5),
+    Entry: ENTRY, Listed: Listed(version=1, spent=(ENTRY,)),
     Filter: Filter(modalities=("CT",), study_from=date(2020, 1, 1), description="CT*"),
 }  # fmt: skip
 #: Programs: importing them is running them, or needs what only Flower gives.

@@ -441,19 +441,19 @@ def messages_file() -> File:
 
 
 def _bad_envelopes(kind: str, body: Message) -> list[File]:
-    shape, number = _SHAPE.format(kind), "message version: expected 3, got {}"
-    whole = {"body": body, "version": 3}
+    shape, number = _SHAPE.format(kind), "message version: expected 4, got {}"
+    whole = {"body": body, "version": 4}
     typeless = {name: value for name, value in body.items() if name != "type"}
     return [
-        bad("version 4", number.format(4), data=pack({**whole, "version": 4})),
-        bad("version 2", number.format(2), data=pack({**whole, "version": 2})),
+        bad("version 5", number.format(5), data=pack({**whole, "version": 5})),
+        bad("version 3", number.format(3), data=pack({**whole, "version": 3})),
         bad(
-            "version 4 with a body nobody knows",
-            number.format(4),
-            data=pack({"body": {"type": "x", "y": [1]}, "version": 4, "z": 0}),
+            "version 5 with a body nobody knows",
+            number.format(5),
+            data=pack({"body": {"type": "x", "y": [1]}, "version": 5, "z": 0}),
         ),
         bad("no version", "expected its declared fields", data=pack({"body": body})),
-        bad("version as text", "expected its declared fields", data=pack({**whole, "version": "3"})),
+        bad("version as text", "expected its declared fields", data=pack({**whole, "version": "4"})),
         bad("unknown type", shape, data=pack({**whole, "body": {**body, "type": "obey"}})),
         bad("no type", shape, data=pack({**whole, "body": typeless})),
         bad("unknown field", shape, data=pack({**whole, "extra": 1})),
