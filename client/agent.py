@@ -216,10 +216,10 @@ class _Request(Record, frozen=True, forbid_unknown_fields=False):
     body: _Body
 
 
-def _made(path: Path) -> tuple[int, int]:
+def _made(path: Path) -> tuple[int, int, int]:
     """What tells the file at `path` from a later one: an inode alone may be given out again."""
     status = path.stat()
-    return status.st_ino, status.st_mtime_ns
+    return status.st_mode, status.st_ino, status.st_mtime_ns
 
 
 def _listen(path: Path) -> socket.socket:
