@@ -31,6 +31,9 @@ bench: $(VENV)/installed   ## the figures of docs/benchmarks.md that take minute
 	$(BIN)/python benchmarks/catalogue.py --files 100000
 	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/epochs.py
+	$(BIN)/python benchmarks/noise.py
+	$(BIN)/python benchmarks/private_step.py
+	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/demo.py
 
 clean:

@@ -12,6 +12,7 @@ from server.text import number, printable, span
 from shared.console import run as run_app
 from shared.errors import InputError, OperatorError
 from shared.study import parse_study, read_study
+from simulations.audit_cli import audit
 from simulations.demo import write_archives
 from simulations.faults_cli import faults
 from simulations.federation import Wish, simulate, simulate_processes
@@ -75,7 +76,7 @@ def hospital(
     Console().print(f"wrote {out}")
 
 
-for command in (plan, faults):
+for command in (plan, audit, faults):
     app.command()(command)
 
 
