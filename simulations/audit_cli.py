@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from server.report.html import write_report
 from server.report.result import Result, read_result
 from shared.console import bars
 from shared.errors import InputError, OperatorError
@@ -91,8 +92,9 @@ def _membership(run: Path, study: Study, result: Result, shadows: int, bar: Prog
 
 
 def _tell(record: Audit, run: Path, name: str, *, json: bool) -> None:
-    """Both files, what is in them in words, and an alarm as a failure of the command."""
+    """Both files, the run's report anew, what is in them in words, and an alarm as a failure of the command."""
     kept, page = write_audit(record, run, name), write_page(record, run, name)
+    write_report(read_result(run / "result.json"), run)  # which links the page from now on
     if json:
         typer.echo(kept.read_text("utf-8"), nl=False)
     else:
