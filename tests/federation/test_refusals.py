@@ -181,7 +181,7 @@ def test_a_study_without_privacy_is_refused_where_the_policy_forbids_it(
 ) -> None:
     set_policy(local, "[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
     stranger.study = study
-    refused(stranger.say("alder", stranger.invitation), "differential privacy", "privacy.least")
+    refused(stranger.say("alder", stranger.invitation), "privacy of mode", "privacy.least")
 
 
 # Step 1: plans

@@ -221,7 +221,7 @@ def test_a_full_disk_lets_nothing_leave_but_the_refusal_that_says_so(
 def test_a_decision_for_every_step_is_in_the_log(local: LocalFederation, attacker: Attacker) -> None:
     attacker.step("alder", attacker.train_task())
     events = [entry.event for entry in log(local).entries()]
-    assert events == ["joined", "sent", "prepared", "reserved", "answered", "sent"]
+    assert events == ["joined", "sent", "prepared", "reserved", "gradients", "answered", "sent"]
 
 
 # The coordinator's log against the hospitals'

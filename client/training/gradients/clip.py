@@ -15,7 +15,7 @@ A gradient that is not finite, and whatever fills a chunk up, contributes zero.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,41 +68,80 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """Gradients with respect to many small weights side by side, [p, k], that lie at `places` in the whole sum."""
+
+    rows: Rows
+    places: tuple[slice, ...]
+
+    def squares(self) -> Tensor:
+        """Of all together."""
+        return self.rows.squares()
+
+    def drop(self, patients: Tensor) -> None:
+        """In place."""
+        self.rows.drop(patients)
+
+    def add_to(self, total: Tensor, factors: Tensor) -> None:
+        """Here `total` is the whole sum [d]."""
+        found = total.new_zeros(self.rows.values.shape[1])
+        self.rows.add_to(found, factors)
+        pieces = torch.split(found, [place.stop - place.start for place in self.places])
+        for place, piece in zip(self.places, pieces, strict=True):
+            total[place] += piece
+
+
+@dataclass
 class Products:
     """Gradients left as the products they are, outputᵀ · input: of a layer with inputs [p, t, i] and gradients
-    [p, t, o] of its outputs at t places, both float64, k = o · i (book-keeping: Bu et al. 2022, arXiv 2210.00038, §3).
-    Inputs of a convolution with a `kernel` of several places run over those outside, over channels inside.
+    [p, t, o] of its outputs at t places, k = o · i (book-keeping: Bu et al. 2022, arXiv 2210.00038, §3). `factors`
+    gives new copies of both, float64; `measured` is `bounded` of them. Inputs of a convolution with a `kernel` of
+    several places run over those outside, over channels inside.
 
     Cheaper in time and memory than `Rows` where t is small and o · i large.
     """
 
-    inputs: Tensor
-    outputs: Tensor
+    measured: Tensor
+    factors: Callable[[], tuple[Tensor, Tensor]]
     kernel: int = 1
+    dropped: Tensor | None = None
 
     def squares(self) -> Tensor:
-        """⟨input inputᵀ, output outputᵀ⟩ (Li et al. 2021, arXiv 2110.05679, eq. 4) plus what rounding may have taken.
-
-        Where the terms of a gradient cancel, their rounding may be larger than the gradient; without the second term
-        such a patient would be clipped too little. In float32, as ghost clipping usually is, it would be noticed.
-        """
-        grams = [torch.bmm(a, a.mT) for a in (self.inputs, self.outputs)]
-        bound = grams[0].diagonal(dim1=1, dim2=2).sum(dim=1) * grams[1].diagonal(dim1=1, dim2=2).sum(dim=1)
-        return (grams[0] * grams[1]).sum(dim=(1, 2)).clamp_min(0) + LOST * bound
+        """As measured when the layer was passed: the copies need not be kept until all norms are known."""
+        return self.measured
 
     def drop(self, patients: Tensor) -> None:
-        """In place."""
-        self.inputs[patients] = 0
-        self.outputs[patients] = 0
+        """Remembered until the copies are made."""
+        self.dropped = patients
 
     def add_to(self, total: Tensor, factors: Tensor) -> None:
         """One product over all patients and places."""
-        scaled = (self.outputs * factors[:, None, None]).flatten(0, 1)  # [p t, o]
-        out, inputs = scaled.shape[1], self.inputs.flatten(0, 1)  # [p t, i]
+        inputs, outputs = self.factors()
+        if self.dropped is not None:  # not a number times zero is not zero
+            inputs[self.dropped] = 0
+            outputs[self.dropped] = 0
+        scaled = outputs.mul_(factors[:, None, None]).flatten(0, 1)  # [p t, o]
+        out, seen = scaled.shape[1], inputs.flatten(0, 1)  # [p t, i]
         if self.kernel == 1:
-            total.view(out, -1).addmm_(scaled.T, inputs)
+            total.view(out, -1).addmm_(scaled.T, seen)
         else:  # weights are [o, in, kernel]
-            total.view(out, -1, self.kernel).mT.add_((scaled.T @ inputs).view(out, self.kernel, -1))
+            total.view(out, -1, self.kernel).mT.add_((scaled.T @ seen).view(out, self.kernel, -1))
+
+
+def gram(values: Tensor) -> Tensor:
+    """[p, t, k] → ⟨row, row⟩ for every two of the t, [p, t, t]."""
+    return torch.bmm(values, values.mT)
+
+
+def bounded(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Squared norms [p] of outputᵀ · input from both `gram`s: ⟨input inputᵀ, output outputᵀ⟩ (Li et al. 2021, arXiv
+    2110.05679, eq. 4) plus what rounding may have taken.
+
+    Where the terms of a gradient cancel, their rounding may be larger than the gradient; without the second term
+    such a patient would be clipped too little. In float32, as ghost clipping usually is, it would be noticed.
+    """
+    sizes = [a.diagonal(dim1=1, dim2=2).sum(dim=1) for a in (inputs, outputs)]
+    return (inputs * outputs).sum(dim=(1, 2)).clamp_min(0) + LOST * sizes[0] * sizes[1]
 
 
 @torch.no_grad()

@@ -5,13 +5,15 @@ Places t are positions of the filter; patches i = in · (kD ·) kH · kW are wha
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from client.training.gradients.clip import Products
+from client.training.gradients.clip import Products, bounded
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -74,15 +76,40 @@ class Geometry:
         """The weights' gradients as products; None with groups."""
         if self.groups > 1:
             return None
-        # The filter's places outside, channels inside: so whole channels are copied, not three numbers at a time.
-        seen = F.pad(images, [side for pad in reversed(self.padding) for side in (pad, pad)]).movedim(1, -1)
+
+        def factors() -> tuple[Tensor, Tensor]:
+            return self._seen(images, patients), _wide(gradient.movedim(1, -1), patients, gradient.dim() - 1)
+
+        wanted = _channels(gradient, patients)
+        measured = bounded(self._gram(images, gradient.shape[2:], patients), torch.bmm(wanted.mT, wanted))
+        return Products(measured, factors, kernel=math.prod(self.kernel))
+
+    def _seen(self, images: Tensor, patients: int) -> Tensor:
+        """Patches [p, t, i], float64, the filter's places outside, channels inside: so whole channels are copied, not
+        three numbers at a time."""
+        seen = F.pad(images, self._margins()).movedim(1, -1)
         seen = seen if self.pointwise else seen.contiguous()
         for axis, (size, step, apart) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True)):
             seen = seen.unfold(1 + axis, apart * (size - 1) + 1, step)[..., ::apart]
         sides = len(self.kernel)
-        seen = seen.movedim(1 + sides, -1)  # [n, places …, kernel …, in]
-        inputs, outputs = _wide(seen, patients, 1 + sides), _wide(gradient.movedim(1, -1), patients, 1 + sides)
-        return Products(inputs, outputs, kernel=math.prod(self.kernel))
+        return _wide(seen.movedim(1 + sides, -1), patients, 1 + sides)  # [n, places …, kernel …, in]
+
+    def _gram(self, images: Tensor, places: Sequence[int], patients: int) -> Tensor:
+        """⟨patch, patch⟩ for every two places, [p, t, t], float64, without a patch being made: a sum over the filter of
+        ⟨pixel, pixel⟩, which neighbours share."""
+        wide = _channels(images, patients)
+        each, sides, margins = len(images) // patients, images.shape[2:], self._margins()
+        pixels = torch.bmm(wide.mT, wide).reshape(patients, each, *sides, each, *sides)
+        pixels = F.pad(pixels, [*margins, 0, 0, *margins]) if any(margins) else pixels
+        found = pixels.new_zeros(patients, each, *places, each, *places)
+        for offset in product(*map(range, self.kernel)):
+            steps = zip(offset, self.dilation, self.stride, places, strict=True)
+            seen = [slice(at * apart, at * apart + step * (count - 1) + 1, step) for at, apart, step, count in steps]
+            found += pixels[:, :, *seen, :, *seen]
+        return found.reshape(patients, each * math.prod(places), -1)
+
+    def _margins(self) -> list[int]:
+        return [side for pad in reversed(self.padding) for side in (pad, pad)]
 
     def _by_patches(self, gradient: Tensor, images: Tensor, patients: int) -> Tensor:
         seen = torch.unflatten(self.patches(images), 0, (patients, -1))  # [p, m, i, t]
@@ -106,6 +133,11 @@ class Geometry:
         if self.pointwise:
             return images.flatten(2)
         return F.unfold(images, self.kernel, self.dilation, self.padding, self.stride)
+
+
+def _channels(values: Tensor, patients: int) -> Tensor:
+    """A copy of [p m, channels, …] as [p, channels, m …], float64."""
+    return torch.unflatten(values, 0, (patients, -1)).transpose(1, 2).to(torch.float64, copy=True).flatten(2)
 
 
 def _wide(values: Tensor, patients: int, places: int) -> Tensor:

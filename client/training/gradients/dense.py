@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from client.training.gradients.clip import Products
+from client.training.gradients.clip import Products, bounded, gram
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,13 @@ class Dense:
 
     def products(self, gradient: Tensor, inputs: Tensor, patients: int) -> Products:
         """The weights' gradients as products."""
-        wide = [_places(values, patients).to(torch.float64, copy=True) for values in (inputs, gradient)]
-        return Products(inputs=wide[0], outputs=wide[1])
+
+        def factors() -> tuple[Tensor, Tensor]:
+            seen, wanted = (_places(v, patients).to(torch.float64, copy=True) for v in (inputs, gradient))
+            return seen, wanted
+
+        seen, wanted = factors()
+        return Products(bounded(gram(seen), gram(wanted)), factors)
 
 
 def _places(values: Tensor, patients: int) -> Tensor:

@@ -9,14 +9,14 @@ Dense weights seen at few places are left as products (`Products`; "mixed": Bu, 
 Knows convolutions, standardised ones, dense layers, GroupNorm and LayerNorm; no other layer may hold weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from client.training.gradients.base import Clipped, Loss, Patients
-from client.training.gradients.clip import Part, Rows, clipped_sum, places, zeros
+from client.training.gradients.clip import RUN, Joined, Part, Rows, clipped_sum, places, zeros
 from client.training.gradients.own import KINDS, Own
 from shared.errors import MisuseError
 
@@ -43,23 +43,29 @@ class Layers:
         own = Own(count)
         with _replaced(module, own):
             losses = loss(module(patients.images.flatten(0, 1)), patients.label.flatten())  # [p m]
-        parts = _parts(module, own, losses.sum() / each)
+        parts = _parts(places(module), own, losses.sum() / each)
         del losses
         return Clipped(total, clipped_sum(parts, total, clip=clip, real=patients.real))
 
 
-def _parts(module: nn.Module, own: Own, loss: Tensor) -> list[tuple[slice, Part]]:
+def _parts(where: Mapping[Tensor, slice], own: Own, loss: Tensor) -> list[tuple[slice, Part]]:
     leaves = [(weight, leaf) for weight, leaf in own.leaves.items() if leaf.requires_grad]
-    shared = list(places(module))
-    found = torch.autograd.grad(loss, [leaf for _, leaf in leaves] + shared, allow_unused=True)
+    found = torch.autograd.grad(loss, [leaf for _, leaf in leaves] + list(where), allow_unused=True)
     if any(gradient is not None for gradient in found[len(leaves) :]):
         raise MisuseError("a weight", expected="to be used by its own layer alone", got="another use in the model")
-    where, parts = places(module), []
+    parts: list[tuple[slice, Part]] = [(where[weight], product) for weight, product in own.products]
+    small = list[tuple[slice, Tensor]]()
     for (weight, _), gradient in zip(leaves, found, strict=False):
         if gradient is not None:
-            part: Part = Rows(own.finish(weight, gradient).reshape(own.patients, -1))
-            parts.append((where[weight], part))
-    return parts + [(where[weight], product) for weight, product in own.products]
+            values = own.finish(weight, gradient).reshape(own.patients, -1)
+            if values.shape[1] <= RUN:  # there are many, and each would cost a dozen calls
+                small.append((where[weight], values))
+            else:
+                parts.append((where[weight], Rows(values)))
+    if small:
+        joined = Joined(Rows(torch.cat([values for _, values in small], dim=1)), tuple(place for place, _ in small))
+        parts.append((slice(None), joined))
+    return parts
 
 
 @contextmanager

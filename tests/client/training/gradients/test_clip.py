@@ -3,18 +3,23 @@ import math
 import pytest
 import torch
 
-from client.training.gradients.clip import RUN, Part, Products, Rows, clipped_sum
+from client.training.gradients.clip import RUN, Joined, Part, Products, Rows, bounded, clipped_sum, gram
 
 
 def products(patients: int, places: int, out: int, channels: int, kernel: int = 1, seed: int = 0) -> Products:
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(patients, places, channels * kernel, generator=generator, dtype=torch.float64)
-    return Products(inputs, torch.randn(patients, places, out, generator=generator, dtype=torch.float64), kernel)
+    return of(inputs, torch.randn(patients, places, out, generator=generator, dtype=torch.float64), kernel)
+
+
+def of(inputs: torch.Tensor, outputs: torch.Tensor, kernel: int = 1) -> Products:
+    return Products(bounded(gram(inputs), gram(outputs)), lambda: (inputs.clone(), outputs.clone()), kernel)
 
 
 def as_rows(product: Products) -> Rows:
     """[p, o, in, kernel] flat."""
-    whole = torch.einsum("pto,pti->poi", product.outputs, product.inputs)  # i: kernel outside, channels inside
+    inputs, outputs = product.factors()
+    whole = torch.einsum("pto,pti->poi", outputs, inputs)  # i: kernel outside, channels inside
     return Rows(torch.unflatten(whole, 2, (product.kernel, -1)).mT.flatten(1))
 
 
@@ -34,7 +39,7 @@ def test_terms_that_cancel_are_never_taken_for_a_shorter_gradient() -> None:
     big = 2.0**30
     inputs = torch.tensor([[[big, 1.0], [big, 0.0]]], dtype=torch.float64)
     outputs = torch.tensor([[[big], [-big]]], dtype=torch.float64)
-    product = Products(inputs, outputs)
+    product = of(inputs, outputs)
     left = torch.tensor([0.0, big], dtype=torch.float64)
     total = torch.zeros(2, dtype=torch.float64)
     clipped_sum([(slice(0, 2), product)], total, clip=1.0, real=1)
@@ -66,10 +71,17 @@ def test_a_norm_equal_to_the_clip_is_within() -> None:
 
 @pytest.mark.parametrize("strange", [math.nan, math.inf])
 def test_a_strange_part_drops_the_patient_from_all_parts(strange: float) -> None:
-    product = products(2, 1, 2, 3)
-    product.outputs[0, 0, 1] = strange
-    alone = as_rows(Products(product.inputs[1:], product.outputs[1:]))
+    inputs, outputs = products(2, 1, 2, 3).factors()
+    outputs[0, 0, 1] = strange
+    product, alone = of(inputs, outputs), as_rows(of(inputs[1:], outputs[1:]))
     parts: list[tuple[slice, Part]] = [(slice(0, 6), product), (slice(6, 7), Rows(torch.tensor([[5.0], [7.0]])))]
     total = torch.zeros(7, dtype=torch.float64)
     assert clipped_sum(parts, total, clip=1e9, real=2) == 1
     torch.testing.assert_close(total, torch.cat([alone.values[0], torch.tensor([7.0]).double()]))
+
+
+def test_small_weights_side_by_side_are_the_weights_apart() -> None:
+    values, places = torch.tensor([[3.0, 4.0, 0.0], [0.1, 0.2, 0.2]]), (slice(4, 5), slice(0, 2))
+    total = torch.ones(5, dtype=torch.float64)
+    assert clipped_sum([(slice(None), Joined(Rows(values), places))], total, clip=1.0, real=2) == 1
+    assert total.tolist() == pytest.approx([2.0, 1.2, 1.0, 1.0, 1.7], rel=1e-7)
