@@ -7,11 +7,20 @@ taken from the coordinator's description. Nothing of the study is run: no model 
 import math
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from client.approvals import Asked
 from client.ledger import Ledger
 from client.policy import Policy
 from client.rules import Finding, findings
-from shared.accounting import Event, evaluation_event, noise_multiplier, planned_evaluations, round_event
+from shared.accounting import (
+    Event,
+    SampledGaussian,
+    evaluation_event,
+    noise_multiplier,
+    planned_evaluations,
+    round_event,
+)
 from shared.errors import InputError
 from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
@@ -113,11 +122,19 @@ def _privacy(study: Study, policy: Policy, ledger: Ledger) -> tuple[str, ...]:
     return (
         f"ε = {epsilon:g} at δ = {delta:g} for each patient over the whole study, mode {study.privacy.mode}: "
         f"{_rests_on(study)}.",
+        f"Each patient's part in a step is clipped to {study.privacy.clip:g}{_follows(study)}.",
         "That is: because one patient takes part, nothing that is made of the training gets more than "
         f"{_factor(epsilon)} times as likely, but for a chance of {delta:g}.",
         _held_out(study),
         f"The patient who has spent most has ε = {now:.3g} now and would have {after:.3g} after all rounds; "
         f"{max(0.0, limit - after):.3g} of {limit:g} would be left (at δ = {at:g}).",
+    )
+
+
+def _follows(study: Study) -> str:
+    quantile = study.privacy.clip_quantile
+    return (
+        "" if quantile is None else f" at first; then the clip follows what {quantile:.0%} of the patients stay below"
     )
 
 
@@ -174,13 +191,18 @@ def _after(study: Study, policy: Policy, ledger: Ledger, *, alone: bool) -> floa
 def _planned(study: Study) -> list[list[Event]]:
     """What the study charges to a patient of each split. Raises InputError where no usable noise meets its target."""
     sigma = noise_multiplier(study)
-    training: list[Event] = [] if sigma is None else [round_event(study, sigma)] * study.training.rounds
+    training: list[Event] = [] if sigma is None else [repeated(round_event(study, sigma), study.training.rounds)]
     scored: list[list[Event]] = [
-        [evaluation_event(study, split)] * count
+        [repeated(evaluation_event(study, split), count)]
         for split, count in planned_evaluations(study).items()
         if study.evaluation.epsilon is not None
     ]
     return [training, *scored]
+
+
+def repeated(event: SampledGaussian, times: int) -> SampledGaussian:
+    """`times` such events as one."""
+    return replace(event, steps=times * event.steps)
 
 
 def _factor(epsilon: float) -> str:

@@ -173,7 +173,7 @@ class Privacy(Record, frozen=True):
     unit: Literal["patient"] = "patient"
     epsilon: Positive | None = None
     delta: Fraction | None = None
-    clip: Positive | None = None
+    clip: Annotated[float, Meta(ge=1e-6, le=1e6)] | None = None
     sampling_rate: Annotated[float, Meta(gt=0, le=1)] | None = None
     #: the clip, which `clip` begins, follows the norm that this share of the patients stays below (mode "distributed")
     clip_quantile: Fraction | None = None

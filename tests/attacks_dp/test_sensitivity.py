@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from client.images import Images
+from client.images import Images, Split
 from client.privacy.stream import SecureStream
 from client.training.gradients.base import PatientGradients, Patients
 from client.training.gradients.choose import Choice
@@ -19,7 +19,7 @@ from client.training.gradients.clip import Rows, clipped_sum
 from client.training.gradients.hooks import Hooks
 from client.training.gradients.layers import Layers
 from client.training.gradients.loop import Loop
-from client.training.gradients.precision import Precise
+from client.training.gradients.precision import Precise, Precision
 from client.training.gradients.vmap import Vmap
 from client.training.loop import loss_of
 from client.training.private import Bench
@@ -40,7 +40,9 @@ def hospital(pixels: NDArray[np.float32], label: int) -> Images:
     return Images(pixels, np.full(count, label), np.arange(count), keys, np.zeros(count, np.int64))
 
 
-def sum_of(module: nn.Module, images: Images, way: PatientGradients, clip: float, *, adaptive: bool) -> NDArray:  # type: ignore[type-arg]
+def sum_of(
+    module: nn.Module, images: Images, way: PatientGradients, clip: float, *, adaptive: bool
+) -> NDArray[np.float64]:
     """What a step sums of all patients, before the noise."""
     sums: list[NDArray[np.float64]] = []
 
@@ -48,7 +50,7 @@ def sum_of(module: nn.Module, images: Images, way: PatientGradients, clip: float
         sums.append(total.copy())
         return np.zeros(mechanism.entries, np.int64)
 
-    groups = images.by_patient(0)  # type: ignore[arg-type]
+    groups = images.by_patient(Split.TRAIN)
     bench = Bench(
         module=module,
         loss=loss_of(EQUAL),
@@ -83,11 +85,12 @@ def test_no_patient_counts_for_more_than_a_tiny_clip(way: PatientGradients) -> N
 def test_one_patient_more_changes_nobody_elses_bit() -> None:
     """The patient's gradient overflows a norm in float32: the others' norms must not be taken otherwise for it."""
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+    hidden, head = nn.Linear(64, 64), nn.Linear(64, 2)
+    module = nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), head)
     with torch.no_grad():
-        module[1].weight[0], module[1].bias[0] = 0, -0.5
-        module[1].weight[0, 0] = 1.0  # sees the first pixel, and that alone
-        module[3].weight[:, 0] = torch.tensor([1e25, -1e25])
+        hidden.weight[0], hidden.bias[0] = 0, -0.5
+        hidden.weight[0, 0] = 1.0  # sees the first pixel, and that alone
+        head.weight[:, 0] = torch.tensor([1e25, -1e25])
     others = np.repeat(np.random.default_rng(1).random((1, 1, 8, 8), dtype=np.float32), 31, axis=0)
     others[:, 0, 0, 0] = 0.0
     patient = np.zeros((1, 1, 8, 8), np.float32)
@@ -109,13 +112,13 @@ def clips_near(module: nn.Module, others: NDArray[np.float32]) -> list[float]:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-def test_a_clipped_gradient_is_no_longer_than_the_clip(way: PatientGradients, precision: str) -> None:
+def test_a_clipped_gradient_is_no_longer_than_the_clip(way: PatientGradients, precision: Precision) -> None:
     """The norm is taken of what is added, in more digits than it has."""
     module, worst = network_of(STUDY), 0.0
     for seed in range(20):
         pixels = torch.rand(1, 1, 1, 32, 32, generator=torch.Generator().manual_seed(seed))
         patient = Patients(pixels, torch.zeros(1, 1, dtype=torch.int64), 1)
-        found = Precise(way, precision).clipped_sum(module, loss_of(EQUAL), patient, 1e-2)  # type: ignore[arg-type]
+        found = Precise(way, precision).clipped_sum(module, loss_of(EQUAL), patient, 1e-2)
         worst = max(worst, float(found.total.norm()) / 1e-2)
     assert worst <= 1 + 2.0**-17
 

@@ -36,16 +36,16 @@ class Layers:
 
     def clipped_sum(self, module: nn.Module, loss: Loss, patients: Patients, clip: float) -> Clipped:
         """See `PatientGradients`."""
-        total = zeros(module, patients.images.device)
         count, each = patients.label.shape
-        if not count or not len(total):
-            return Clipped(total, 0)
-        own = Own(count)
-        with _replaced(module, own):
-            losses = loss(module(patients.images.flatten(0, 1)), patients.label.flatten())  # [p m]
-        parts = _parts(places(module), own, losses.sum() / each)
-        del losses
-        return Clipped(total, clipped_sum(parts, total, clip=clip, real=patients.real))
+        where, parts = places(module), list[tuple[slice, Part]]()
+        if count and where:
+            own = Own(count)
+            with _replaced(module, own):
+                losses = loss(module(patients.images.flatten(0, 1)), patients.label.flatten())  # [p m]
+            parts = _parts(where, own, losses.sum() / each)
+            del losses, own
+        total = zeros(module, patients.images.device)  # not before: memory is fullest when the backward pass begins
+        return Clipped(total, clipped_sum(parts, total, clip=clip, real=patients.real) if parts else 0)
 
 
 def _parts(where: Mapping[Tensor, slice], own: Own, loss: Tensor) -> list[tuple[slice, Part]]:

@@ -106,7 +106,8 @@ class _Call:
         """[p, *shape], or None where a product is kept."""
         patients = self.own.patients
         if self.own.keeps(self.weight, gradient.numel() // (patients * len(weight))):
-            products = self.map.products(gradient, inputs, patients)
+            # Detached: kept products must not keep the graph, whose nodes hold this very call.
+            products = self.map.products(gradient.detach(), inputs.detach(), patients)
             if products is not None:
                 self.own.products.append((self.weight, products))
                 return None

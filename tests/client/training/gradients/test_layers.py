@@ -1,5 +1,8 @@
 """What `Layers` must refuse, and what it must not lose; that it gives the right sums is in test_ways.py."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -91,3 +94,15 @@ def test_what_it_does_not_know_it_does_not_fit(module: nn.Module) -> None:
 def test_nothing_trained_gives_nothing() -> None:
     frozen: tuple[nn.Module, Loss] = (Twice().double().requires_grad_(False), loss)
     assert Layers().clipped_sum(*frozen, drawn(), 1.0).total.shape == (0,)
+
+
+def test_what_is_kept_for_the_sum_does_not_keep_the_pass_alive() -> None:
+    """A cycle through the graph would hold every activation until, or beyond, the next garbage collection."""
+    net, seen = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 64)).double(), list[weakref.ref[Tensor]]()
+    net[1].register_forward_hook(lambda _module, _inputs, output: seen.append(weakref.ref(output)))
+    gc.disable()
+    try:
+        Layers().clipped_sum(net, loss, drawn(), 1.0)
+        assert [ref() for ref in seen] == [None]
+    finally:
+        gc.enable()
