@@ -16,9 +16,11 @@ from client.rules import Finding, findings
 from shared.accounting import (
     Event,
     SampledGaussian,
+    alone,
     evaluation_event,
     noise_multiplier,
     planned_evaluations,
+    rdp_epsilon,
     round_event,
 )
 from shared.errors import InputError
@@ -77,10 +79,31 @@ def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
         f'Learns to tell "{study.task.labels[1]}" from "{study.task.labels[0]}".',
         f"Reads images of modality {' or '.join(study.input.modalities)}, as {size} {unit} in {colour}.",
         f"Trains the model {study.model.name}{f' ({options})' if options else ''}.",
-        f"Takes {training.rounds} rounds of {steps} over batches of {training.batch} patients.",
+        f"Takes {training.rounds} rounds of {steps}, {_patients(study)}.",
+        *_starts(study),
         f"Holds {study.evaluation.test:.0%} of patients out for the test, {study.evaluation.validation:.0%} to choose.",
         f"Works with at least {study.federation.min_sites} of {', '.join(asked.sites) or 'the members'}{peers}.",
     )
+
+
+def _patients(study: Study) -> str:
+    """Whom a step looks at."""
+    rate = study.privacy.sampling_rate
+    if rate is None:
+        return f"over batches of {study.training.batch} patients"
+    return f"each patient drawn with probability {rate:g} in each step"
+
+
+def _starts(study: Study) -> tuple[str, ...]:
+    """Weights that are not made here, and those that stay."""
+    model, lines = study.model, []
+    if model.init:
+        lines.append(
+            f"Starts from the weights of {model.init} (SHA-256 {model.init_sha256[:16]}…): ask what they were made of."
+        )
+    if model.frozen:
+        lines.append(f"Leaves the weights under {', '.join(model.frozen)} as they are.")
+    return tuple(lines)
 
 
 def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
@@ -93,7 +116,7 @@ def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
         f"{shows.smallest_count} patients of this hospital leave as 0.",
         "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),
     ]
-    if study.privacy.mode != "off":
+    if study.privacy.mode != "off" or study.evaluation.epsilon is not None:
         lines.append(f"In the clear: the ε of a patient in this run{' and in all' if shows.per_site_counts else ''}.")
     if study.evaluation.per_site and shows.per_site_figures:
         lines.append("In the clear, by your policy: this hospital's own AUC, with its number of images and findings.")
@@ -121,13 +144,13 @@ def _privacy(study: Study, policy: Policy, ledger: Ledger) -> tuple[str, ...]:
     now, after = ledger.epsilon(at), _after(study, policy, ledger, alone=False)
     return (
         f"ε = {epsilon:g} at δ = {delta:g} for each patient over the whole study, mode {study.privacy.mode}: "
-        f"{_rests_on(study)}.",
+        f"{_rests_on(study, epsilon, delta)}.",
         f"Each patient's part in a step is clipped to {study.privacy.clip:g}{_follows(study)}.",
         "That is: because one patient takes part, nothing that is made of the training gets more than "
         f"{_factor(epsilon)} times as likely, but for a chance of {delta:g}.",
         _held_out(study),
         f"The patient who has spent most has ε = {now:.3g} now and would have {after:.3g} after all rounds; "
-        f"{max(0.0, limit - after):.3g} of {limit:g} would be left (at δ = {at:g}).",
+        f"{max(0.0, round(limit - after, 2)):g} of {limit:g} would be left (at δ = {at:g}).",
     )
 
 
@@ -138,15 +161,26 @@ def _follows(study: Study) -> str:
     )
 
 
-def _rests_on(study: Study) -> str:
+def _rests_on(study: Study, epsilon: float, delta: float) -> str:
     if study.privacy.mode == "local":
         return "whatever other hospitals do"
     cohort, aggregation = study.federation.min_sites, study.aggregation
     honest = threshold_for(cohort, aggregation.threshold, aggregation.colluders) - aggregation.colluders
     return (
         f"this takes the noise of {honest} honest hospitals of {cohort} (more, if more take part) and masks that hold; "
-        f"with this hospital's noise alone it is 1/√{honest} of what was promised"
+        f"with this hospital's noise alone, ε is {_alone(study, honest, epsilon, delta):.3g} instead of {epsilon:g}"
     )
+
+
+def _alone(study: Study, honest: int, epsilon: float, delta: float) -> float:
+    """ε of the whole study if no other hospital added its share; infinite where no usable noise meets its target."""
+    try:
+        sigma = noise_multiplier(study)
+    except InputError:
+        return math.inf
+    if sigma is None:
+        return epsilon
+    return rdp_epsilon(alone([repeated(round_event(study, sigma, honest=honest), study.training.rounds)]), delta)
 
 
 def _held_out(study: Study) -> str:

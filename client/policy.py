@@ -6,7 +6,7 @@
 [studies]      ask, hashes, models, signers
 [hours]        quiet, days, zone
 
-What is left out has the stricter value; an unknown key is refused by name. client/rules.py judges by it.
+What is left out has the value that the classes below give it; an unknown key is refused by name. client/rules.py judges.
 
     >>> Policy().privacy.least
     'distributed'
@@ -90,7 +90,7 @@ class StudiesPolicy(Record, frozen=True):
 
 
 class Policy(Record, frozen=True):
-    """The whole of policy.toml; what is left out has the stricter value."""
+    """The whole of policy.toml."""
 
     privacy: PrivacyPolicy = PrivacyPolicy()
     aggregation: AggregationPolicy = AggregationPolicy()

@@ -26,6 +26,8 @@ from shared.workers import aside
 Counts = Mapping[tuple[float, float], int]
 #: Between these ε by Rényi the numerical composition holds what it says in double precision.
 TIGHT = (0.05, 100.0)
+#: and the smallest δ: below it float64 cannot tell its probabilities from 0.
+LEAST_DELTA = 1e-12
 #: Splits of held-out patients, as messages name them.
 VALIDATION, TEST = 1, 2
 
@@ -106,9 +108,10 @@ def prv_epsilon(events: Iterable[Event], delta: float) -> float:
     most = rdp_epsilon_of(whole.steps, whole.stated, delta)
     history = tuple((*kind, count) for kind, count in sorted(whole.steps.items()) if count)
     gaussian = most - whole.stated[0]
-    if not (history and TIGHT[0] < gaussian < TIGHT[1]):
+    left = delta - whole.stated[1]
+    if not (history and TIGHT[0] < gaussian < TIGHT[1] and left >= LEAST_DELTA):
         return most
-    tight = aside("shared.accountants", "prv_epsilon", history, delta - whole.stated[1], gaussian)
+    tight = aside("shared.accountants", "prv_epsilon", history, left, gaussian)
     return min(most, whole.stated[0] + float(tight))
 
 

@@ -195,7 +195,7 @@ def test_one_study_is_told_in_plain_words(home: Path, capsys: pytest.CaptureFixt
     found = explain(asked(), Policy(), ledger)
     now, after = ledger.epsilon(1e-5), ledger.epsilon_with([round_event(STUDY, sigma)] * 2, 1e-5)
     assert now < after
-    assert f"has ε = {now:.3g} now and would have {after:.3g} after all rounds; {8 - after:.3g} of 8" in str(
+    assert f"has ε = {now:.3g} now and would have {after:.3g} after all rounds; {round(8 - after, 2):g} of 8" in str(
         found.privacy
     )
 

@@ -237,3 +237,9 @@ def test_evaluations_without_noise_spend_what_nobody_counts() -> None:
 def test_an_evaluation_target_that_cannot_be_met_names_the_key() -> None:
     with pytest.raises(InputError, match=r"evaluation\.epsilon.*10 evaluations"):
         evaluation_noise(evaluated(10, 1, epsilon=0.001), 1)
+
+
+def test_a_delta_too_small_for_the_numbers_gives_the_bound_that_holds() -> None:
+    event = SampledGaussian(sampling_rate=0.3, noise_multiplier=1.0, steps=3)
+    for delta in (1e-13, 1e-15, 1e-100):
+        assert prv_epsilon([event], delta) == rdp_epsilon([event], delta)
