@@ -6,7 +6,7 @@
 [studies]      ask, hashes, models, signers
 [hours]        quiet, days, zone
 
-What is left out has the value that the classes below give it; an unknown key is refused by name. client/rules.py judges.
+What is left out has the value that the classes below give it; an unknown key is refused by name (client/rules.py).
 
     >>> Policy().privacy.least
     'distributed'
