@@ -94,7 +94,8 @@ class Coordinator:
         cannot be met, before any hospital is asked."""
         study, expected = self._study, len(self._aggregator.expected)
         noise_multiplier(study)
-        self._tell(RunStarted(self._aggregator.run, study.name, expected, study.training.rounds))
+        noisy = study.evaluation.epsilon is not None
+        self._tell(RunStarted(self._aggregator.run, study.name, expected, study.training.rounds, noisy))
         self._left = list(begin.memory.left_out)
         checkpoint, because = begin, ""
         del begin  # as long as the model
@@ -234,7 +235,8 @@ class Coordinator:
         row = self._laps.lap().onto(row)
         memory = checkpoint.memory
         memory = replace(memory, judged=True, rows=(*memory.rows[:-1], row), left_out=tuple(self._left))
-        epsilon = {name: spent.epsilon_run for name, spent in memory.spent.items()}
+        spent = memory.spent if study.privacy.mode != "off" else {}  # else what evaluations cost: it bounds no training
+        epsilon = {name: own.epsilon_run for name, own in spent.items()}
         self._tell(RoundFinished(round_, row.validation_auc, epsilon, row.trained, row.seconds))
         return replace(checkpoint, memory=memory)
 

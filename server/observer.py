@@ -10,12 +10,13 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins or is resumed."""
+    """A run begins or is resumed. `noisy`: every AUC to come is of counts with noise on them (study.evaluation.epsilon)."""
 
     run: str
     study: str
     sites_expected: int
     rounds: int
+    noisy: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class RoundFinished:
-    """A round's sum, over `trained`, is in the model. `auc`: validation patients; ε per hospital in this run so far."""
+    """A round's sum, over `trained`, is in the model. `auc`: validation patients; ε per hospital in this run so far,
+    of its training patients: empty where nothing bounds what training tells of them."""
 
     round: int
     auc: float | None

@@ -90,7 +90,8 @@ class Progress:
             self._sites[site].trained += 1
         for site, epsilon in event.epsilon.items():
             self._sites[site].epsilon = epsilon
-        figures = f"{self._auc()}, ε at most {number(max(event.epsilon.values(), default=None), 2)}"
+        worst = max(event.epsilon.values(), default=None)  # of no hospital where the study's privacy is off
+        figures = self._auc() + (f", ε at most {number(worst, 2)}" if worst is not None else "")
         trained = f"{len(event.trained)} of {plural(self._run.sites_expected, 'hospital')} trained"
         return f"round {event.round}/{self._run.rounds}: {figures}, {trained}, {duration(event.seconds)}{self._left()}"
 
@@ -98,7 +99,8 @@ class Progress:
         known = [(event.auc, event.round) for event in self._finished if event.auc is not None]
         best = max(known, key=lambda pair: pair[0], default=None)
         now = number(self._finished[-1].auc if self._finished else None)
-        return f"AUC {now} (best {number(best[0])} in round {best[1]})" if best else f"AUC {now}"
+        noisy = "noisy; " if self._run.noisy else ""
+        return f"AUC {now} ({noisy}best {number(best[0])} in round {best[1]})" if best else f"AUC {now}"
 
     def _left(self) -> str:
         rest = (self._run.rounds - self._done) * sum(event.seconds for event in self._finished)

@@ -101,7 +101,8 @@ def _finish(result: Result, out: Path, console: Console) -> None:
     if result.metrics is not None:
         found = result.metrics
         interval = span(found.stratified_low, found.stratified_high)
-        console.print(f"site-stratified AUC {number(found.stratified_auc)} ({interval}) on {found.n} held-out images")
+        judged = f"about {found.n} held-out patients, with noise" if found.noise else f"{found.n} held-out images"
+        console.print(f"site-stratified AUC {number(found.stratified_auc)} ({interval}) on {judged}")
     if result.survey is not None and result.purpose == "survey":
         held = ", ".join(f"{count} {label}" for label, count in result.survey.labels.items())
         if hidden := result.survey.hidden_labels:

@@ -66,6 +66,8 @@ class RunView:
     absences: tuple[Absence, ...]
     step: seen.StepProgress | None
     left_s: float | None
+    #: every AUC is of counts with noise on them
+    noisy: bool = False
 
     @property
     def best(self) -> Round | None:
@@ -84,6 +86,7 @@ class RunView:
 class _Fold:
     planned: int = 0
     expected: int = 0
+    noisy: bool = False
     round: int = 0
     rounds: dict[int, Round] = field(default_factory=dict)
     sites: dict[str, Site] = field(default_factory=dict)
@@ -94,8 +97,8 @@ class _Fold:
 
     def take(self, at: str, event: seen.Event) -> None:
         match event:
-            case seen.RunStarted(_, _, expected, rounds):
-                self.planned, self.expected, self.step = rounds, expected, None
+            case seen.RunStarted(_, _, expected, rounds, noisy):
+                self.planned, self.expected, self.noisy, self.step = rounds, expected, noisy, None
             case seen.SiteJoined(site):
                 self._move(site, "in", at, "")
             case seen.SiteLeft(site, step, reason):
@@ -153,6 +156,7 @@ def view_of(line: RunLine, moments: Iterable[Moment], expected: Iterable[str] = 
         absences=tuple(fold.absences),
         step=fold.step if line.state == "running" else None,
         left_s=_left(rounds, fold.planned, now) if line.state == "running" else None,
+        noisy=fold.noisy,
     )
 
 

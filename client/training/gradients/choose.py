@@ -16,17 +16,15 @@ from torch import Generator, Tensor, nn
 from client.training.gradients.base import Loss, PatientGradients, Patients
 from client.training.gradients.clip import trained
 from client.training.gradients.hooks import Hooks
+from client.training.gradients.independence import BITWISE, independent, unknown
 from client.training.gradients.layers import Layers
 from client.training.gradients.loop import Loop
 from client.training.gradients.precision import Precise, Precision
 from client.training.gradients.vmap import Vmap
 from shared.errors import SiteError
-from shared.models.layers import Output
 
 WAYS: tuple[PatientGradients, ...] = (Layers(), Loop(), Vmap(), Hooks())
 
-#: Share of a patient's gradient, in L2, that who else is in the chunk may change it by: the order of a sum in float64.
-BITWISE = 2.0**-40
 #: Images in a chunk, at most: more are no quicker, and fill memory.
 MOST = 32
 #: Times what a way is known to keep, for what it needs on the way (measured: benchmarks/private_step.py).
@@ -36,8 +34,6 @@ HOPELESS = 1.5
 REPETITIONS = 3
 #: Patients that are enough to see what there is to see.
 FEW = 4
-#: A clip that no gradient reaches.
-HUGE = 1e300
 
 
 @dataclass(frozen=True)
@@ -101,16 +97,27 @@ def _measure(
         some = min(count, FEW) if way.way.name == "loop" else count  # it takes them one by one anyway
         limit = HOPELESS * min(seconds.values(), default=math.inf)
         seconds[way.name] = _seconds(way, module, loss, _made(some, images, shape, device), limit)
+    probe = unknown(module)
     for name in sorted(seconds, key=seconds.__getitem__):
         way, count = tried[name]
-        some = min(count, FEW) if way.way.name == "loop" else count
-        if independent(way, module, loss, _made(some, images, shape, device), BITWISE):
+        if way.way.name == "loop" or _always(way, probe, loss, _made(1, images, shape, device), count * images):
             return Choice(way, count * images, seconds)
     raise SiteError(
         "memory for private training",
         expected="room for one patient",
         got=f"{limit_bytes >> 20} MiB",
         do="Raise the limit, or take smaller images or fewer of each patient.",
+    )
+
+
+def _always(way: Precise, module: nn.Module, loss: Loss, patients: Patients, at_once: int) -> bool:
+    """`independent`, at the shape of every number of images up to that of `patients` (chunks.py)."""
+    most, device = patients.label.shape[1], patients.images.device
+    return all(
+        independent(
+            way, module, loss, _made(max(1, at_once // each), each, tuple(patients.images.shape[2:]), device), BITWISE
+        )
+        for each in range(1, most + 1)
     )
 
 
@@ -133,25 +140,6 @@ def at_once(way: PatientGradients, module: nn.Module, loss: Loss, patient: Patie
         if weights + total + several * (activations + (1 + of_hooks) * gradient) <= limit_bytes:
             return count
     return 0
-
-
-def independent(way: PatientGradients, module: nn.Module, loss: Loss, patients: Patients, tolerated: float) -> bool:
-    """Whether the first patient's gradient is the same, up to `tolerated` of its length, at every place of a chunk
-    and among any others, with a loss or without."""
-
-    def loss_of_some(output: Tensor | Output, label: Tensor) -> Tensor:
-        return loss(output, label.clamp_min(0)) * (label >= 0)
-
-    def at(place: int, label: int, real: int, contrast: float) -> Tensor:
-        images, labels = patients.images.roll(1, -1) * contrast, torch.full_like(patients.label, label)
-        images[place], labels[place] = patients.images[0], patients.label[0]
-        return way.clipped_sum(module, loss_of_some, Patients(images, labels, real), HUGE).total
-
-    count = len(patients.label)
-    alone = at(0, label=-1, real=count, contrast=0.0)
-    others = [at(place, label=-1, real=count, contrast=0.5) for place in {count // 2, count - 1}]
-    others.append(at(0, label=0, real=1, contrast=1.0))
-    return all(bool((total - alone).norm() <= tolerated * alone.norm()) for total in others)
 
 
 def _seconds(way: PatientGradients, module: nn.Module, loss: Loss, patients: Patients, limit: float) -> float:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from client.training.gradients import choose
 from client.training.gradients.base import Clipped, Loss, PatientGradients, Patients
-from client.training.gradients.choose import WAYS, Choice, fastest, independent
+from client.training.gradients.choose import WAYS, Choice, fastest
+from client.training.gradients.independence import BITWISE, independent
 from client.training.gradients.loop import Loop
 from client.training.gradients.precision import Precise, Precision
 from shared.errors import SiteError
@@ -87,7 +88,7 @@ def test_no_way_mixes_patients(way: PatientGradients, precision: Precision) -> N
     assert independent(Precise(way, precision), net(), loss, made(4, 2), 2.0**-20)
 
 
-@pytest.mark.parametrize(("share", "tolerated"), [(1e-3, 2.0**-20), (1e-6, choose.BITWISE)])
+@pytest.mark.parametrize(("share", "tolerated"), [(1e-3, 2.0**-20), (1e-6, BITWISE)])
 def test_a_way_that_mixes_patients_is_seen(share: float, tolerated: float) -> None:
     assert not independent(Mixing(share), net(), loss, made(4), tolerated)
     assert independent(Mixing(0.0), net(), loss, made(4), tolerated)
