@@ -4,7 +4,7 @@
 
 Three real hospitals on disk (synthetic radiographs), the real bytes of plan, confirm and unmask in active mode. For
 models of several sizes: the median of what one hospital takes for a whole step, of its per-patient gradients in it, and
-of the difference: reading the plan and the weights, charging the ledger on disk, noise, masks, shares, signatures, storing.
+of the difference: reading plan and weights, charging the ledger on disk, noise, masks, shares, signatures, storing.
 """
 
 import argparse

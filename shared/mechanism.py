@@ -87,7 +87,8 @@ class Mechanism(Record, frozen=True):
         """Largest magnitude of one site's integers before the noise (rule 4)."""
         return int((2**31 - 1) / self.sites - TAIL * self.deviation)
 
-    def decode(self, total: NDArray[np.uint32]) -> NDArray[np.float64]:
+    def decode(self, total: NDArray[np.uint32] | NDArray[np.uint16]) -> NDArray[np.float64]:
         """The noisy sum that the words `total` [d], read mod 2^32, stand for, float64 [d]."""
-        real: NDArray[np.float64] = total.view(np.int32).astype(np.float64) * self.grid
+        words = total.astype(np.uint32, copy=False)
+        real: NDArray[np.float64] = words.view(np.int32).astype(np.float64) * self.grid
         return real

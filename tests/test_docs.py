@@ -79,6 +79,12 @@ def named_by_dots(target: str) -> bool:
     return path.exists() and name.split(".")[0] in path.read_text("utf-8")
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_waits_for_a_table(page: str) -> None:
+    """A word such as SKIN_TABLE alone on a line stands for figures that nobody has put in."""
+    assert re.findall(r"^[A-Z]+_TABLE$", text_of(page), flags=re.MULTILINE) == []
+
+
 def test_names_in_the_architecture_page_are_in_the_code() -> None:
     modules = [path for room in ("server", "client", "shared", "simulations") for path in (ROOT / room).rglob("*.py")]
     words = {path.stem for path in modules}.union(*(re.findall(r"\w+", path.read_text("utf-8")) for path in modules))

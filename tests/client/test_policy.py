@@ -30,7 +30,7 @@ def refused(policy: Policy, study: Study = OPEN) -> RefusalError:
 def test_privacy_off_needs_the_hospitals_leave() -> None:
     error = refused(Policy())
     assert error.rule == "privacy.least"
-    assert 'Set a stronger privacy.mode in the study' in str(error)
+    assert "Set a stronger privacy.mode in the study" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,10 @@ def test_a_round_is_charged_before_it_is_taken_and_says_what_it_rests_on(
     for name in local.names:
         own = result.privacy[name]
         assert own.mode == "distributed" and own.epsilon_run == pytest.approx(spent)
-        assert own.epsilon_alone == pytest.approx(rdp_epsilon(alone([event] * 3), 1e-5)) and (own.epsilon_alone or 0) > spent
+        assert (
+            own.epsilon_alone == pytest.approx(rdp_epsilon(alone([event] * 3), 1e-5))
+            and (own.epsilon_alone or 0) > spent
+        )
         assert Ledger(local.home(name).path / "ledger.sqlite").events(result.run) == (event,) * 3
 
 

@@ -26,10 +26,11 @@ import client.site
 import client.workbench
 import shared.database
 import shared.secagg.member
+from client import steps
 from client.home import Home
 from client.ledger import Ledger
 from client.site import Site
-from client.steps import Asked, Outcome
+from client.steps import Outcome
 from client.workbench import Workbench, prepare_for
 from shared import messages
 from shared.messages import (
@@ -276,7 +277,7 @@ class Trainings:
 
     log: Path
 
-    def train(self, study: Study, _task: TrainTask, asked: Asked, bench: Workbench, *, seed: int) -> Outcome:
+    def train(self, study: Study, _task: TrainTask, asked: steps.Asked, _bench: Workbench, *, seed: int) -> Outcome:
         with self.log.open("ab") as file:
             file.write(b".")
         size = layout_of(network_of(study)).moving

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from client.audit import Audit
-from client.workbench import prepare_for
 from client.survey import survey_of
+from client.workbench import prepare_for
 from server.report.html import render
 from server.report.result import Result
 from server.report.verdict import findings, headline

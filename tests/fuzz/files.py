@@ -49,7 +49,7 @@ from server.open_plan import Desk, OpenPlan
 from server.receipts import Receipts
 from server.report.result import Result, read_result
 from server.run import RunId, open_run
-from server.strategies.fedavg import State
+from server.strategies.base import State
 from server.web.hospitals import read_nodes as read_shown_nodes
 from server.web.overview import view_of
 from server.web.password import Password, read_password

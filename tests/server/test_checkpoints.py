@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from safetensors.numpy import save_file
 
 from server.checkpoints import Checkpoint, Checkpoints, Memory, _digest
-from server.strategies.fedavg import State
+from server.strategies.base import State
 from shared.errors import InputError, OperatorError, SiteError
 
 HASH = "ab" * 32

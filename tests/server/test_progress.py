@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -17,6 +18,10 @@ from server.observer import (
 )
 from server.progress import Progress
 from server.text import duration, plural, power, printable, ranges, size
+from shared.study import MINIMAL, parse_study
+from simulations.faults import LocalLink
+from simulations.hospital import PROFILES, write_hospital
+from simulations.local import LocalFederation
 
 EVENTS: tuple[Event, ...] = (
     RunStarted("r-1", "chest", 4, 3),
@@ -31,6 +36,22 @@ EVENTS: tuple[Event, ...] = (
     SiteLeft("east", "train", "no answer within 600 s"),
     RoundFinished(2, 0.79, {"city": 2.5, "north": 2.25}, ("city", "north"), 20.0),
 )
+
+NOISY = (
+    MINIMAL.replace("size = [64, 64]", "size = [16, 16]")
+    + "[aggregation]\ncolluders = 0\n[evaluation]\ntest = 0.3\nvalidation = 0.3\nepsilon = 4.0\ndelta = 1e-5\n"
+)
+OPEN_POLICY = """
+[privacy]
+least = "off"
+epsilon_total = 100.0
+epsilon_per_study = 100.0
+[aggregation]
+min_cohort = 2
+colluders = 0
+[studies]
+ask = false
+"""
 
 HOSTILE = ["\x1b[2J\x1b[31mred", "[bold red]x[/nonsense]", "a\nround 9/9: AUC 1.000", "\u202eabc"]
 
@@ -89,7 +110,38 @@ def test_a_hospital_that_came_back_stays_marked() -> None:
 
 def test_a_figure_that_does_not_exist_is_a_dash() -> None:
     line = plain(RunStarted("r", "s", 2, 9), RoundFinished(1, None, {}, ("a", "b"), 1.0))[-1]
-    assert "AUC –," in line and "ε at most –" in line and "0.000" not in line
+    assert "AUC –, 2 of 2 hospitals trained" in line and "ε" not in line and "0.000" not in line
+
+
+def test_a_noisy_auc_is_said_to_be_noisy() -> None:
+    events = (
+        RunStarted("r", "s", 2, 2, noisy=True),
+        RoundFinished(1, None, {}, ("a", "b"), 1.0),
+        RoundFinished(2, 0.98, {}, ("a", "b"), 1.0),
+    )
+    lines = plain(*events)
+    assert "AUC –, 2 of" in lines[1]
+    assert "AUC 0.980 (noisy; best 0.980 in round 2)" in lines[2]
+    assert "AUC 0.980 (noisy; best 0.980 in round 2)" in screen(*events)
+
+
+def test_evaluations_with_noise_bound_nothing_of_a_run_without_privacy(tmp_path: Path) -> None:
+    """Hospitals' ledgers charge such evaluations; ε 0 of its training would be a promise that nobody keeps."""
+    archives = {name: tmp_path / "archives" / name for name in ("alder", "birch", "cedar")}
+    for seed, (name, path) in enumerate(archives.items()):
+        write_hospital(path, patients=14, seed=seed, profile=PROFILES[name])
+    study = parse_study(NOISY)
+    local = LocalFederation.make(tmp_path, archives, study)
+    for name in archives:
+        (local.home(name).path / "policy.toml").write_text(OPEN_POLICY)
+    out = io.StringIO()
+    with Progress(Console(file=out)) as progress:
+        _, result = local.run(LocalLink(local.sites()), study, recorder=progress)
+    assert {own.evaluation is not None for own in result.privacy.values()} == {True}, "they were charged"
+    rounds = [line for line in out.getvalue().splitlines() if line.startswith("round ")]
+    assert len(rounds) == 2
+    assert [line for line in rounds if "ε" in line] == []
+    assert "(noisy; best " in rounds[1] or "AUC –" in rounds[1]
 
 
 def test_a_resumed_run_goes_on_at_its_round() -> None:

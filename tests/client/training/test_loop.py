@@ -11,10 +11,11 @@ from torch import nn
 from client.images import Images, Split
 from client.privacy.stream import SecureStream
 from client.training import private
-from client.training.loop import Diagnostics, learning_rate, train, train_private
+from client.training.loop import Diagnostics, train, train_private
 from shared.errors import InputError, MisuseError, SiteError
 from shared.mechanism import Mechanism
 from shared.models.registry import build
+from shared.optimiser import learning_rate
 from shared.parameters import load_vector, to_vector
 from shared.study import MINIMAL, Privacy, Study, Training, parse_study
 

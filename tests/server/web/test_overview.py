@@ -75,6 +75,12 @@ def test_the_best_round_and_the_worst_hospital() -> None:
     assert [one.worst_epsilon for one in view.rounds] == [2.0, 2.0, None]
 
 
+def test_a_run_with_noise_on_its_evaluations_says_so() -> None:
+    noisy = seen.RunStarted("a", "s", 3, 4, noisy=True)
+    assert view_of(line(), moments(noisy, done(1, "city", auc=0.7))).noisy
+    assert not view_of(line(), moments(*START)).noisy
+
+
 def test_the_time_left_counts_down() -> None:
     events = moments(*START, done(1, "city"), done(2, "city"))
     assert view_of(line(), events, now="2025-03-02T10:05:00+00:00").left_s == 120

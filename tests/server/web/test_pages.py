@@ -102,6 +102,19 @@ class TestRun:
         page = log_in(empty, visit).get("/runs/a").text
         assert "two &lt;b&gt;hospitals&lt;/b&gt; are left" in page and "0 of 2" in page
 
+    def test_a_run_without_privacy_and_with_noise_on_its_evaluations(self, empty: ServerHome, visit: Visit) -> None:
+        history = History(empty.history)
+        history.enqueue("a", parse_study(MINIMAL))
+        history.start("a")
+        history.record("a", seen.RunStarted("a", "minimal", 2, 2, noisy=True))
+        history.record("a", seen.RoundFinished(1, 0.75, {}, ("city", "north"), 1.0))
+        client = log_in(empty, visit)
+        page = words(client, "/runs/a")
+        assert "validation patients, with noise, round 1" in page and "AUC, noisy" in page
+        assert "ε, worst hospital – none recorded" in page
+        drawings = re.findall(r'role="img" aria-label="([^:]*):', client.get("/runs/a").text)
+        assert drawings == ["AUC of the validation patients, with noise"]
+
     def test_a_damaged_result_hides_nothing_else(self, made: ServerHome, operator: httpx.Client) -> None:
         path = made.runs / "chest-1" / "result.json"
         kept = path.read_bytes()
