@@ -36,6 +36,8 @@ __all__ = [
 Positive = Annotated[float, Meta(gt=0)]
 #: 32 bytes in lower-case hexadecimal
 Hex = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+#: Keys of former versions, and what to write in their place.
+_RENAMED = {"privacy.allow_off": 'It is privacy.least now: for true write least = "off", for false delete it.'}
 
 
 class PrivacyPolicy(Record, frozen=True):
@@ -106,4 +108,4 @@ class Policy(Record, frozen=True):
 
 def read_policy(path: Path) -> Policy:
     """policy.toml; raises InputError naming the key that is wrong."""
-    return read_toml(Policy, path)
+    return read_toml(Policy, path, renamed=_RENAMED)

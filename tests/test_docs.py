@@ -73,10 +73,23 @@ def test_links_and_paths_lead_somewhere(page: str) -> None:
 
 
 def named_by_dots(target: str) -> bool:
-    """Whether `room/module.name` stands for a name of that module."""
+    """Whether `room/module.name` stands for what that module defines; a word that only occurs in it is no name."""
     module, _, name = target.partition(".")
     path = (ROOT / module).with_suffix(".py")
-    return path.exists() and name.split(".")[0] in path.read_text("utf-8")
+    return path.exists() and name.split(".")[0] in defined_in(path)
+
+
+def defined_in(path: Path) -> set[str]:
+    """The functions, classes and values at the top of a module."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        else:
+            found |= {
+                part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+            }
+    return found
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -116,6 +116,7 @@ def _known(folder: Home) -> Known:
 
 def _show(home: Path, delta: float | None, *, alone: bool, json: bool) -> None:
     folder = Home(home.expanduser())
+    _check_there(folder)
     policy = folder.policy.privacy if (folder.path / "policy.toml").is_file() else None
     most = Most(policy.epsilon_total, policy.epsilon_per_study, policy.delta) if policy else None
     known = (folder.path / "keys" / "archive.key").is_file()
@@ -130,6 +131,22 @@ def _show(home: Path, delta: float | None, *, alone: bool, json: bool) -> None:
         show(page, Console(), alone=alone)
     if lost:
         raise _older(lost)
+
+
+def _check_there(folder: Home) -> None:
+    """Raise InputError where `folder` has no ledger: opening it would make one, and that one would say ε = 0."""
+    if not folder.path.is_dir():
+        raise InputError(str(folder.path), expected="this hospital's Konsil folder", got="none", do="Check --home.")
+    if (folder.path / "ledger.sqlite").is_file():
+        return
+    if lost := forgotten(Audit(folder.path / "audit.jsonl").entries(), frozenset()):
+        raise _older(lost)
+    raise InputError(
+        str(folder.path / "ledger.sqlite"),
+        expected="this hospital's ledger",
+        got="none: nothing was ever charged here",
+        do="Check --home. The ledger is made when this hospital first takes part in a study.",
+    )
 
 
 def _older(lost: tuple[Forgotten, ...]) -> SiteError:

@@ -6,7 +6,9 @@ How much has the patient spent who has spent most, and what is left? How many ha
 import math
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,8 +21,8 @@ from shared.text import printable
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 EDGES = (0.0, 1.0, 2.0, 4.0, 8.0)
 _WHAT = {"train": "training", "evaluate": "evaluation", "imported": "imported"}
-#: characters of a date
-_DAY = 10
+#: characters of a date, and by which a run stands to the right of its study
+_DAY, _INDENT = 10, 2
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,7 @@ def show(page: LedgerPage, console: Console, *, alone: bool) -> None:
 
 
 def _table(page: LedgerPage, *, alone: bool) -> Table:
-    own = ("ε alone",) if alone else ()
-    table = Table("study, run", "what for", title="Privacy ledger")
-    for heading in ("rounds", "patients", "ε", *own):
-        table.add_column(heading, justify="right")
-    table.add_column("first")
-    table.add_column("last")
+    table = _columns(alone=alone)
     for study in page.studies:
         rounds, ends = sum(run.rounds for run in study.runs), [(run.first, run.last) for run in study.runs]
         more = (_figure(study.epsilon_alone),) if alone else ()
@@ -148,8 +145,24 @@ def _table(page: LedgerPage, *, alone: bool) -> Table:
         for run in study.runs:
             more = (_figure(run.epsilon_alone),) if alone else ()
             figures = (str(run.rounds), str(run.patients), _figure(run.epsilon), *more, run.first[:_DAY])
-            table.add_row(_words(f"  {run.run}"), _WHAT[run.what], *figures, run.last[:_DAY], style="dim")
+            name = Padding(_words(run.run), (0, 0, 0, _INDENT))
+            table.add_row(name, _WHAT[run.what], *figures, run.last[:_DAY], style="dim")
         table.add_section()
+    return table
+
+
+def _columns(*, alone: bool) -> Table:
+    """No rows yet. Whatever the terminal's width, names go on in the next line before a figure or a date is cut: in 80
+    columns all is there, with `alone` too, and without lines between the columns."""
+    table = Table(title="Privacy ledger", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("study, run", overflow="fold")
+    table.add_column("what for", no_wrap=True)
+    for heading in ("rounds", "patients"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("ε", "ε alone") if alone else ("ε",):
+        table.add_column(heading, justify="right")  # "without bound" may take two lines
+    for heading in ("first", "last"):
+        table.add_column(heading, no_wrap=True)
     return table
 
 

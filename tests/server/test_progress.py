@@ -38,7 +38,7 @@ EVENTS: tuple[Event, ...] = (
 )
 
 NOISY = (
-    MINIMAL.replace("size = [64, 64]", "size = [16, 16]")
+    MINIMAL.replace('["DX"]', '["DX", "CR"]').replace("[32, 32]", "[16, 16]")
     + "[aggregation]\ncolluders = 0\n[evaluation]\ntest = 0.3\nvalidation = 0.3\nepsilon = 4.0\ndelta = 1e-5\n"
 )
 OPEN_POLICY = """

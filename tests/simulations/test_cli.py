@@ -1,16 +1,32 @@
-"""Bad input at the command line: one clear message on stderr, the right exit status, nothing half-written."""
+"""Bad input at the command line: one clear message on stderr, the right exit status, nothing half-written. And the last
+words of a run that went well."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from shared.study import MINIMAL
-from simulations.cli import main
+from shared.study import MINIMAL, parse_study
+from simulations.cli import _finish, main
+from simulations.faults import LocalLink
 from simulations.hospital import PROFILES, write_hospital
+from simulations.local import LocalFederation
 
 Command = Callable[..., tuple[int, str]]
 PRIVATE = 'mode = "local"\nepsilon = {}\ndelta = 1e-5\nclip = 1.0\nsampling_rate = 0.5'
+OPEN_POLICY = """
+[privacy]
+least = "off"
+epsilon_total = 100.0
+epsilon_per_study = 100.0
+[aggregation]
+min_cohort = 2
+colluders = 0
+[studies]
+ask = false
+"""
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +133,28 @@ def test_an_unknown_profile(command: Command, tmp_path: Path) -> None:
     status, error = command("hospital", tmp_path / "x", "--profile", "elm")
     assert (status, "expected one of alder" in error) == (2, True)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "ends"),
+    [
+        ("", " held-out images"),
+        ("epsilon = 4.0\ndelta = 1e-5\n", " held-out patients, with noise"),
+    ],
+)
+def test_the_last_words_say_what_was_counted_and_how_well(tmp_path: Path, asked: str, ends: str) -> None:
+    """Of a real run: images, exactly; or patients, each of the same weight, with noise."""
+    archives = {name: tmp_path / name for name in ("alder", "birch", "cedar")}
+    for seed, (name, path) in enumerate(archives.items()):
+        write_hospital(path, patients=14, seed=seed, profile=PROFILES[name])
+    text = MINIMAL.replace('["DX"]', '["DX", "CR"]').replace("[32, 32]", "[16, 16]")
+    study = parse_study(f"{text}[aggregation]\ncolluders = 0\n[evaluation]\ntest = 0.3\nvalidation = 0.3\n{asked}")
+    local = LocalFederation.make(tmp_path, archives, study)
+    for name in archives:
+        (local.home(name).path / "policy.toml").write_text(OPEN_POLICY)
+    _, result = local.run(LocalLink(local.sites()), study)
+    assert result.metrics is not None
+    out = io.StringIO()
+    _finish(result, tmp_path, Console(file=out, width=200))
+    first = out.getvalue().splitlines()[0]
+    assert first.endswith(f" on {'about ' if asked else ''}{result.metrics.n}{ends}")
