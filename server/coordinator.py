@@ -235,8 +235,7 @@ class Coordinator:
         row = self._laps.lap().onto(row)
         memory = checkpoint.memory
         memory = replace(memory, judged=True, rows=(*memory.rows[:-1], row), left_out=tuple(self._left))
-        spent = memory.spent if study.privacy.mode != "off" else {}  # else what evaluations cost: it bounds no training
-        epsilon = {name: own.epsilon_run for name, own in spent.items()}
+        epsilon = {name: own.epsilon_run for name, own in memory.spent.items() if study.privacy.mode != "off"}
         self._tell(RoundFinished(round_, row.validation_auc, epsilon, row.trained, row.seconds))
         return replace(checkpoint, memory=memory)
 

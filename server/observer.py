@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins or is resumed. `noisy`: every AUC to come is of counts with noise on them (study.evaluation.epsilon)."""
+    """A run begins or is resumed. `noisy`: its AUCs are of counts with noise on them (evaluation.epsilon)."""
 
     run: str
     study: str

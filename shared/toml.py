@@ -1,7 +1,7 @@
 """Read a TOML file that a person wrote into a frozen record, or say which key is wrong.
 
-Every unknown key is refused, with the nearest known name or with what became of it; a wrong choice is told what there is
-to choose from; nothing is coerced. Whatever the text is, it is read in less than a second or refused.
+Every unknown key is refused, with the nearest known name or what became of it; a wrong choice is told what there is to
+choose from; nothing is coerced. Whatever the text is, it is read in less than a second or refused.
 
     parse_toml(Policy, "[privacy]\nepsilon_totl = 1.0", "policy.toml")
     # InputError: policy.toml: privacy.epsilon_totl: … Did you mean 'epsilon_total'?
@@ -80,13 +80,13 @@ def _explain(
 ) -> InputError:
     place = _PLACE.match(str(error))
     message, key = (place["message"], place["key"] or "") if place else (str(error), "")
-    parents = key.split(".") if key else []
+    parents = key.replace("[...]", "[]").split(".") if key else []  # [...]: some key of a table of people's own keys
     if unknown := _UNKNOWN.search(message):
-        where = ".".join([*parents, unknown["name"]])
+        where = f"{key}.{unknown['name']}" if key else unknown["name"]
         hint = renamed.get(where) or _nearest(unknown["name"], list(_fields(_type_at(cls, parents))))
         return InputError(f"{source}: {where}", expected="a known key", got="one Konsil does not know", do=hint)
     if missing := _MISSING.search(message):
-        where = ".".join([*parents, missing["name"]])
+        where = f"{key}.{missing['name']}" if key else missing["name"]
         return InputError(f"{source}: {where}", expected="a value", got="none", do=f"Add {where}.")
     where = key or "the file"
     if choice := _CHOICE.match(message):
@@ -104,8 +104,8 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _got(value: Any, told: str, *, within: bool) -> str:
-    """The wrong value; `told`: its type, if that is what is wrong with it. Of what lies `within` a list only numbers out
-    of their range are shown: the rest may be the numbers of patients."""
+    """The wrong value; `told`: its type, if that is what is wrong with it. Of what lies `within` a list only numbers
+    out of their range are shown: the rest may name patients."""
     shown = isinstance(value, int | float) and not told if within else isinstance(value, str | int | float | list)
     return _quoted(value) if shown else told
 

@@ -102,6 +102,7 @@ def test_audit_verify_finds_a_change(command: Command, tmp_path: Path) -> None:
 
 
 def test_an_empty_ledger_spent_nothing(command: Command, tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger.sqlite").close()
     status, out, _ = command("ledger", "--home", tmp_path)
     assert status == 0
     assert "ε = 0.000" in out

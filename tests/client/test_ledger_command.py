@@ -105,6 +105,26 @@ def test_json_has_the_same(command: Command, home: Path, ledger: Ledger) -> None
     assert at_another["epsilon"] == rdp_epsilon([shared], 1e-6)
 
 
+@pytest.mark.parametrize("alone", [(), ("--alone",)])
+def test_in_80_columns_no_name_and_no_date_is_cut(
+    command: Command, home: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, alone: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name, study = "distributed-4417-20261102-aabbccdd", "skin-lesions-of-the-north-2026"
+    for number, day in enumerate(("2026-11-02", "2026-11-09")):
+        of = purpose(number, study, name, plan=bytes([number]) * 32, what="imported")
+        ledger.take_over([Past(patients(0, 5), (Spent(EVENT, of, f"{day}T00:00:00Z"),))])
+    status, out, _ = command("--home", home, *alone)
+    assert status == 0
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.count("2026-11-02  2026-11-09") == 2, "the study's line and the run's"
+    width = next(line.index("what for") for line in out.splitlines() if "what for" in line)
+    column = "".join(line[:width].strip() for line in out.splitlines())
+    assert study in column
+    assert name in column
+
+
 def test_alone_is_shown_on_demand(command: Command, home: Path, ledger: Ledger) -> None:
     ledger.reserve(
         patients(0, 2), SampledGaussian(sampling_rate=0.1, noise_multiplier=4.0, steps=20, honest=4), purpose(0), WIDE
@@ -211,3 +231,40 @@ def test_another_programs_database_is_no_empty_ledger(command: Command, home: Pa
         db.execute("CREATE TABLE theirs (x)")
     status, _, error = command("import", tmp_path / "other.sqlite", "--home", home)
     assert (status, "a ledger with charges in it" in error) == (2, True)
+
+
+def test_a_wrong_home_is_refused_and_not_made(command: Command, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    for arguments in ((), ("--json",), ("show",), ("import", listed(tmp_path))):
+        status, out, error = command("--home", wrong, *arguments)
+        assert (status, out, error.startswith(f"konsil-client: {wrong}")) == (2, "", True)
+        assert not wrong.exists()
+
+
+def test_a_home_without_a_ledger_is_told_so_and_gets_none(command: Command, home: Path) -> None:
+    before = sorted(home.rglob("*"))
+    status, out, error = command("--home", home)
+    assert (status, out) == (2, "")
+    assert "ledger.sqlite: expected this hospital's ledger, got none: nothing was ever charged here. Check" in error
+    assert sorted(home.rglob("*")) == before
+
+
+def test_a_ledger_that_is_gone_is_not_called_one_that_never_was(command: Command, home: Path) -> None:
+    Audit(home / "audit.jsonl").record("reserved", run="r", round=0, plan=purpose(0).plan.hex())
+    status, _, error = command("--home", home)
+    assert (status, "got 1 fewer" in error, "nothing was ever charged" in error) == (1, True, False)
+    assert not (home / "ledger.sqlite").exists()
+
+
+def test_an_epsilon_out_of_range_in_a_list_is_shown(command: Command, home: Path, tmp_path: Path) -> None:
+    place = listed(tmp_path)
+    place.write_text(LIST.replace("1.5", "-1"))
+    status, _, error = command("import", place, "--home", home)
+    assert (status, "spent[0].epsilon: expected `float` > 0.0, got -1." in error) == (2, True)
+
+
+def test_a_policy_of_a_former_version_is_told_what_to_write(command: Command, home: Path, ledger: Ledger) -> None:
+    (home / "policy.toml").write_text("[privacy]\nallow_off = true\n")
+    status, _, error = command("--home", home)
+    assert (status, "policy.toml: privacy.allow_off: " in error) == (2, True)
+    assert 'It is privacy.least now: for true write least = "off", for false delete it.' in error
