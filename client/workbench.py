@@ -113,7 +113,6 @@ class Workbench:
     def private(self, study: Study, class_weights: Sequence[float]) -> tuple[nn.Module, Images, Choice]:
         """The part of the study's network that is trained, with the weights of the last `network`; the images as it
         takes them; and the quickest way to its per-patient gradients."""
-        torch.set_flush_denormal(True)  # of this thread: such numbers are slow, and a step's time would tell of them
         warm = self._of(study)
         if warm.trained is None or warm.images is None:
             images = self.prepared(study).images

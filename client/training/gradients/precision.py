@@ -51,6 +51,8 @@ class Precise:
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     """Within, the passes round as `precision` says and no more; the device's settings are put back."""
     with ExitStack() as stack:
+        torch.set_flush_denormal(True)  # of this thread: such numbers are slow, and a step's time would tell of them
+        stack.callback(torch.set_flush_denormal, False)
         if device.type == "cuda":
             flags = torch.backends.cudnn.flags
             stack.enter_context(flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False))
