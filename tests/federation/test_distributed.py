@@ -17,6 +17,7 @@ from client.workbench import prepare_for
 from server.strategies import dpsgd
 from server.strategies.base import State
 from shared.accounting import alone, noise_multiplier, rdp_epsilon, round_event
+from shared.clipping import BIT, RATE
 from shared.layout import begin
 from shared.mechanism import Mechanism
 from shared.network import network_of
@@ -50,13 +51,20 @@ def pooled(local: LocalFederation, study: Study) -> State:
     return state
 
 
+#: Smooth: in a net with max-pools a difference in the seventh digit may choose another pixel. Its fixed front part is
+#: computed once at the hospitals and at each step in `pooled`.
+SMOOTH = {"name": "scattering", "options": {"scales": 2, "hidden": 4}}
+
+
 @pytest.mark.parametrize("quantile", [None, 0.3])
 def test_the_model_is_that_of_dp_sgd_on_the_pooled_images(
     local: LocalFederation, distributed: Study, quantile: float | None
 ) -> None:
-    """Without the noise, and with everybody drawn, nothing but rounding to the grid is left to differ."""
+    """Without the noise, and with everybody drawn, nothing but rounding to the grid is left to differ: each hospital's
+    and the pooled sum's half a step, in four steps with momentum."""
     study = with_parts(
         distributed,
+        model=SMOOTH,
         training={"rounds": 4, "momentum": 0.9, "images_per_patient": 64},
         privacy={"sampling_rate": 1.0, "clip_quantile": quantile},
     )
@@ -64,8 +72,10 @@ def test_the_model_is_that_of_dp_sgd_on_the_pooled_images(
     outcome, result = local.run(LocalLink(sites), study)
     assert result.status == "finished"
     found, expected = outcome.checkpoint.state, pooled(local, study)
-    np.testing.assert_allclose(found.weights, expected.weights, atol=2e-5)
-    assert found.clip == pytest.approx(expected.clip, rel=1e-6)
+    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-5)
+    grid = local_mechanism(found.clip, 1.0, layout_of(network_of(study)).moving + 1).grid
+    apart = 4 * RATE * (len(sites) / 2 + 1 / 2) * grid / (BIT * found.clip * study.training.batch)
+    assert found.clip == pytest.approx(expected.clip, rel=2 * apart)  # the grid follows the clip, by a factor of 2
     assert (found.clip != study.privacy.clip) == (quantile is not None)
     assert np.abs(found.weights - begin(study)[1]).max() > 1e-3, "and it did move"
 
