@@ -11,6 +11,7 @@ from shared.accounting import alone, evaluation_event, noise_multiplier, rdp_eps
 from shared.messages import AnyTask, EvaluateTask, Spent, TrainTask
 from shared.secagg.plan import Plan
 from shared.study import Study
+from shared.vectors import honest_of
 from shared.wire import digest
 
 
@@ -18,7 +19,7 @@ def charge(ledger: Ledger, study: Study, task: AnyTask, plan: Plan, images: Imag
     """Reserve what `task` spends; whether it spends anything. Raises RefusalError for the rule that it would break."""
     if isinstance(task, TrainTask) and study.privacy.mode != "off":
         sigma, privacy = noise_multiplier(study) or 0.0, study.privacy
-        event, split = round_event(study, sigma, honest=honest_of(study, plan)), Split.TRAIN
+        event, split = round_event(study, sigma, honest=honest_of(study, len(plan.cohort))), Split.TRAIN
         what: What = "train"
         promise = Promise(privacy.epsilon or 0.0, privacy.delta or 0.0)
     elif isinstance(task, EvaluateTask) and study.evaluation.epsilon is not None:
@@ -30,11 +31,6 @@ def charge(ledger: Ledger, study: Study, task: AnyTask, plan: Plan, images: Imag
     purpose = Purpose(plan.digest(), study.name, plan.study_hash, plan.run, plan.round, what)
     ledger.reserve(exposed, event, purpose, limits, promise)
     return True
-
-
-def honest_of(study: Study, plan: Plan) -> int:
-    """How many hospitals' noise a round of `plan` rests on: this one's alone, or t − c shares."""
-    return plan.threshold - plan.colluders if study.privacy.mode == "distributed" else 1
 
 
 def _nobody(split: Split) -> bytes:
@@ -49,7 +45,7 @@ def spent(ledger: Ledger, study: Study, plan: Plan, *, total: bool) -> Spent | N
     if privacy.mode == "off" and evaluation.epsilon is None:
         return None
     trained = ledger.totals(plan.run)
-    delta, honest = privacy.delta or 0.0, honest_of(study, plan)
+    delta, honest = privacy.delta or 0.0, honest_of(study, len(plan.cohort))
     return Spent(
         steps=sum(event.steps for event in trained),
         epsilon_run=rdp_epsilon(trained, delta) if trained else 0.0,

@@ -24,8 +24,8 @@ from shared.accounting import (
     round_event,
 )
 from shared.errors import InputError
-from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
+from shared.vectors import honest_of
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def _follows(study: Study) -> str:
 def _rests_on(study: Study, epsilon: float, delta: float) -> str:
     if study.privacy.mode == "local":
         return "whatever other hospitals do"
-    cohort, aggregation = study.federation.min_sites, study.aggregation
-    honest = threshold_for(cohort, aggregation.threshold, aggregation.colluders) - aggregation.colluders
+    cohort = study.federation.min_sites
+    honest = honest_of(study, cohort)
     return (
         f"this takes the noise of {honest} honest hospitals of {cohort} (more, if more take part) and masks that hold; "
         f"with this hospital's noise alone, ε is {_alone(study, honest, epsilon, delta):.3g} instead of {epsilon:g}"

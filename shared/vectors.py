@@ -136,10 +136,18 @@ def _beyond(update: NDArray[np.float32], bound: float) -> int:
     return int(np.count_nonzero(update > bound) + np.count_nonzero(update < -bound))
 
 
+def honest_of(study: Study, cohort: int) -> int:
+    """How many hospitals' noise a round over `cohort` of them rests on: t − c shares, or each hospital's own alone."""
+    if study.privacy.mode != "distributed":
+        return 1
+    aggregation = study.aggregation
+    return threshold_for(cohort, aggregation.threshold, aggregation.colluders) - aggregation.colluders
+
+
 def mechanism_of(study: Study, *, clip: float, cohort: int, parameters: int) -> Mechanism:
     """The mechanism of one step of a study of mode "distributed", over `cohort` hospitals. Raises InputError where 32
     bits do not hold its sums."""
-    sigma, aggregation = noise_multiplier(study), study.aggregation
+    sigma = noise_multiplier(study)
     if sigma is None:
         raise MisuseError("study", expected="privacy", got="none")
     try:
@@ -147,7 +155,7 @@ def mechanism_of(study: Study, *, clip: float, cohort: int, parameters: int) -> 
             clip=clip,
             noise_multiplier=sigma,
             entries=parameters + (study.privacy.clip_quantile is not None),
-            honest=threshold_for(cohort, aggregation.threshold, aggregation.colluders) - aggregation.colluders,
+            honest=honest_of(study, cohort),
             sites=cohort,
         )
     except ValueError as error:

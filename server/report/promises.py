@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from server.report.result import Result
 from server.text import NONE, number, plural, power
-from shared.secagg.plan import threshold_for
+from shared.vectors import honest_of
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,16 @@ _EVERYONE = "Everyone: the coordinator, all other hospitals, and whoever holds t
 _ALONE = "The hospital’s own Konsil: it adds all of the noise itself, whatever others do."
 
 
+def least_honest(result: Result) -> int:
+    """The fewest hospitals whose noise a step rested on: of those that trained, by their word; else by the study."""
+    study = result.study.text
+    told = [own.honest for own in result.privacy.values() if own.noise_multiplier is not None]
+    return min(told, default=honest_of(study, study.federation.min_sites))
+
+
 def _shared(result: Result) -> str:
     """What mode "distributed" assumes, and what is left without it."""
-    honest = min((own.honest for own in result.privacy.values() if own.mode == "distributed"), default=None)
-    if honest is None:
-        study = result.study.text
-        least = threshold_for(study.federation.min_sites, study.aggregation.threshold, study.aggregation.colluders)
-        honest = least - study.aggregation.colluders
+    honest = least_honest(result)
     text = (
         f"Secure aggregation, and {plural(honest, 'hospital')} in every sum, this one counted, that add their share of"
         " the noise as agreed and keep it to themselves."

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from server.report.promises import least_honest
 from server.report.result import Result, SitePrivacy
 from server.text import number, plural, power, ranges
 
@@ -199,7 +200,7 @@ def _if_honest(result: Result) -> str:
     """On whom the promise rests besides the hospital itself."""
     if result.study.text.privacy.mode != "distributed":
         return ""
-    honest = max(own.honest for own in result.privacy.values())
+    honest = least_honest(result)
     return f", if {plural(honest, 'hospital')} in every sum add their noise as agreed"
 
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from server.report.promises import promises
+from server.report.promises import least_honest, promises
 from server.report.result import Result
 
 
@@ -22,6 +22,14 @@ def test_the_worst_hospital_counts(priced: Result) -> None:
     worse = replace(priced.privacy["north"], epsilon_run=7.99, epsilon_alone=31.0)
     trained = promises(replace(priced, privacy={**priced.privacy, "north": worse}))[0]
     assert "7.99" in trained.what and "31.00" in trained.rests
+
+
+def test_a_hospital_that_never_trained_says_nothing_of_whom_it_rests_on(priced: Result) -> None:
+    """Its row has the default of 1; the steps of the others rested on two all the same."""
+    absent = replace(priced.privacy["north"], honest=1, noise_multiplier=None, epsilon_run=0.0, epsilon_alone=None)
+    result = replace(priced, privacy={**priced.privacy, "north": absent})
+    assert least_honest(result) == 2
+    assert "2 hospitals in every sum" in promises(result)[0].rests
 
 
 def test_before_any_hospital_spent_the_assumption_follows_from_the_study(priced: Result) -> None:
