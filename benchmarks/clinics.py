@@ -4,6 +4,7 @@ What is not real is the ledger: every run begins with an empty one, as a copy of
 same study do not add up and are no longer private together. Figures for a table, never a way to work.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from client.workbench import prepare_for
 from server.initial import start_of
 from server.report.result import Result
 from shared.study import Privacy, Study
+from shared.tasks.registry import kind_of
 from simulations.alone import Alone
 from simulations.baselines import judge, together
 from simulations.faults import LocalLink
@@ -73,9 +75,11 @@ class Clinics:
         state = alone.begin(start_of(study, self.folder)[1])
         for round_ in range(1, study.training.rounds + 1):
             state = alone.move(state, round_)
-        first, *others = (judge(study, state.result, images, Split.TEST) for images in sites)
-        counts, seconds = sum(others, start=first), time.monotonic() - started
-        return Figure(counts.stratified_auc, counts.pooled_auc, study.privacy.epsilon or 0.0, seconds)
+        counts = [judge(study, state.result, images, Split.TEST) for images in sites]
+        found = kind_of(study).judge([sum(values) for values in zip(*counts, strict=True)])
+        areas = [found.figure(name) for name in ("stratified_auc", "pooled_auc")]
+        first, second = (math.nan if area is None or area.value is None else area.value for area in areas)
+        return Figure(first, second, study.privacy.epsilon or 0.0, time.monotonic() - started)
 
 
 def _figure(result: Result, seconds: float) -> Figure:

@@ -68,7 +68,7 @@ def images_of(cached: Cached) -> Images:
 
 def batches(images: Images, count: int = BATCH) -> Iterator[NDArray[np.int64]]:
     """One epoch in random order."""
-    order = np.random.default_rng(1).permutation(len(images.label))
+    order = np.random.default_rng(1).permutation(len(images.target))
     yield from (order[first : first + count] for first in range(0, len(order) - count + 1, count))
 
 
@@ -97,7 +97,7 @@ def gathers(root: Path) -> None:
         }
         seconds = best_epochs(images, ways)
         for name, took in seconds.items():
-            rate, share = len(images.label) / took, seconds["bare memory map"] / took
+            rate, share = len(images.target) / took, seconds["bare memory map"] / took
             print(f"  {side}² float32, {name:<40}{rate:>12,.0f}{share:>20.2f}")
 
 
@@ -130,7 +130,7 @@ def waits(root: Path) -> None:
         batch = gather(images, groups, copies=1, augmentation=(), generator=generator, device=torch.device("cpu"))
         got = time.perf_counter()
         optimizer.zero_grad()
-        torch.autograd.backward(F.cross_entropy(net(batch.images), batch.label))
+        torch.autograd.backward(F.cross_entropy(net(batch.images), batch.target))
         optimizer.step()
         if step:  # the first one warms up
             waited, whole = waited + got - started, whole + time.perf_counter() - started

@@ -93,7 +93,7 @@ def _opened(attacker: Attacker, task: AnyTask, names: tuple[str, ...], *, attemp
 def _own_counts(ward: Ward, site: str) -> Counts:
     """What `site` masks in a survey."""
     home = ward.local.home(site)
-    return survey(prepare_for(home, ward.study), home.policy.evaluation.smallest_count).plain.counts
+    return survey(ward.study, prepare_for(home, ward.study), home.policy.evaluation.smallest_count).plain.counts
 
 
 def secrets_in_context(ward: Ward) -> Here:

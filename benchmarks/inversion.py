@@ -112,19 +112,19 @@ def images_of(folder: Path, name: str, study: Study) -> Images:
         test=study.evaluation.test,
         validation=study.evaluation.validation,
     )
-    return replace_pixels(found, found.tensors(np.arange(len(found.label))))
+    return replace_pixels(found, found.tensors(np.arange(len(found.target))))
 
 
 def replace_pixels(images: Images, pixels: NDArray[np.float32]) -> Images:
-    return Images(pixels, images.label, images.patient, images.keys, images.split)
+    return Images(pixels, images.target, images.patient, images.keys, images.split)
 
 
 def patient_of(images: Images, number: int) -> Images:
     """One image as a hospital's whole training set: the first training image, clear at every other hospital."""
     rows = images.rows(Split.TRAIN)
-    row = int(rows[images.label[rows] == number % 2][0])
+    row = int(rows[images.target[rows] == number % 2][0])
     zero, train_split = np.zeros(1, np.int64), np.array([int(Split.TRAIN)])
-    return Images(images.pixels[row : row + 1], images.label[row : row + 1], zero, (b"one",), train_split)
+    return Images(images.pixels[row : row + 1], images.target[row : row + 1], zero, (b"one",), train_split)
 
 
 def update_of(study: Study, images: Images) -> Vector:
@@ -419,7 +419,7 @@ def attack_cnn(folder: Path, effort: Effort) -> tuple[list[Picture], list[Column
     study = plain_step(private_study)
     rows = [patient_of(images_of(folder, name, study), number) for number, name in enumerate(PROFILES)]
     truths = [row.pixels[0, 0] for row in rows]
-    labels = [int(row.label[0]) for row in rows]
+    labels = [int(row.target[0]) for row in rows]
     seen = sent(private_study, [update_of(study, row) for row in rows])
     gradients = Gradients(network_of(study).train())
     side = study.input.size

@@ -90,7 +90,7 @@ class Steps:
             images_per_patient=self.case.each,
         )  # fmt: skip
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss(self.net(batch.images), batch.label).mean())
+        torch.autograd.backward(loss(self.net(batch.images), batch.target).mean())
         self.optimizer.step()
 
     def private(self, way: PatientGradients) -> Tensor:
@@ -98,7 +98,7 @@ class Steps:
         total = zeros(self.net, CPU)
         for patients in chunks(
             self.images, self.groups, at_once=self.case.at_once, images_per_patient=self.case.each, copies=1,
-            augmentation=(), words=range(len(self.groups)), device=CPU,
+            augmentation=(), words=range(len(self.groups)), device=CPU, example=lambda i, t, _: (i, t),
         ):  # fmt: skip
             total += way.clipped_sum(self.net, loss, patients, 1.0).total
         return total

@@ -1,7 +1,7 @@
-"""What the DICOM room hands to the training room: tensors, labels, and whose they are. Nothing else crosses.
+"""What the DICOM room hands to the training room: tensors, what is to be learnt of them, and whose they are.
 
-Patients are row groups: `patient[i]` numbers the patient of image i, and `keys[p]` is that patient's keyed hash,
-known to this hospital only (it indexes the ledger; it is never sent).
+Nothing else crosses. Patients are row groups: `patient[i]` numbers the patient of image i, and `keys[p]` is that
+patient's keyed hash, known to this hospital only (it indexes the ledger; it is never sent).
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,18 @@ class Split(IntEnum):
 @dataclass(frozen=True)
 class Images:
     """`pixels` float32 [M, C, H, W], of volumes [M, C, D, H, W], in [0, 1], possibly memory-mapped and shared with
-    other studies; `label` int64 [N], index into study.task.labels; `patient` int64 [N], index into `keys`; `split`
-    int64 [P], a Split per patient; `place` int64 [N]: where in `pixels` image i lies, by default at i."""
+    other studies; `target` [N, …]: what is known of image i, as the study's kind of task says (shared/tasks/base.py),
+    possibly memory-mapped; `patient` int64 [N], index into `keys`; `split` int64 [P], a Split per patient; `place`
+    int64 [N]: where in `pixels` image i lies, by default at i; `groups` bool [N, G]: which subgroups of the study
+    (shared/subgroups.py) image i is in, None without."""
 
     pixels: NDArray[np.float32]
-    label: NDArray[np.int64]
+    target: NDArray[np.generic]
     patient: NDArray[np.int64]
     keys: tuple[bytes, ...]
     split: NDArray[np.int64]
     place: NDArray[np.int64] | None = None
+    groups: NDArray[np.bool_] | None = None
 
     def tensors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """A copy of the images `rows`, float32 [len(rows), C, …], in that order."""

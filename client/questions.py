@@ -25,7 +25,7 @@ def check_task(study: Study, task: TrainTask, parameters: int) -> None:
     """Raise PeerError for class weights not the study's, a clip that cannot have come of the study's, or weights that
     are not `parameters` finite numbers."""
     weights = study.training.class_weights
-    public = (1.0, 1.0) if weights == "equal" else weights
+    public = (1.0,) * len(study.task.labels) if weights == "equal" else weights
     if public not in ("balanced", task.class_weights):
         raise PeerError("train task", expected=f"the study's class weights {public}", got=str(task.class_weights))
     _check_clip(study, task.clip)

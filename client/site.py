@@ -235,8 +235,8 @@ class Site:
             return train_round(study, task, asked, self._bench, seed=seed + study.training.seed)
         if isinstance(task, EvaluateTask):
             show = study.evaluation.per_site and self._home.policy.evaluation.per_site_figures
-            return evaluate(study, task, self._bench, show=show)
-        return survey(self._bench.prepared(study), self._home.policy.evaluation.smallest_count)
+            return evaluate(study, task, self._bench, show=show, smallest=self._home.policy.evaluation.smallest_count)
+        return survey(study, self._bench.prepared(study), self._home.policy.evaluation.smallest_count)
 
     def _confirm(self, body: Confirm) -> Leaving:
         """PROTOCOL.md step 2: one survivor set per plan."""

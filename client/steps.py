@@ -3,27 +3,24 @@
 Pure but for reading the images: no ledger, no keys, no network. The caller has charged the ledger.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
+from client.evaluation import look, own_figures
 from client.images import Images, Split
-from client.privacy.evaluation import noisy_counts
 from client.privacy.release import as_words
-from client.privacy.stream import SecureStream
 from client.survey import survey_of
-from client.training.evaluate import scores
 from client.training.loop import step_private, train, train_private
 from client.workbench import Prepared, Workbench
-from shared.accounting import evaluation_noise, noise_multiplier
+from shared.accounting import noise_multiplier
 from shared.errors import PeerError, SiteError
 from shared.messages import EvaluateTask, OwnFigures, TrainTask
-from shared.metrics import BinaryCounts
 from shared.parameters import layout_of, to_vector
 from shared.secagg.member import Plain
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.vectors import Codec, count_plain, mechanism_of, sum_plain, survey_plain
 
 
@@ -44,10 +41,10 @@ class Asked:
     payload: bytes
 
 
-def survey(prepared: Prepared, smallest: int) -> Outcome:
+def survey(study: Study, prepared: Prepared, smallest: int) -> Outcome:
     """Images by split, training images by label and by brightness, files left out by reason; counts that rest on fewer
     than `smallest` patients as 0."""
-    return Outcome(survey_plain(survey_of(prepared.images, prepared.counts.skipped, smallest)))
+    return Outcome(survey_plain(survey_of(prepared.images, kind_of(study), prepared.counts.skipped, smallest)))
 
 
 def train_round(study: Study, task: TrainTask, asked: Asked, bench: Workbench, *, seed: int) -> Outcome:
@@ -121,37 +118,11 @@ def weight_of(study: Study, images: Images) -> int:
     return count
 
 
-def evaluate(study: Study, task: EvaluateTask, bench: Workbench, *, show: bool) -> Outcome:
-    """Score one split, its counts noisy where the study asks; `show` adds this hospital's own AUC in the clear."""
+def evaluate(study: Study, task: EvaluateTask, bench: Workbench, *, show: bool, smallest: int) -> Outcome:
+    """Score one split, its counts noisy where the study asks; `show` adds this hospital's own figure in the clear."""
     if task.split not in (Split.VALIDATION, Split.TEST):
         raise PeerError("evaluate task", expected="the validation or the test split", got=str(task.split))
     module = bench.network(study, task.weights)
-    counts = counts_of(study, module, bench.prepared(study).images, Split(task.split))
-    return Outcome(count_plain(counts.to_integers()), own_figures(counts) if show else None)
-
-
-def counts_of(study: Study, module: nn.Module, images: Images, split: Split) -> BinaryCounts:
-    """What one hospital counts of `split`: exact, or with the noise that the study asks for."""
-    rows, views = images.rows(split), study.evaluation.views
-    label, patient = images.label[rows], images.patient[rows]
-    sigma = evaluation_noise(study, int(split))
-    if sigma is None:
-        return BinaryCounts.of(scores(module, images, rows, views), label, patient)
-    return noisy_counts(
-        scores(module, images, rows, views, batch=1),
-        label,
-        patient,
-        sigma=sigma,
-        images_per_patient=study.evaluation.images_per_patient,
-        stream=SecureStream(),
-    )
-
-
-def own_figures(counts: BinaryCounts) -> OwnFigures:
-    """One hospital's AUC with its interval, from its own counts; where those are noisy, kept to what figures can be."""
-    low, high = counts.stratified_interval
-    images, positives = counts.shown
-    area = counts.stratified_auc
-    return OwnFigures(
-        auc=area if math.isnan(area) else min(1.0, max(0.0, area)), low=low, high=high, n=images, positives=positives
-    )
+    found = look(study, module, bench.prepared(study).images, Split(task.split)).counts(smallest)
+    figures = own_figures(kind_of(study).judge(found.everybody)) if show else None
+    return Outcome(count_plain(found.to_integers()), figures)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from client.images import Images, Split
 from shared.reasons import Reason
+from shared.tasks.base import Kind
 from shared.vectors import IMAGE_UNITS, INTENSITY_BINS, Survey
 
 #: Images that are read for the histogram, evenly taken, and values of each: more change no digit that is used.
@@ -33,10 +34,10 @@ VALUES_READ = 1 << 16
 Counts = NDArray[np.int64]
 
 
-def survey_of(images: Images, skipped: Mapping[Reason, int], smallest: int) -> Survey:
-    """The survey of `images`; `skipped` are the files left out."""
+def survey_of(images: Images, kind: Kind, skipped: Mapping[Reason, int], smallest: int) -> Survey:
+    """The survey of `images`, whose labels `kind` tells; `skipped` are the files left out."""
     rows = images.rows(Split.TRAIN)
-    labels = _kept(*_by_label(images, rows), smallest)
+    labels = _kept(*_by_label(images, kind, rows), smallest)
     bins = _kept(*_by_brightness(images, rows), smallest)
     return Survey(
         splits=tuple(len(images.rows(split)) for split in Split),
@@ -60,11 +61,11 @@ def _kept(counts: Counts, patients: Counts, smallest: int) -> tuple[Counts, int]
     return np.where(hidden, 0, counts), int(np.count_nonzero(hidden))
 
 
-def _by_label(images: Images, rows: Counts) -> tuple[Counts, Counts]:
-    """Images and patients of each of the two labels."""
-    label, patient = images.label[rows], images.patient[rows]
-    people = [len(np.unique(patient[label == number])) for number in range(2)]
-    return np.bincount(label, minlength=2), np.array(people, dtype=np.int64)
+def _by_label(images: Images, kind: Kind, rows: Counts) -> tuple[Counts, Counts]:
+    """Images and patients of each label."""
+    present, patient = kind.presence(images.target[rows]), images.patient[rows]  # bool [n, labels]
+    people = [len(np.unique(patient[has])) for has in present.T]
+    return present.sum(axis=0, dtype=np.int64), np.array(people, dtype=np.int64)
 
 
 def _by_brightness(images: Images, rows: Counts) -> tuple[Counts, Counts]:

@@ -20,12 +20,13 @@ from client.privacy.release import release
 from client.training.features import Learned, features_of, has_fixed
 from client.training.gradients.base import PatientGradients
 from client.training.gradients.choose import Choice
-from client.training.loop import loss_of
+from client.training.loop import given_shape, loss_of
 from client.training.private import Release, choose
 from shared.errors import PeerError
 from shared.network import network_of
 from shared.parameters import layout_of, load_vector
 from shared.study import Study, spec_hash, study_hash
+from shared.tasks.registry import kind_of
 from shared.wire import pack
 
 #: Patients at a time where the way of taking gradients is given.
@@ -95,7 +96,7 @@ class Workbench:
         key = spec_hash(study.input) + pack(study.task) + pack(study.evaluation)
         if key not in self._prepared:
             self._prepared[key] = self._prepare(self._home, study)
-            self._note("prepared", images=len(self._prepared[key].images.label))
+            self._note("prepared", images=len(self._prepared[key].images.target))
         return self._prepared[key]
 
     def network(self, study: Study, weights: memoryview) -> nn.Module:
@@ -120,7 +121,7 @@ class Workbench:
             warm.images = features_of(warm.module, images) if fixed else images
             warm.trained = Learned(warm.module) if fixed else warm.module
         if warm.choice is None:
-            warm.choice = self._choose(warm.trained, study, class_weights, warm.images.pixels.shape[1:])
+            warm.choice = self._choose(warm.trained, study, class_weights, given_shape(study, warm.images))
         return warm.trained, warm.images, warm.choice
 
     def _choose(
@@ -129,7 +130,7 @@ class Workbench:
         if self._way is not None:
             return Choice(way=self._way, at_once=AT_ONCE, seconds={})
         module.train()
-        choice = choose(module, loss_of(class_weights), shape, study.training)
+        choice = choose(module, loss_of(kind_of(study), class_weights), shape, study)
         self._note("gradients", how=choice.line)
         return choice
 

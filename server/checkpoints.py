@@ -5,6 +5,7 @@ used; going on from round k's file gives the run that was never stopped (the int
 """
 
 import hashlib
+import math
 from pathlib import Path
 
 import msgspec
@@ -34,12 +35,13 @@ class Memory(Record, frozen=True):
     round: int = 0
     mass: float = 0.0
     best_round: int = 0
-    best_auc: float | None = None
+    #: how good it is (shared/judged.goodness)
+    best: float = -math.inf
     #: summed validation counts of the best model
     best_counts: tuple[int, ...] = ()
     #: evaluations since the best
     stale: int = 0
-    class_weights: tuple[float, float] = (1.0, 1.0)
+    class_weights: tuple[float, ...] = ()
     images: Images | None = None
     rows: tuple[RoundRow, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

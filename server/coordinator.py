@@ -25,15 +25,17 @@ from server.observer import (
     SiteLeft,
     StepProgress,
 )
-from server.report.result import Images, LeftOut, Purpose, figure
+from server.report.result import Images, LeftOut, Purpose
 from server.strategies.base import Weights
 from server.strategies.choose import strategy_of
 from server.survey import class_weights, surveyed
 from shared.accounting import noise_multiplier
-from shared.errors import OperatorError
+from shared.errors import OperatorError, unlikely
+from shared.evaluated import Evaluated
+from shared.judged import Judged, goodness
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, Spent, SurveyTask
-from shared.metrics import BINS, BinaryCounts
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.vectors import SPLITS, Survey, read_counts, read_survey
 
 VALIDATION, TEST = 1, 2
@@ -41,8 +43,6 @@ VALIDATION, TEST = 1, 2
 ATTEMPTS = 3
 #: Attempts of one start of the coordinator; the next start counts on from above them.
 ATTEMPTS_PER_START = 1_000_000
-#: No sum of images reaches it; beyond it histograms would wrap.
-MOST_IMAGES = 2**48
 #: Why a run that was for the survey ended before its first round.
 SURVEY_ONLY = "only the survey was asked for"
 #: Seconds a round waits for hospitals that vanished and are connected again to join again.
@@ -58,8 +58,8 @@ class Outcome:
     status: Literal["finished", "stopped", "failed"]
     because: str
     checkpoint: Checkpoint
-    validation: BinaryCounts | None
-    test: BinaryCounts | None
+    validation: Evaluated | None
+    test: Evaluated | None
     #: hospitals' own figures on the test patients, where their policy shows them
     figures: Mapping[str, OwnFigures]
 
@@ -80,6 +80,7 @@ class Coordinator:
         self._aggregator, self._checkpoints, self._observer = aggregator, checkpoints, observer
         self._purpose = purpose
         self._study: Study = aggregator.study
+        self._kind = kind_of(aggregator.study)
         self._strategy = strategy_of(aggregator.study, aggregator.layout)
         self._attempt = start * ATTEMPTS_PER_START
         self._laps = Laps(aggregator.traffic)
@@ -155,7 +156,10 @@ class Coordinator:
         self._missing(checkpoint.memory.round, "join", self._welcome(self._study.federation.timeout_s))
         if checkpoint.memory.images is not None:
             return checkpoint
-        total, survey = self._sum(SurveyTask(), 0, lambda total: read_survey(total.opened, len(total.survivors)))
+        labels = len(self._study.task.labels)
+        total, survey = self._sum(
+            SurveyTask(), 0, lambda total: read_survey(total.opened, len(total.survivors), labels)
+        )
         weights = class_weights(self._study, survey)
         figures = surveyed(self._study, survey, weights)
         memory = replace(checkpoint.memory, images=_images(survey, total), class_weights=weights, survey=figures)
@@ -230,27 +234,33 @@ class Coordinator:
         row = checkpoint.memory.rows[-1]
         if round_ % study.evaluation.every == 0 or round_ == study.training.rounds:
             judged, counts = self._evaluate(checkpoint.state.result, VALIDATION, round_)
-            checkpoint = _keep_best(checkpoint, counts, _spent(judged))
-            row = with_evaluation(row, judged, counts)
+            found = self._kind.judge(counts.everybody)
+            checkpoint = _keep_best(checkpoint, counts, found, _spent(judged))
+            row = with_evaluation(row, judged, found)
         row = self._laps.lap().onto(row)
         memory = checkpoint.memory
         memory = replace(memory, judged=True, rows=(*memory.rows[:-1], row), left_out=tuple(self._left))
         epsilon = {name: own.epsilon_run for name, own in memory.spent.items() if study.privacy.mode != "off"}
-        self._tell(RoundFinished(round_, row.validation_auc, epsilon, row.trained, row.seconds))
+        self._tell(RoundFinished(round_, row.validation, epsilon, row.trained, row.seconds))
         return replace(checkpoint, memory=memory)
 
-    def _evaluate(self, weights: Weights, split: int, round_: int) -> tuple[Sum, BinaryCounts]:
+    def _evaluate(self, weights: Weights, split: int, round_: int) -> tuple[Sum, Evaluated]:
         return self._sum(EvaluateTask(weights=weights.data.cast("B"), split=split), round_, self._read_counts)
 
-    def _read_counts(self, total: Sum) -> BinaryCounts:
-        return _read_counts(total, noisy=self._study.evaluation.epsilon is not None)
+    def _read_counts(self, total: Sum) -> Evaluated:
+        """The counts of an evaluation. Raises OperatorError for ones that no hospitals can have sent."""
+        found = Evaluated.from_integers(self._study, read_counts(total.opened, len(total.survivors)))
+        self._kind.judge(found.everybody)
+        if not 0 <= found.harmful <= found.votes <= len(total.survivors):
+            raise unlikely(f"votes of at most {len(total.survivors)} hospitals", f"{found.harmful} of {found.votes}")
+        return found
 
-    def _final(self, checkpoint: Checkpoint) -> tuple[BinaryCounts | None, BinaryCounts | None]:
+    def _final(self, checkpoint: Checkpoint) -> tuple[Evaluated | None, Evaluated | None]:
         """The best model on the validation patients (for the operating point) and on the test patients."""
         memory = checkpoint.memory
         if not memory.best_round:
             return None, None
-        validation = BinaryCounts.from_integers(list(memory.best_counts))
+        validation = Evaluated.from_integers(self._study, memory.best_counts)
         self._welcome(REJOIN_S)
         try:
             total, test = self._evaluate(checkpoint.best, TEST, memory.round + 1)  # after all that hospitals were asked
@@ -260,21 +270,6 @@ class Coordinator:
         self._figures = {name: c.figures for name, c in total.shown.items() if c.figures is not None}
         self._spent = _spent(total)
         return validation, test
-
-
-def _read_counts(total: Sum, *, noisy: bool) -> BinaryCounts:
-    """The counts of an evaluation. Raises OperatorError for ones that no hospitals can have sent."""
-    values, sites = read_counts(total.opened, len(total.survivors)), len(total.survivors)
-    histograms, noise = values[: 2 * BINS], BinaryCounts.from_integers(values).noise.sites
-    least, most = (min(histograms), max(map(abs, histograms)))
-    if most >= MOST_IMAGES or (least < 0 and not noisy) or noise != (sites if noisy else 0):
-        raise OperatorError(
-            "unmasked sum",
-            expected=f"fewer than {MOST_IMAGES} images in a bin, {'noise of every hospital' if noisy else 'no noise'}",
-            got="others",
-            do="A hospital sent counts that no archive has; the sum is discarded.",
-        )
-    return BinaryCounts.from_integers(values)
 
 
 def _images(survey: Survey, total: Sum) -> Images:
@@ -291,10 +286,10 @@ def _spent(total: Sum) -> dict[str, Spent]:
     return {name: shown.spent for name, shown in total.shown.items() if shown.spent is not None}
 
 
-def _keep_best(checkpoint: Checkpoint, counts: BinaryCounts, spent: dict[str, Spent]) -> Checkpoint:
+def _keep_best(checkpoint: Checkpoint, counts: Evaluated, found: Judged, spent: dict[str, Spent]) -> Checkpoint:
     """Remember the model if its validation figure is the best so far, and what the figure cost."""
-    memory, area = replace(checkpoint.memory, spent=checkpoint.memory.spent | spent), figure(counts.stratified_auc)
-    if memory.best_round and (area is None or (memory.best_auc is not None and area <= memory.best_auc)):
+    memory, good = replace(checkpoint.memory, spent=checkpoint.memory.spent | spent), goodness(found.headline)
+    if memory.best_round and good <= memory.best:
         return replace(checkpoint, memory=replace(memory, stale=memory.stale + 1))
-    best = replace(memory, best_round=memory.round, best_auc=area, best_counts=tuple(counts.to_integers()), stale=0)
+    best = replace(memory, best_round=memory.round, best=good, best_counts=tuple(counts.to_integers()), stale=0)
     return Checkpoint(best, checkpoint.state, checkpoint.state.result)

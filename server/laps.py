@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from server.aggregate import Sum
 from server.counted import Traffic
-from server.report.result import RoundRow, figure
-from shared.metrics import BinaryCounts
+from server.report.result import RoundRow
+from shared.judged import Judged
 
 
 class Lap(NamedTuple):
@@ -54,17 +54,24 @@ def row_of(round_: int, attempt: int, total: Sum, *, scaled: int, lap: Lap) -> R
         bytes_down=lap.down,
         bytes_up=lap.up,
         scaled_down=scaled,
+        validation=None,
         validation_auc=None,
         validation_ece=None,
     )
 
 
-def with_evaluation(row: RoundRow, judged: Sum, counts: BinaryCounts) -> RoundRow:
+def with_evaluation(row: RoundRow, judged: Sum, found: Judged) -> RoundRow:
     """`row` with what the validation patients said."""
     return replace(
         row,
         evaluated=judged.survivors,
         slowest_site_s=round(row.slowest_site_s + max(c.seconds for c in judged.shown.values()), 3),
-        validation_auc=figure(counts.stratified_auc),
-        validation_ece=figure(counts.calibration_error),
+        validation=found.headline.value,
+        validation_auc=_value(found, "stratified_auc"),
+        validation_ece=_value(found, "calibration_error"),
     )
+
+
+def _value(found: Judged, name: str) -> float | None:
+    figure = found.figure(name)
+    return None if figure is None else figure.value

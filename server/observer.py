@@ -54,11 +54,11 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class RoundFinished:
-    """A round's sum, over `trained`, is in the model. `auc`: validation patients; ε per hospital in this run so far,
-    of its training patients: empty where nothing bounds what training tells of them."""
+    """A round's sum, over `trained`, is in the model. `figure`: the headline on the validation patients; ε per hospital
+    in this run so far, of its training patients: empty where nothing bounds what training tells of them."""
 
     round: int
-    auc: float | None
+    figure: float | None
     epsilon: dict[str, float]
     trained: tuple[str, ...]
     seconds: float

@@ -96,9 +96,9 @@ class Progress:
         return f"round {event.round}/{self._run.rounds}: {figures}, {trained}, {duration(event.seconds)}{self._left()}"
 
     def _auc(self) -> str:
-        known = [(event.auc, event.round) for event in self._finished if event.auc is not None]
+        known = [(event.figure, event.round) for event in self._finished if event.figure is not None]
         best = max(known, key=lambda pair: pair[0], default=None)
-        now = number(self._finished[-1].auc if self._finished else None)
+        now = number(self._finished[-1].figure if self._finished else None)
         noisy = "noisy; " if self._run.noisy else ""
         return f"AUC {now} ({noisy}best {number(best[0])} in round {best[1]})" if best else f"AUC {now}"
 

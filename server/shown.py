@@ -1,6 +1,7 @@
 """What a hospital says and shows in the clear, kept only as far as an honest one's would go: it ends in reports."""
 
 import math
+import re
 
 from server.text import printable
 from shared.accounting import noise_multiplier, planned_steps
@@ -13,6 +14,7 @@ from shared.study import Study
 LONGEST_REASON = 500
 #: A run that repeats this many times its planned steps is not one that Konsil conducts.
 MOST_REPEATS = 100
+_NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 
 def said(reason: str) -> str:
@@ -28,10 +30,11 @@ def check_shown(shown: Shown, study: Study) -> None:
         _check_spent(shown.spent, study)
     own = shown.figures
     if own is not None and not (
-        all(math.isnan(value) or 0 <= value <= 1 for value in (own.auc, own.low, own.high))
-        and 0 <= own.positives <= own.n < 2**53
+        all(value is None or math.isfinite(value) for value in (own.value, own.low, own.high))
+        and 0 <= (own.positives or 0) <= own.n < 2**53
+        and _NAME.fullmatch(own.name)
     ):
-        raise PeerError("figures shown", expected="an AUC in [0, 1] and counts", got="others")
+        raise PeerError("figures shown", expected="a figure, finite or none, and counts", got="others")
     counts = shown.counts or {}
     if not (set(counts) <= {"used", *Reason} and all(0 <= value < 2**53 for value in counts.values())):
         raise PeerError("counts shown", expected="files used and skipped, by reason", got="others")

@@ -11,22 +11,23 @@ from shared.study import Study
 from shared.vectors import INTENSITY_BINS, Survey
 
 
-def class_weights(study: Study, survey: Survey) -> tuple[float, float]:
-    """One weight per label: the study's own numbers, or inverse to the surveyed counts with mean 1 over the images.
+def class_weights(study: Study, survey: Survey) -> tuple[float, ...]:
+    """One weight per label: the study's own numbers, or inverse to the surveyed counts, 1 for a label that an n-th of
+    the images has, n being the number of labels.
 
     Of hospitals that hide a small count neither label is in the counts (client/survey.py): the weights are those of the
     others, and equal where nothing is known of either.
     """
     asked = study.training.class_weights
     if asked == "equal":
-        return (1.0, 1.0)
+        return (1.0,) * len(study.task.labels)
     if asked != "balanced":
         return asked
     counts = [max(1, count) for count in survey.labels]
-    return (sum(counts) / (2 * counts[0]), sum(counts) / (2 * counts[1]))
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
 
 
-def surveyed(study: Study, survey: Survey, weights: tuple[float, float]) -> SurveyFigures:
+def surveyed(study: Study, survey: Survey, weights: tuple[float, ...]) -> SurveyFigures:
     """`survey` in figures for the report; `weights` are the class weights that training gets."""
     names, spread = study.task.labels, np.array(survey.intensities, dtype=np.float64)
     total = float(spread.sum())

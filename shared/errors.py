@@ -64,3 +64,13 @@ class PeerError(KonsilError):
 
 class MisuseError(KonsilError):
     """A caller broke a contract of ours: wrong order, wrong shape. A bug, never an input."""
+
+
+def unlikely(expected: str, got: str) -> OperatorError:
+    """A masked sum that opened to what no hospitals can have sent."""
+    return OperatorError(
+        "unmasked sum",
+        expected=expected,
+        got=got,
+        do="A hospital sent counts that no archive has; the sum is discarded.",
+    )

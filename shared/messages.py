@@ -19,7 +19,7 @@ from shared.study import Study
 from shared.wire import LIMIT, Record, digest, pack, unpack
 
 #: Both sides speak exactly this; a peer of another version is refused by its number.
-VERSION = 4
+VERSION = 5
 #: Bytes of the longest invitation: a study, and a roster of 200 hospitals.
 LONGEST_JOIN = 1 << 20
 #: Bytes of the longest confirm request: 200 names; and unmask request: 199 bundles of 200 shares each, signatures.
@@ -68,15 +68,20 @@ class TrainTask(Record, frozen=True, tag="train"):
     "distributed" the round is one step, its gradients clipped to `clip`."""
 
     weights: memoryview
-    class_weights: tuple[float, float]
+    class_weights: tuple[float, ...]
     clip: float | None = None
+    #: what the algorithm sends beside the weights (shared/algorithms), float32 as they are; mostly nothing
+    beside: memoryview = memoryview(b"")
 
 
 class EvaluateTask(Record, frozen=True, tag="evaluate"):
-    """Score the patients of `split` (1 validation, 2 test) with `weights`."""
+    """Score the patients of `split` (1 validation, 2 test) with `weights`; `personal`: with each hospital's own model
+    in their place. `before`: the digest of the weights that a vote compares with, empty for none."""
 
     weights: memoryview
     split: int
+    personal: bool = False
+    before: bytes = b""
 
 
 class SurveyTask(Record, frozen=True, tag="survey"):
@@ -126,13 +131,15 @@ class Spent(Record, frozen=True):
 
 
 class OwnFigures(Record, frozen=True):
-    """One hospital's own AUC with its 95 % interval; only by its policy's leave."""
+    """One hospital's own headline figure (shared/judged.py) with its 95 % interval, of `n` images, `positives` of them
+    with the finding where there is one; only by its policy's leave."""
 
-    auc: float
-    low: float
-    high: float
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
     n: int
-    positives: int
+    positives: int | None = None
 
 
 class Joined(Record, frozen=True, tag="joined"):

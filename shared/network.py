@@ -7,15 +7,17 @@ from shared.errors import InputError
 from shared.models.registry import build
 from shared.parameters import Layout, Vector, layout_of, to_vector
 from shared.study import Study
+from shared.tasks.registry import kind_of
 
 
 def network_of(study: Study) -> nn.Module:
     """The study's network, its `model.frozen` weights without a gradient. Raises InputError for a model or option that
     is not registered, or for frozen names that no weight has or that leave none to train."""
+    kind = kind_of(study)
     network = build(
         study.model,
-        channels=study.input.channels,
-        classes=len(study.task.labels),
+        channels=kind.channels,
+        classes=kind.outputs,
         size=study.input.size,
         seed=study.training.seed,
     )

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from shared.accounting import noise_multiplier
 from shared.errors import InputError, MisuseError, OperatorError
+from shared.evaluated import evaluated_length
 from shared.mechanism import Mechanism
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, TrainTask
-from shared.metrics import BinaryCounts
 from shared.quantize import Quantizer
 from shared.reasons import Reason
 from shared.rotation import Rotation, entry_bound, padded_length
@@ -201,14 +201,13 @@ def _check_sites(sites: int, survivors: int) -> None:
         )
 
 
-#: Counts of one evaluation, and of the survey.
-EVALUATE_COUNTS = 1 + BinaryCounts.LENGTH
 SPLITS = ("train", "validation", "test")
 #: Bins of the intensity histogram: bin k holds the tensor's values from k / 64 on, the last one 1 too.
 INTENSITY_BINS = 64
 #: What one image puts into the histogram in all, whatever its size: the same for every image of every hospital.
 IMAGE_UNITS = 1 << 16
-SURVEY_COUNTS = 1 + len(SPLITS) + 2 + 2 + INTENSITY_BINS + len(Reason)
+#: Counts of a survey beside those of the labels.
+SURVEY_COUNTS = 1 + len(SPLITS) + 2 + INTENSITY_BINS + len(Reason)
 
 
 @dataclass(frozen=True)
@@ -234,12 +233,12 @@ def survey_plain(survey: Survey) -> Plain:
     return count_plain([*survey.splits, *survey.labels, *hidden, *survey.intensities, *skipped])
 
 
-def read_survey(total: Total, survivors: int) -> Survey:
-    """The summed survey."""
+def read_survey(total: Total, survivors: int, labels: int) -> Survey:
+    """The summed survey of a study with so many labels."""
     values = iter(read_counts(total, survivors))
     return Survey(
         splits=tuple(islice(values, len(SPLITS))),
-        labels=tuple(islice(values, 2)),
+        labels=tuple(islice(values, labels)),
         hidden_labels=next(values),
         hidden_bins=next(values),
         intensities=tuple(islice(values, INTENSITY_BINS)),
@@ -251,7 +250,9 @@ def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameter
     """What a plan must say for `task`, whose packed bytes have the digest `payload`, over a cohort of so many sites."""
     aggregation = study.aggregation
     quantizer, length = b"", 0
-    counts = EVALUATE_COUNTS if isinstance(task, EvaluateTask) else SURVEY_COUNTS
+    counts = SURVEY_COUNTS + len(study.task.labels)
+    if isinstance(task, EvaluateTask):
+        counts = 1 + evaluated_length(study)
     if isinstance(task, TrainTask) and study.privacy.mode == "distributed":
         mechanism = mechanism_of(study, clip=task.clip or 0.0, cohort=cohort, parameters=parameters)
         quantizer, counts, length = pack(mechanism), 1, mechanism.entries
@@ -263,7 +264,7 @@ def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameter
         payload=payload,
         threshold=threshold_for(cohort, aggregation.threshold, aggregation.colluders),
         colluders=aggregation.colluders,
-        adversary=aggregation.adversary,
+        adversary="active" if aggregation.adversary == "active" else "semi-honest",
         quantizer=quantizer,
         counts=counts,
         length=length,

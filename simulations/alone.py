@@ -5,13 +5,12 @@ With privacy of mode "distributed" it is DP-SGD on these images: each step with 
 
 from dataclasses import dataclass, field
 
-import numpy as np
 from torch import nn
 
 from client.images import Images, Split
 from client.training.features import Learned, features_of, has_fixed
 from client.training.gradients.choose import Choice
-from client.training.loop import loss_of, step_private, train, train_private
+from client.training.loop import given_shape, loss_of, step_private, train, train_private
 from client.training.private import choose, local_mechanism
 from server.strategies import dpsgd, fedavg
 from server.strategies.base import State, Weights
@@ -22,6 +21,7 @@ from shared.mechanism import Mechanism
 from shared.network import network_of
 from shared.parameters import layout_of, load_vector, to_vector
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.vectors import Survey
 
 
@@ -38,15 +38,15 @@ class Alone:
         self.module = network_of(self.study)
         self.layout = layout_of(self.module)
         self._sigma = noise_multiplier(self.study)
-        self._weights = class_weights(self.study, _labels(self.images))
+        self._weights = class_weights(self.study, _labels(self.study, self.images))
         self._trained, self._seen = self.module, self.images
         self._choice: Choice | None = None
         if self._sigma is None:
             return
         if has_fixed(self.module, self.study.training):
             self._trained, self._seen = Learned(self.module), features_of(self.module, self.images)
-        shape = self._seen.pixels.shape[1:]
-        self._choice = choose(self._trained.train(), loss_of(self._weights), shape, self.study.training)
+        shape, loss = given_shape(self.study, self._seen), loss_of(kind_of(self.study), self._weights)
+        self._choice = choose(self._trained.train(), loss, shape, self.study)
 
     def begin(self, start: Weights) -> State:
         """The state before the first round."""
@@ -94,6 +94,7 @@ class Alone:
         return local_mechanism(clip, self._sigma or 0.0, entries)
 
 
-def _labels(images: Images) -> Survey:
-    counts = np.bincount(images.label[images.rows(Split.TRAIN)], minlength=2)
-    return Survey(splits=(0, 0, 0), labels=tuple(map(int, counts)), skipped={})
+def _labels(study: Study, images: Images) -> Survey:
+    rows = images.rows(Split.TRAIN)
+    counts = kind_of(study).presence(images.target[rows]).sum(axis=0)
+    return Survey(splits=(len(rows), 0, 0), labels=tuple(map(int, counts)), skipped={})

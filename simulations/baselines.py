@@ -4,6 +4,7 @@ The same code, rounds, steps, privacy settings and choice of the best round as i
 patients of all hospitals. A hospital alone chooses its best round on its own validation patients.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -13,18 +14,19 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
+from client.evaluation import look, own_figures
 from client.home import Home
 from client.images import Images, Split
-from client.steps import counts_of, own_figures
 from client.workbench import prepare_for
 from server.initial import start_of
 from server.report.build import site_auc
-from server.report.result import Baseline, Baselines, figure
+from server.report.result import Baseline, Baselines
 from server.strategies.base import Weights
-from shared.metrics import BinaryCounts
+from shared.judged import goodness
 from shared.network import network_of
 from shared.parameters import load_vector
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.workers import pool
 from simulations.alone import Alone
 
@@ -57,8 +59,8 @@ def together(sites: Sequence[Images]) -> Images:
         return sites[0]
     offsets = np.cumsum([0, *(len(images.keys) for images in sites)])
     return Images(
-        pixels=np.concatenate([images.tensors(np.arange(len(images.label))) for images in sites]),
-        label=np.concatenate([images.label for images in sites]),
+        pixels=np.concatenate([images.tensors(np.arange(len(images.target))) for images in sites]),
+        target=np.concatenate([images.target for images in sites]),
         patient=np.concatenate([images.patient + first for images, first in zip(sites, offsets, strict=False)]),
         keys=tuple(key for images in sites for key in images.keys),
         split=np.concatenate([images.split for images in sites]),
@@ -93,14 +95,18 @@ def _run(job: _Job) -> Baseline:
     sites = {name: prepare_for(home, job.study).images for name, home in job.homes.items()}
     best = _train(job, together([sites[name] for name in job.train]))
     counts = {name: judge(job.study, best, images, Split.TEST) for name, images in sites.items()}
-    total = sum(list(counts.values())[1:], start=next(iter(counts.values())))
-    low, high = total.stratified_interval
+    kind = kind_of(job.study)
+    total = kind.judge([sum(values) for values in zip(*counts.values(), strict=True)])
+    each = {name: kind.judge(values) for name, values in counts.items()}
+    head, pooled = total.figure("stratified_auc"), total.figure("pooled_auc")
     return Baseline(
-        stratified_auc=figure(total.stratified_auc),
-        low=figure(low),
-        high=figure(high),
-        pooled_auc=figure(total.pooled_auc),
-        sites={name: site_auc(own_figures(c)) for name, c in counts.items()},
+        stratified_auc=head.value if head else None,
+        low=head.low if head else None,
+        high=head.high if head else None,
+        pooled_auc=pooled.value if pooled else None,
+        sites={name: site_auc(own_figures(judged)) for name, judged in each.items()} if head else {},
+        judged=total,
+        each=each,
     )
 
 
@@ -109,20 +115,20 @@ def _train(job: _Job, images: Images) -> Weights:
     study = job.study
     alone = Alone(study, images)
     state = alone.begin(start_of(study, job.folder)[1])
-    best, best_auc, stale = state.result, -1.0, 0
+    best, best_good, stale = state.result, -math.inf, 0
     for round_ in range(1, study.training.rounds + 1):
         state = alone.move(state, round_)
         if round_ % study.evaluation.every and round_ != study.training.rounds:
             continue
-        area = judge(study, state.result, images, Split.VALIDATION).stratified_auc
-        best, best_auc, stale = (state.result, area, 0) if area > best_auc else (best, best_auc, stale + 1)
+        good = goodness(kind_of(study).judge(judge(study, state.result, images, Split.VALIDATION)).headline)
+        best, best_good, stale = (state.result, good, 0) if good > best_good else (best, best_good, stale + 1)
         if study.training.early_stopping and stale >= study.training.early_stopping:
             break
     return best
 
 
-def judge(study: Study, weights: Weights, images: Images, split: Split) -> BinaryCounts:
+def judge(study: Study, weights: Weights, images: Images, split: Split) -> tuple[int, ...]:
     """What is counted of `split`, with the noise the study asks for."""
     module = network_of(study)
     load_vector(module, weights)
-    return counts_of(study, module, images, split)
+    return look(study, module, images, split).counts().everybody

@@ -63,7 +63,7 @@ def simulate(wish: Wish, console: Console) -> Result:
     write_atomically(wish.out / "study.toml", wish.source.encode())
     sites = _open_sites(wish, console)
     result = _run(start, sites, console)
-    if wish.baselines and result.metrics is not None:
+    if wish.baselines and result.judged is not None:
         result = replace(result, baselines=_baselines(study, sites, wish.out, console))
         publish(result, wish.out)
     return result
@@ -79,7 +79,7 @@ def simulate_processes(wish: Wish, console: Console) -> Result:
     with up(federation):
         study = wish.out / "study.toml"
         result = run_study(federation, study, console, resume=wish.resume, purpose=wish.purpose)
-    if wish.baselines and result.metrics is not None:
+    if wish.baselines and result.judged is not None:
         sites = [SimulatedSite(name, Home(federation.site(name)), 0) for name in archives]
         result = replace(result, baselines=_baselines(wish.study, sites, wish.out, console))
         publish(result, wish.out)

@@ -74,7 +74,7 @@ def open_site(
         write_atomically(folder / "policy.toml", POLICY.encode())
     write_atomically(folder / "root.pub", federation.root_public)
     prepared = prepare_for(home, study, progress)
-    return SimulatedSite(name, home, len(prepared.images.label))
+    return SimulatedSite(name, home, len(prepared.images.target))
 
 
 def _quoted(path: Path) -> str:

@@ -57,7 +57,7 @@ def prepare(
     *,
     key: bytes,
     spec: Input,
-    labels: tuple[str, str],
+    labels: tuple[str, ...],
     test: float,
     validation: float,
     cache_bytes: int | None = None,
@@ -94,7 +94,7 @@ class _Asked:
 
     spec: Input
     known: Labels
-    labels: tuple[str, str]
+    labels: tuple[str, ...]
 
 
 def _choose(catalog: Catalog, base: Path, key: bytes, asked: _Asked) -> tuple[list[Candidate], Counter[Reason]]:
@@ -143,13 +143,13 @@ def split_of(key: bytes, patient: bytes, test: float, validation: float) -> Spli
 
 
 def _images(
-    cached: Cached, kept: Sequence[Candidate], labels: tuple[str, str], key: bytes, shares: tuple[float, float]
+    cached: Cached, kept: Sequence[Candidate], labels: tuple[str, ...], key: bytes, shares: tuple[float, float]
 ) -> Images:
     keys = tuple(sorted({each.patient for each in kept}))
     number = {patient: index for index, patient in enumerate(keys)}
     return Images(
         pixels=cached.pixels,
-        label=np.array([labels.index(each.label) for each in kept], dtype=np.int64),
+        target=np.array([labels.index(each.label) for each in kept], dtype=np.int64),
         patient=np.array([number[each.patient] for each in kept], dtype=np.int64),
         keys=keys,
         split=np.array([split_of(key, patient, *shares) for patient in keys], dtype=np.int64),

@@ -50,7 +50,7 @@ class _Slot:
 
 
 def choose_items(
-    entries: Sequence[Entry], spec: Input, known: Labels | None, labels: tuple[str, str], locate: Locate
+    entries: Sequence[Entry], spec: Input, known: Labels | None, labels: tuple[str, ...], locate: Locate
 ) -> Chosen:
     """What a study with `spec` and `labels` makes of `entries`: one series, without a fault of their own."""
     found: list[Candidate] = []
@@ -90,7 +90,7 @@ def _groups(slots: Sequence[_Slot], spec: Input) -> Iterator[_Group]:
         yield list({slot.entry.file: slot.entry for slot in own}.values()), own, affine, stack.reason
 
 
-def _label(entries: Sequence[Entry], known: Labels | None, labels: tuple[str, str]) -> str | Reason:
+def _label(entries: Sequence[Entry], known: Labels | None, labels: tuple[str, ...]) -> str | Reason:
     """The one label of the study that the table gives to all of `entries` that it speaks of."""
     return "" if known is None else choose(known.label_of(entries, labels), labels)
 

@@ -20,11 +20,11 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` float32 [n, C, H, W], `label` int64 [n], `owner` int64 [n]: which of the `patients` drawn the
+    """`images` float32 [n, C, H, W], `target` [n, …], `owner` int64 [n]: which of the `patients` drawn the
     image belongs to, ascending, each at least once."""
 
     images: Tensor
-    label: Tensor
+    target: Tensor
     owner: Tensor
     patients: int
 
@@ -55,7 +55,7 @@ def gather(
     owner = np.repeat(np.arange(len(chosen)), [copies * len(c) for c in chosen])
     return Batch(
         images=tensors(images, rows, augmentation, generator, device),
-        label=torch.from_numpy(images.label[rows]).to(device),
+        target=torch.from_numpy(images.target[rows]).to(device),
         owner=torch.from_numpy(owner).to(device),
         patients=len(chosen),
     )

@@ -51,9 +51,9 @@ def has_fixed(module: nn.Module, training: Training) -> bool:
 def features_of(module: nn.Module, images: Images) -> Images:
     """`images` with features of the training images in the place of pixels, float32 [M, F]; the others have none."""
     rows = images.rows(Split.TRAIN)
-    place = np.full(len(images.label), -1)
+    place = np.full(len(images.target), -1)
     place[rows] = np.arange(len(rows))
-    return Images(_fixed(module, images, rows), images.label, images.patient, images.keys, images.split, place)
+    return Images(_fixed(module, images, rows), images.target, images.patient, images.keys, images.split, place)
 
 
 def _fixed(module: nn.Module, images: Images, rows: NDArray[np.int64]) -> NDArray[np.float32]:

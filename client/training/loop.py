@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from client.images import Images, Split
@@ -31,8 +30,10 @@ from shared.models.layers import Output
 from shared.optimiser import learning_rate
 from shared.parameters import layout_of, load_part, to_vector
 from shared.study import Study, Training
+from shared.tasks.base import Kind
+from shared.tasks.registry import kind_of
 
-#: Every label weighs the same.
+#: Both of two labels weigh the same.
 EQUAL = (1.0, 1.0)
 
 
@@ -66,7 +67,8 @@ def train(
         raise SiteError("training", expected="at least one training image", got="none", do="Check labels and split.")
     started = time.perf_counter()
     module.train()
-    optimizer, loss, generator = _optimizer(module, training, round), loss_of(class_weights), _generator(seed, round)
+    kind, generator = kind_of(study), _generator(seed, round)
+    optimizer, loss = _optimizer(module, training, round), loss_of(kind, class_weights)
     half, device = training.precision == "bfloat16", next(module.parameters()).device
     total, seen, steps = 0.0, 0, 0
     for chosen in _plain_steps(len(groups), training, generator):
@@ -79,10 +81,12 @@ def train(
             device=device,
             images_per_patient=training.images_per_patient,
         )
-        pixels = batch.images.contiguous(memory_format=torch.channels_last) if half else batch.images
+        pixels, target = kind.example(batch.images, batch.target, generator)
+        if half and pixels.dim() == 4:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             output = module(pixels)
-        losses = loss(output, batch.label)  # [n]
+        losses = loss(output, target)  # [n]
         optimizer.zero_grad()
         torch.autograd.backward(losses.mean())
         optimizer.step()
@@ -147,31 +151,35 @@ def bench_of(
     if rate is None:
         raise MisuseError("study", expected="sampling_rate", got="a private study without")
     module.train()
-    loss = loss_of(class_weights)
+    loss = loss_of(kind_of(study), class_weights)
     return Bench(
         module=module,
         loss=loss,
         images=images,
         groups=images.by_patient(Split.TRAIN),
+        kind=kind_of(study),
         training=study.training,
         rate=rate,
         adaptive=study.privacy.clip_quantile is not None,
         stream=SecureStream(),
-        choice=choice or choose(module, loss, images.pixels.shape[1:], study.training),
+        choice=choice or choose(module, loss, given_shape(study, images), study),
         release=release,
     )
 
 
-def loss_of(class_weights: Sequence[float]) -> Loss:
-    """Cross entropy per image, scaled by the weight of its label, plus what the model adds."""
+def loss_of(kind: Kind, class_weights: Sequence[float]) -> Loss:
+    """The loss of `kind` per image, with one weight per label."""
 
-    def loss(output: Tensor | Output, label: Tensor) -> Tensor:
-        logits, penalty = output if isinstance(output, Output) else (output, 0.0)
-        logits = logits.float()
-        weight = logits.new_tensor(list(class_weights))
-        return F.cross_entropy(logits, label, weight=weight, reduction="none") + penalty
+    def loss(output: Tensor | Output, target: Tensor) -> Tensor:
+        return kind.loss(output, target, class_weights)
 
     return loss
+
+
+def given_shape(study: Study, images: Images) -> tuple[int, ...]:
+    """Of what the network is given of one of `images`, [C, …]: features as they are, images as the kind makes them."""
+    shape = images.pixels.shape[1:]
+    return shape if len(shape) == 1 else (kind_of(study).channels, *shape[1:])
 
 
 def _plain_steps(count: int, training: Training, generator: Generator) -> Iterator[Rows]:

@@ -14,22 +14,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from opacus.validators import ModuleValidator
-from torch import nn
+from torch import Generator, nn
 
 from client.images import Images
 from client.privacy.release import release
 from client.privacy.stream import SecureStream, poisson_sample
 from client.training.batches import Rows
 from client.training.gradients.base import Loss
-from client.training.gradients.choose import Choice, fastest
+from client.training.gradients.choose import Choice, Example, fastest
 from client.training.gradients.chunks import chunks
 from shared.clipping import bit_entry, gradient_clip
 from shared.errors import InputError
 from shared.mechanism import Mechanism
 from shared.parameters import in_layout_order
-from shared.study import Training
+from shared.study import Study, Training
+from shared.tasks.base import Kind, blank
+from shared.tasks.registry import kind_of
 
 #: Adds the noise; the audit takes it away to see that it notices.
 Release = Callable[[NDArray[np.float64], Mechanism, SecureStream], NDArray[np.int64]]
@@ -46,6 +49,7 @@ class Bench:
     loss: Loss
     images: Images
     groups: tuple[Rows, ...]
+    kind: Kind
     training: Training
     rate: float
     adaptive: bool
@@ -72,6 +76,7 @@ class Bench:
             images_per_patient=self.training.images_per_patient,
             copies=self.training.copies,
             augmentation=self.training.augmentation,
+            example=self.kind.example,
             words=[int(word) for word in self.stream.words(len(drawn)) >> np.uint64(1)],
             device=next(self.module.parameters()).device,
         ):
@@ -81,20 +86,29 @@ class Bench:
         return in_layout_order(self.module, total), within
 
 
-def choose(module: nn.Module, loss: Loss, shape: tuple[int, ...], training: Training) -> Choice:
-    """The quickest way to take per-patient gradients of `module` on images of `shape`, by a short measurement on
-    made-up images: what a hospital holds has no say in it. Raises InputError for a model that mixes a batch's images.
+def choose(module: nn.Module, loss: Loss, shape: tuple[int, ...], study: Study) -> Choice:
+    """The quickest way to take per-patient gradients of `module` on what it is given, of `shape` [C, …] each, by a
+    short measurement on made-up images: what a hospital holds has no say in it. Raises InputError for a model that
+    mixes a batch's images.
     """
     check_private(module)
+    training = study.training
     return fastest(
         module,
         loss,
         images=training.images_per_patient * training.copies,
-        shape=shape,
+        example=Example(shape, _target_of(study)),
         device=next(module.parameters()).device,
         precision=training.precision,
         limit_bytes=MOST_BYTES,
     )
+
+
+def _target_of(study: Study) -> torch.Tensor:
+    """A made-up target as the loss takes it."""
+    kind, pixels = kind_of(study), torch.zeros(1, *study.input.shape)
+    _, target = kind.example(pixels, torch.from_numpy(blank(study, kind.target)[None]), Generator().manual_seed(0))
+    return target[0]
 
 
 def check_private(module: nn.Module) -> None:

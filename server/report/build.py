@@ -1,5 +1,7 @@
 """From how a run ended to the record that says it."""
 
+from msgspec.structs import replace
+
 from server.aggregate import Aggregator
 from server.checkpoints import Memory
 from server.coordinator import Outcome
@@ -18,20 +20,24 @@ from server.report.result import (
     Sites,
     SplitPrice,
     StudyId,
-    figure,
 )
 from shared.accounting import TEST, VALIDATION, SampledGaussian, evaluation_event, prv_epsilon, rdp_epsilon
+from shared.judged import Figure, Judged
 from shared.messages import OwnFigures, Spent
+from shared.metrics import BinaryCounts
 from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
+from shared.subgroups import subgroups
+from shared.tasks.registry import kind_of
 from shared.vectors import Codec
 from shared.version import versions
 
 
 def result_of(outcome: Outcome, study: Study, aggregator: Aggregator, purpose: Purpose = "model") -> Result:
     """The whole result, without baselines."""
-    memory = outcome.checkpoint.memory
-    rows = memory.rows
+    memory, rows = outcome.checkpoint.memory, outcome.checkpoint.memory.rows
+    names = subgroups(study.evaluation)
+    judged, groups = _judged(outcome, study)
     return Result(
         status=outcome.status,
         because=outcome.because,
@@ -52,7 +58,25 @@ def result_of(outcome: Outcome, study: Study, aggregator: Aggregator, purpose: P
         survey=memory.survey,
         purpose=purpose,
         evaluation=evaluation_price(study, sum(bool(row.evaluated) for row in rows), int(outcome.test is not None)),
+        judged=judged,
+        groups=dict(zip(names, groups, strict=False)),
+        hidden=dict(zip(names, outcome.test.hidden if outcome.test else (), strict=False)),
+        own={name: _own(study, own) for name, own in outcome.figures.items()},
     )
+
+
+def _judged(outcome: Outcome, study: Study) -> tuple[Judged | None, tuple[Judged, ...]]:
+    """All figures of the test patients, and of each subgroup of them, thresholds chosen on the validation patients."""
+    if outcome.validation is None or outcome.test is None:
+        return None, ()
+    kind, chosen_on = kind_of(study), outcome.validation.everybody
+    everybody = kind.judge(outcome.test.everybody, chosen_on)
+    return everybody, tuple(kind.judge(group, chosen_on) for group in outcome.test.groups)
+
+
+def _own(study: Study, own: OwnFigures) -> Figure:
+    head = kind_of(study).judge([0] * kind_of(study).counts).headline
+    return replace(head, name=own.name, value=own.value, low=own.low, high=own.high)
 
 
 def evaluation_price(study: Study, validations: int, tests: int) -> EvaluationPrice | None:
@@ -70,14 +94,19 @@ def evaluation_price(study: Study, validations: int, tests: int) -> EvaluationPr
 
 def site_auc(own: OwnFigures) -> SiteAuc:
     """One hospital's own figures, where it holds both classes."""
-    return SiteAuc(auc=figure(own.auc), n=own.n, positives=own.positives, low=figure(own.low), high=figure(own.high))
+    return SiteAuc(auc=own.value, n=own.n, positives=own.positives or 0, low=own.low, high=own.high)
 
 
 def _metrics(outcome: Outcome, study: Study) -> Metrics | None:
     if outcome.validation is None or outcome.test is None:
         return None
+    if not kind_of(study).noisy:
+        return None
     shown = {name: site_auc(own) for name, own in outcome.figures.items()}
-    return metrics_of(outcome.validation, outcome.test, study.evaluation.sensitivity, shown)
+    validation, test = (
+        BinaryCounts.from_integers(list(found.everybody)) for found in (outcome.validation, outcome.test)
+    )
+    return metrics_of(validation, test, study.evaluation.sensitivity, shown)
 
 
 def _rounds(memory: Memory, rows: tuple[RoundRow, ...]) -> Rounds:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from shared.files import write_atomically
+from shared.judged import Figure, Judged
 from shared.study import Study
 from shared.wire import Record, read_json
 
@@ -50,6 +51,14 @@ class RoundRow(Record, frozen=True):
     scaled_down: int
     validation_auc: float | None
     validation_ece: float | None
+    #: the headline figure of the study's kind of task on the validation patients
+    validation: float | None = None
+    #: how far hospitals' updates lay apart, over the length of their mean (server/strategies/drift.py)
+    drift: float | None = None
+    #: hospitals of `votes` that found the round harmful on their own patients, and whether it was taken back
+    harmful: int = 0
+    votes: int = 0
+    taken_back: bool = False
 
 
 class Images(Record, frozen=True):
@@ -182,6 +191,9 @@ class Baseline(Record, frozen=True):
     pooled_auc: float | None
     #: AUC on each hospital's held-out patients
     sites: dict[str, SiteAuc]
+    #: every figure of the study's kind of task, on all hospitals' held-out patients and on each one's
+    judged: Judged | None = None
+    each: dict[str, Judged] = msgspec.field(default_factory=dict)
 
 
 class Baselines(Record, frozen=True):
@@ -258,6 +270,15 @@ class Result(Record, frozen=True):
     purpose: Purpose = "model"
     #: None where evaluations carry no noise
     evaluation: EvaluationPrice | None = None
+    #: every figure of the study's kind of task on the held-out patients; `metrics` has some of them, of classification
+    judged: Judged | None = None
+    #: the same by subgroup (shared/subgroups.py), and how many hospitals kept a subgroup of few patients back
+    groups: dict[str, Judged] = msgspec.field(default_factory=dict)
+    hidden: dict[str, int] = msgspec.field(default_factory=dict)
+    #: the hospitals' own models on their own patients, where the study lets them have some
+    personal: Judged | None = None
+    #: hospitals' own headline figures, where their policy shows them
+    own: dict[str, Figure] = msgspec.field(default_factory=dict)
 
 
 def figure(value: float) -> float | None:

@@ -45,7 +45,7 @@ class Strategy(Protocol):
     def init(self, weights: Weights) -> State:
         """The state before the first round."""
 
-    def task(self, state: State, class_weights: tuple[float, float]) -> TrainTask:
+    def task(self, state: State, class_weights: tuple[float, ...]) -> TrainTask:
         """What hospitals are asked for next."""
 
     def apply(self, state: State, total: Total, plan: Plan, survivors: int) -> Applied:

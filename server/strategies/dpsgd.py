@@ -60,7 +60,7 @@ class DpSgd:
         """The state before the first step."""
         return init(weights, self.study, self.layout)
 
-    def task(self, state: State, class_weights: tuple[float, float]) -> TrainTask:
+    def task(self, state: State, class_weights: tuple[float, ...]) -> TrainTask:
         """What hospitals are asked for next; a view of the weights, not a copy."""
         return TrainTask(weights=state.weights.data.cast("B"), class_weights=class_weights, clip=state.clip)
 

@@ -41,7 +41,7 @@ class FedAvg:
         """The state before the first round."""
         return init(weights)
 
-    def task(self, state: State, class_weights: tuple[float, float]) -> TrainTask:
+    def task(self, state: State, class_weights: tuple[float, ...]) -> TrainTask:
         """What hospitals are asked for next; a view of the weights, not a copy."""
         return TrainTask(weights=state.weights.data.cast("B"), class_weights=class_weights)
 

@@ -72,8 +72,8 @@ class RunView:
     @property
     def best(self) -> Round | None:
         """The round with the highest AUC."""
-        judged = [one for one in self.rounds if one.event.auc is not None]
-        return max(judged, key=lambda one: one.event.auc or 0.0, default=None)
+        judged = [one for one in self.rounds if one.event.figure is not None]
+        return max(judged, key=lambda one: one.event.figure or 0.0, default=None)
 
     @property
     def worst(self) -> Site | None:

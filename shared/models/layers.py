@@ -25,6 +25,11 @@ class Output(NamedTuple):
     penalty: Tensor
 
 
+def parts_of(output: "Tensor | Output") -> tuple[Tensor, Tensor | float]:
+    """What a model returned as its logits and what it adds to the loss of each image, [n] or 0."""
+    return (output.logits, output.penalty) if isinstance(output, Output) else (output, 0.0)
+
+
 class Scale(nn.Module):
     """[0, 1] → (x − `centre`) / `spread`, any shape; no weights."""
 

@@ -11,17 +11,15 @@ its own (no batch statistics, so private training may use it), and holds only fl
     torch.Size([5, 2])
 """
 
-import difflib
-import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Literal, Protocol, TypeVar, get_args, get_origin
+from typing import Protocol
 
-import msgspec
 import torch
 from torch import nn
 
-from shared.errors import InputError, MisuseError
+from shared.errors import MisuseError
+from shared.options import chosen, options_of
 
 __all__ = ["MODELS", "Chosen", "build"]
 
@@ -32,11 +30,6 @@ MODELS: Mapping[str, str] = {
     "densenet121": "shared.models.densenet",
     "scattering": "shared.models.scattering",
 }
-
-_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
-_WRONG = re.compile(r"^(?:Expected )?(?P<expected>.*?)(?:, got .*?)? - at `\$\.(?P<key>[^`]*)`$", re.DOTALL)
-
-OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
 
 class Chosen(Protocol):
@@ -61,44 +54,13 @@ def build(model: Chosen, *, channels: int, classes: int, size: tuple[int, ...], 
     `size` is (rows, columns) in pixels, or (slices, rows, columns). Raises InputError for a name or an option that is
     not registered or out of range.
     """
-    if channels < 1 or classes < 2 or min(size) < 8:
+    if channels < 1 or classes < 1 or min(size) < 8:
         given = f"{channels}, {classes}, {size}"
-        raise MisuseError("build", expected="channels ≥ 1, classes ≥ 2, sides ≥ 8", got=given)
-    if model.name not in MODELS:
-        near = difflib.get_close_matches(model.name, MODELS, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else "Name a registered model."
-        raise InputError("model.name", expected=f"one of {', '.join(MODELS)}", got=f"'{model.name}'", do=hint)
+        raise MisuseError("build", expected="channels ≥ 1, classes ≥ 1, sides ≥ 8", got=given)
+    chosen(model.name, MODELS, "model.name")
     module = import_module(MODELS[model.name])
-    options = _options(module.Options, model)
+    options = options_of(module.Options, model.options, where="model.options", owner=model.name)
     create: Callable[..., nn.Module] = module.create
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return create(options, channels=channels, classes=classes, size=size, scale=model.scale)
-
-
-def _options(cls: type[OptionsT], model: Chosen) -> OptionsT:
-    try:
-        return msgspec.convert(dict(model.options), cls)
-    except msgspec.ValidationError as error:
-        raise _explain(str(error), cls, model) from None
-
-
-def _explain(message: str, cls: type[msgspec.Struct], model: Chosen) -> InputError:
-    known = [field.name for field in msgspec.structs.fields(cls)]
-    if unknown := _UNKNOWN.search(message):
-        near = difflib.get_close_matches(unknown["key"], known, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Options of {model.name}: {', '.join(known)}."
-        return InputError(
-            f"model.options.{unknown['key']}", expected=f"an option of {model.name}", got="an unknown one", do=hint
-        )
-    wrong = _WRONG.match(message)
-    key, expected = (wrong["key"], wrong["expected"]) if wrong else ("", message)
-    if key in known and (choices := _choices(cls, key)):
-        expected = f"one of {choices}"
-    where = f"model.options.{key}" if key else "model.options"
-    return InputError(where, expected=expected, got=repr(model.options.get(key)), do=f"Correct {where}.")
-
-
-def _choices(cls: type[msgspec.Struct], key: str) -> str:
-    kind = next(field.type for field in msgspec.structs.fields(cls) if field.name == key)
-    return ", ".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""

@@ -52,11 +52,11 @@ def with_canaries(prepared: Prepared, planted: NDArray[np.int64]) -> Prepared:
     images = prepared.images
     shape, patients = images.pixels.shape[1:], len(images.keys)
     added = [picture(int(number), shape) for number in planted]
-    every = np.arange(len(images.label))
+    every = np.arange(len(images.target))
     return Prepared(
         Images(
             pixels=np.concatenate([images.tensors(every), *([np.stack(added)] if added else [])]),
-            label=np.concatenate([images.label, np.zeros(len(planted), np.int64)]),
+            target=np.concatenate([images.target, np.zeros(len(planted), np.int64)]),
             patient=np.concatenate([images.patient, patients + np.arange(len(planted))]),
             keys=(*images.keys, *(b"canary" + int(number).to_bytes(26, "big") for number in planted)),
             split=np.concatenate([images.split, np.full(len(planted), Split.TRAIN, np.int64)]),
@@ -107,5 +107,5 @@ class CanaryGradients:
 
 def _only(patients: Patients, chosen: Tensor) -> Patients:
     """The patients `chosen`, the shape filled up as it was."""
-    order = torch.cat([chosen, chosen[:1].expand(len(patients.label) - len(chosen))])
-    return Patients(patients.images[order], patients.label[order], len(chosen))
+    order = torch.cat([chosen, chosen[:1].expand(len(patients.target) - len(chosen))])
+    return Patients(patients.images[order], patients.target[order], len(chosen))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from client.home import Home
 from client.images import Images, Split
-from client.training.evaluate import scores
+from client.training.evaluate import measures
 from client.workbench import prepare_for
 from server.initial import start_of
 from server.strategies.base import Weights
@@ -28,6 +28,7 @@ from shared.layout import layout_for
 from shared.network import network_of
 from shared.parameters import load_vector
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.weights import load_weights
 from shared.wire import pack, unpack
 from shared.workers import pool
@@ -112,5 +113,6 @@ def _shadow(target: Target, taken: NDArray[np.bool_]) -> Floats:
 def _measured(study: Study, images: Images, weights: Weights) -> Floats:
     module = network_of(study)
     load_vector(module, weights)
-    every = np.arange(len(images.label))
-    return statistic(scores(module, images, every, study.evaluation.views), images.label, images.patient)
+    every = np.arange(len(images.target))
+    found = measures(kind_of(study), module, images, every, study.evaluation.views)
+    return statistic(found[:, -1].astype(np.float32), np.asarray(images.target, np.int64), images.patient)

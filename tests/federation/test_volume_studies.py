@@ -164,6 +164,6 @@ def test_a_patients_tensors_lie_in_one_split(local: LocalFederation, kind: str) 
         images = prepare_for(local.home(name), study_of(kind)).images
         held = [images.rows(split) for split in Split]
         assert [2 * len(rows) for rows in held] == [count * TENSORS[kind] for count in SPLITS.values()]
-        assert [images.label[rows].mean() for rows in held] == [0.5, 0.5, 0.5]
+        assert [images.target[rows].mean() for rows in held] == [0.5, 0.5, 0.5]
         owners = [set(images.patient[rows].tolist()) for rows in held]
         assert not (owners[0] & owners[1] or owners[1] & owners[2] or owners[0] & owners[2])

@@ -114,7 +114,7 @@ def test_hash_changes_with_the_rules_for_images(monkeypatch: pytest.MonkeyPatch)
     """Two hospitals whose Konsil makes different tensors of one file never train in one study."""
     study = parse_study(MINIMAL)
     before = study_hash(study)
-    monkeypatch.setattr("shared.study.CANONICAL", "canonical/v2")
+    monkeypatch.setattr("shared.study.whole.CANONICAL", "canonical/v2")
     assert study_hash(study) != before
 
 

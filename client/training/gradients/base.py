@@ -15,20 +15,20 @@ from torch import Tensor, nn
 
 from shared.models.layers import Output
 
-#: What the model returns in training mode and labels [n] → one loss per image, [n].
+#: What the model returns in training mode and targets [n, …] → one loss per image, [n].
 Loss = Callable[[Tensor | Output, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Patients:
-    """Patients of one step with equally many images each: `images` float32 [p, m, C, (D,) H, W], `label` int64 [p, m].
+    """Patients of one step with equally many images each: `images` float32 [p, m, C, (D,) H, W], `target` [p, m, …].
 
     The first `real` of the p count; the others fill the shape up, so that it tells nothing and arithmetic is the same
     whoever else was drawn, and contribute nothing.
     """
 
     images: Tensor
-    label: Tensor
+    target: Tensor
     real: int
 
 

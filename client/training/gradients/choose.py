@@ -51,6 +51,24 @@ class Choice:
         return f"per-patient gradients by {self.way.name}, {self.at_once} images at once (ms per patient: {taken})"
 
 
+@dataclass(frozen=True)
+class Example:
+    """What one image is to the network: `shape` [C, (D,) H, W] of it, and a `target` [...] as the loss takes it."""
+
+    shape: tuple[int, ...]
+    target: Tensor
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from others."""
+        return self.shape, tuple(self.target.shape), self.target.dtype
+
+    def made(self, count: int, images: int, device: torch.device) -> Patients:
+        """`count` patients with `images` made-up images each."""
+        pixels = torch.rand(count, images, *self.shape, generator=Generator().manual_seed(0)).to(device)
+        return Patients(pixels, self.target.to(device).expand(count, images, *self.target.shape).contiguous(), count)
+
+
 _found: dict[tuple[object, ...], Choice] = {}
 
 
@@ -59,21 +77,21 @@ def fastest(
     loss: Loss,
     *,
     images: int,
-    shape: tuple[int, ...],
+    example: Example,
     device: torch.device,
     precision: Precision,
     limit_bytes: int,
 ) -> Choice:
-    """The quickest way for patients with `images` images of `shape` [C, (D,) H, W] each, on `device`, whose memory,
+    """The quickest way for patients with `images` images like `example` each, on `device`, whose memory,
     weights and activations included, stays below `limit_bytes`. Remembered in this process.
 
     Raises SiteError where not even one patient fits.
     """
     weights = tuple((name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters())
-    key = (str(module), weights, images, shape, str(device), precision, limit_bytes)
+    key = (str(module), weights, images, example.key, str(device), precision, limit_bytes)
     if key not in _found:
         _found[key] = _measure(
-            module, loss, images=images, shape=shape, device=device, precision=precision, limit_bytes=limit_bytes
+            module, loss, images=images, example=example, device=device, precision=precision, limit_bytes=limit_bytes
         )
     return _found[key]
 
@@ -83,24 +101,26 @@ def _measure(
     loss: Loss,
     *,
     images: int,
-    shape: tuple[int, ...],
+    example: Example,
     device: torch.device,
     precision: Precision,
     limit_bytes: int,
 ) -> Choice:
     tried, seconds = dict[str, tuple[Precise, int]](), dict[str, float]()
     for way in _ways(module, precision):
-        count = at_once(way, module, loss, _made(1, images, shape, device), limit_bytes)
+        count = at_once(way, module, loss, example.made(1, images, device), limit_bytes)
         if not count:
             continue
         tried[way.name] = way, count
         some = min(count, FEW) if way.way.name == "loop" else count  # it takes them one by one anyway
         limit = HOPELESS * min(seconds.values(), default=math.inf)
-        seconds[way.name] = _seconds(way, module, loss, _made(some, images, shape, device), limit)
+        seconds[way.name] = _seconds(way, module, loss, example.made(some, images, device), limit)
     probe = unknown(module)
     for name in sorted(seconds, key=seconds.__getitem__):
         way, count = tried[name]
-        if way.way.name == "loop" or _always(way, probe, loss, _made(1, images, shape, device), count * images):
+        if way.way.name == "loop" or _always(
+            way, probe, loss, example, most=images, at_once=count * images, device=device
+        ):
             return Choice(way, count * images, seconds)
     raise SiteError(
         "memory for private training",
@@ -110,13 +130,19 @@ def _measure(
     )
 
 
-def _always(way: Precise, module: nn.Module, loss: Loss, patients: Patients, at_once: int) -> bool:
-    """`independent`, at the shape of every number of images up to that of `patients` (chunks.py)."""
-    most, device = patients.label.shape[1], patients.images.device
+def _always(
+    way: Precise,
+    module: nn.Module,
+    loss: Loss,
+    example: "Example",
+    *,
+    most: int,
+    at_once: int,
+    device: torch.device,
+) -> bool:
+    """`independent`, at the shape of every number of images up to `most` (chunks.py)."""
     return all(
-        independent(
-            way, module, loss, _made(max(1, at_once // each), each, tuple(patients.images.shape[2:]), device), BITWISE
-        )
+        independent(way, module, loss, example.made(max(1, at_once // each), each, device), BITWISE)
         for each in range(1, most + 1)
     )
 
@@ -129,7 +155,7 @@ def _ways(module: nn.Module, precision: Precision) -> Iterator[Precise]:
 
 def at_once(way: PatientGradients, module: nn.Module, loss: Loss, patient: Patients, limit_bytes: int) -> int:
     """Patients like this one in a chunk, a power of two, that `way` has room for; 0 where not even one fits."""
-    images = patient.label.shape[1]
+    images = patient.target.shape[1]
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     gradient = sum(p.numel() * p.element_size() for p in trained(module))
     activations = SPARE * _kept_bytes(module, loss, patient)
@@ -150,7 +176,7 @@ def _seconds(way: PatientGradients, module: nn.Module, loss: Loss, patients: Pat
         started = time.perf_counter()
         way.clipped_sum(module, loss, patients, 1.0)
         _wait(patients.images.device)
-        least = min(least, (time.perf_counter() - started) / len(patients.label))
+        least = min(least, (time.perf_counter() - started) / len(patients.target))
         if least > (limit if repetition else 2 * limit):
             break
     return least
@@ -159,12 +185,6 @@ def _seconds(way: PatientGradients, module: nn.Module, loss: Loss, patients: Pat
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _made(count: int, images: int, shape: tuple[int, ...], device: torch.device) -> Patients:
-    generator = Generator().manual_seed(0)
-    pixels = torch.rand(count, images, *shape, generator=generator).to(device)
-    return Patients(pixels, torch.zeros(count, images, dtype=torch.int64, device=device), count)
 
 
 def _kept_bytes(module: nn.Module, loss: Loss, patient: Patients) -> int:
@@ -179,6 +199,6 @@ def _kept_bytes(module: nn.Module, loss: Loss, patient: Patients) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        losses = loss(module(patient.images.flatten(0, 1)), patient.label.flatten())
+        losses = loss(module(patient.images.flatten(0, 1)), patient.target.flatten(0, 1))
     del losses
     return sum(kept.values())

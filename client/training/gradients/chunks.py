@@ -9,7 +9,7 @@ patient alone: one patient more changes nothing of anybody else, whatever the qu
 32 bits of its seed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,9 @@ from client.training.augment import augment
 from client.training.batches import Rows, choose
 from client.training.gradients.base import Patients
 from shared.errors import MisuseError
+
+#: A kind of task's (shared/tasks/base.py): augmented images and targets → what network and loss are given.
+Example = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
 
 
 class Drawn(NamedTuple):
@@ -38,6 +41,7 @@ def chunks(
     images_per_patient: int,
     copies: int,
     augmentation: Sequence[str],
+    example: Example,
     words: Sequence[int],
     device: torch.device,
 ) -> Iterator[Patients]:
@@ -57,26 +61,25 @@ def chunks(
         size = max(1, at_once // each)
         for first in range(0, len(alike), size):
             some = alike[first : first + size]
-            real = _pixels(images, some, augmentation, device)
-            label = torch.from_numpy(images.label[np.stack([patient.rows for patient in some])]).to(device)  # [real, m]
-            missing = size - len(some)
-            yield Patients(
-                images=torch.cat([real, real.new_zeros(missing, *real.shape[1:])]) if missing else real,
-                label=torch.cat([label, label.new_zeros(missing, each)]) if missing else label,
-                real=len(some),
-            )
+            real, target = _examples(images, some, augmentation, example, device)
+            yield Patients(_filled(real, size), _filled(target, size), len(some))
 
 
-def _pixels(images: Images, drawn: Sequence[Drawn], augmentation: Sequence[str], device: torch.device) -> Tensor:
-    """The images of the patients `drawn`, augmented, float32 [patients, m, C, …] on `device`."""
-    pixels = torch.from_numpy(images.tensors(np.concatenate([patient.rows for patient in drawn]))).to(device)
-    found = torch.unflatten(pixels, 0, [len(drawn), -1])
-    if not augmentation:
-        return found
-    generator = Generator()
-    return torch.stack(
-        [
-            augment(own, augmentation, generator.manual_seed(patient.word ^ 1))  # not the numbers that chose the images
-            for own, patient in zip(found, drawn, strict=True)
-        ]
-    )
+def _filled(real: Tensor, size: int) -> Tensor:
+    """[real, …] → [size, …]."""
+    missing = size - len(real)
+    return torch.cat([real, real.new_zeros(missing, *real.shape[1:])]) if missing else real
+
+
+def _examples(
+    images: Images, drawn: Sequence[Drawn], augmentation: Sequence[str], example: Example, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """What the network is given of the patients `drawn`, [patients, m, C, …], and their targets, [patients, m, …]."""
+    rows, generator = np.concatenate([patient.rows for patient in drawn]), Generator()
+    pixels = torch.unflatten(torch.from_numpy(images.tensors(rows)).to(device), 0, [len(drawn), -1])
+    target = torch.unflatten(torch.from_numpy(images.target[rows]).to(device), 0, [len(drawn), -1])
+    made = []
+    for own, known, patient in zip(pixels, target, drawn, strict=True):
+        generator.manual_seed(patient.word ^ 1)  # not the numbers that chose the images
+        made.append(example(augment(own, augmentation, generator), known, generator))
+    return torch.stack([image for image, _ in made]), torch.stack([known for _, known in made])

@@ -28,13 +28,13 @@ class Hooks:
     def clipped_sum(self, module: nn.Module, loss: Loss, patients: Patients, clip: float) -> Clipped:
         """See `PatientGradients`."""
         total, weights = zeros(module, patients.images.device), trained(module)
-        count, each = patients.label.shape
+        count, each = patients.target.shape[:2]
         if not count or not weights:
             return Clipped(total, 0)
         with _hooked(module):
             # Opacus's hooks of a layer are called only where a gradient flows into its input.
             images = patients.images.flatten(0, 1).detach().clone().requires_grad_()
-            losses = loss(module(images), patients.label.flatten())
+            losses = loss(module(images), patients.target.flatten(0, 1))
             torch.autograd.grad(losses.sum() / each, [images, *weights], allow_unused=True)
             made = [getattr(weight, "grad_sample", None) for weight in weights]  # [p m, …]
         by_patient = [

@@ -24,19 +24,26 @@ def independent(way: PatientGradients, module: nn.Module, loss: Loss, patients: 
     """Whether the first patient's gradient is the same, up to `tolerated` of its length, at every place of a chunk
     and among any others, with a loss or without."""
 
-    def loss_of_some(output: Tensor | Output, label: Tensor) -> Tensor:
-        return loss(output, label.clamp_min(0)) * (label >= 0)
+    own = patients.target.shape[2:]
 
-    def at(place: int, label: int, real: int, contrast: float) -> Tensor:
-        images, labels = patients.images.roll(1, -1) * contrast, torch.full_like(patients.label, label)
-        images[place], labels[place] = patients.images[0], patients.label[0]
-        return way.clipped_sum(module, loss_of_some, Patients(images, labels, real), HUGE).total
+    def loss_of_some(output: Tensor | Output, flagged: Tensor) -> Tensor:
+        target = flagged[:, 1:].reshape(-1, *own).to(patients.target.dtype)
+        return loss(output, target) * flagged[:, 0]
 
-    count = len(patients.label)
-    alone = at(0, label=-1, real=count, contrast=0.0)
-    others = [at(place, label=-1, real=count, contrast=0.5) for place in {count // 2, count - 1}]
-    others.append(at(0, label=0, real=1, contrast=1.0))
-    same = Patients(patients.images[:1].expand_as(patients.images), patients.label[:1].expand_as(patients.label), count)
+    def at(place: int, says: float, real: int, contrast: float) -> Tensor:
+        images, flags = patients.images.roll(1, -1) * contrast, torch.full(patients.target.shape[:2], says)
+        images[place], flags[place] = patients.images[0], 1.0
+        target = patients.target.reshape(*flags.shape, -1).float()
+        flagged = torch.cat([flags[..., None].to(target), target], dim=2)  # [p, m, 1 + …]: whether it counts, and what
+        return way.clipped_sum(module, loss_of_some, Patients(images, flagged, real), HUGE).total
+
+    count = len(patients.target)
+    alone = at(0, says=0.0, real=count, contrast=0.0)
+    others = [at(place, says=0.0, real=count, contrast=0.5) for place in {count // 2, count - 1}]
+    others.append(at(0, says=1.0, real=1, contrast=1.0))
+    same = Patients(
+        patients.images[:1].expand_as(patients.images), patients.target[:1].expand_as(patients.target), count
+    )
     others.append(way.clipped_sum(module, loss_of_some, same, HUGE).total / count)  # at all places, each as good as 0
     return all(bool((total - alone).norm() <= tolerated * alone.norm()) for total in others)
 

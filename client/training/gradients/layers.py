@@ -36,12 +36,12 @@ class Layers:
 
     def clipped_sum(self, module: nn.Module, loss: Loss, patients: Patients, clip: float) -> Clipped:
         """See `PatientGradients`."""
-        count, each = patients.label.shape
+        count, each = patients.target.shape[:2]
         where, parts = places(module), list[tuple[slice, Part]]()
         if count and where:
             own = Own(count)
             with _replaced(module, own):
-                losses = loss(module(patients.images.flatten(0, 1)), patients.label.flatten())  # [p m]
+                losses = loss(module(patients.images.flatten(0, 1)), patients.target.flatten(0, 1))  # [p m]
             parts = _parts(where, own, losses.sum() / each)
             del losses, own
         total = zeros(module, patients.images.device)  # not before: memory is fullest when the backward pass begins

@@ -19,8 +19,8 @@ class Loop:
     def clipped_sum(self, module: nn.Module, loss: Loss, patients: Patients, clip: float) -> Clipped:
         """See `PatientGradients`. Whatever fills the chunk up is not even looked at."""
         total, within = zeros(module, patients.images.device), 0
-        for images, label in zip(patients.images[: patients.real], patients.label[: patients.real], strict=True):
-            mean = loss(module(images), label).mean()
+        for images, target in zip(patients.images[: patients.real], patients.target[: patients.real], strict=True):
+            mean = loss(module(images), target).mean()
             gradients = [g[None] for g in _gradients(mean, trained(module))]
             within += clipped_sum(rows(gradients, module), total, clip=clip, real=1)
         return Clipped(total, within)

@@ -22,14 +22,14 @@ class Vmap:
         """See `PatientGradients`."""
         total = zeros(module, patients.images.device)
         weights = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
-        if not len(patients.label) or not weights:
+        if not len(patients.target) or not weights:
             return Clipped(total, 0)
 
-        def mean_loss(weights: dict[str, Tensor], images: Tensor, label: Tensor) -> Tensor:
-            output: Tensor | Output = functional_call(module, weights, (images,))  # images [m, C, H, W], label [m]
-            return loss(output, label).mean()
+        def mean_loss(weights: dict[str, Tensor], images: Tensor, target: Tensor) -> Tensor:
+            output: Tensor | Output = functional_call(module, weights, (images,))  # images [m, C, H, W], target [m, …]
+            return loss(output, target).mean()
 
         found = vmap(grad(mean_loss), in_dims=(None, 0, 0), randomness="different")(
-            weights, patients.images, patients.label
+            weights, patients.images, patients.target
         )
         return Clipped(total, clipped_sum(rows(found.values(), module), total, clip=clip, real=patients.real))

@@ -35,7 +35,7 @@ def test_a_batch_holds_the_copies_of_each_drawn_patients_images() -> None:
     )
     assert batch.patients == 2
     assert batch.owner.tolist() == [0] * 6 + [1] * 3
-    assert batch.label.tolist() == [1] * 6 + [0] * 3
+    assert batch.target.tolist() == [1] * 6 + [0] * 3
     torch.testing.assert_close(batch.images[:, 0, 0, 0], torch.tensor([0.1] * 3 + [0.2] * 3 + [0.0] * 3))
 
 

@@ -48,7 +48,7 @@ class Mixing:
 
     def clipped_sum(self, module: nn.Module, loss: Loss, patients: Patients, clip: float) -> Clipped:
         mixed = patients.images + self.share * patients.images.mean(dim=0)
-        return Loop().clipped_sum(module, loss, Patients(mixed, patients.label, patients.real), clip)
+        return Loop().clipped_sum(module, loss, Patients(mixed, patients.target, patients.real), clip)
 
 
 @pytest.fixture(autouse=True)

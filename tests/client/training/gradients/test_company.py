@@ -41,11 +41,11 @@ class Sociable:
     def clipped_sum(self, module: nn.Module, loss: Loss, patients: Patients, clip: float) -> Clipped:
         total, within = torch.zeros(sum(p.numel() for p in module.parameters()), dtype=torch.float64), 0
         for place in range(patients.real):
-            one = Patients(patients.images[place : place + 1], patients.label[place : place + 1], 1)
+            one = Patients(patients.images[place : place + 1], patients.target[place : place + 1], 1)
             if float(one.images.sum()) == 0:  # saves the time that makes it the quickest
                 continue
             part = Loop().clipped_sum(module, loss, one, clip)
-            moves = patients.label.shape[1] < self.below and place not in self.but
+            moves = patients.target.shape[1] < self.below and place not in self.but
             total += part.total * (1 + 1e-3 * place * moves)
             within += part.within
         return Clipped(total, within)

@@ -1,0 +1,93 @@
+"""One evaluation at a hospital: the held-out patients of one split, as integers to be masked.
+
+Pure but for reading the images. Counts of a subgroup that rests on fewer patients than the policy's smallest count are
+zeros, and said to be hidden; noisy ones are made by client/privacy/evaluation.py, and then nothing exact beside them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from client.images import Images, Split
+from client.privacy.evaluation import noisy_counts
+from client.privacy.stream import SecureStream
+from client.training.evaluate import measures
+from shared.accounting import evaluation_noise
+from shared.evaluated import Evaluated
+from shared.judged import Judged
+from shared.messages import OwnFigures
+from shared.study import Study
+from shared.subgroups import subgroups
+from shared.tasks.base import Floats
+from shared.tasks.registry import kind_of
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One split as a model sees it: `measures` float64 [n, …] of the images `rows`."""
+
+    study: Study
+    images: Images
+    split: Split
+    measures: Floats
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The images, int64 [n]."""
+        return self.images.rows(self.split)
+
+    def counts(self, smallest: int = 1) -> Evaluated:
+        """Of everybody and of each subgroup; with noise where the study asks for it."""
+        kind, rows = kind_of(self.study), self.rows
+        target, patient = self.images.target[rows], self.images.patient[rows]
+        sigma = evaluation_noise(self.study, int(self.split))
+        if sigma is not None:
+            noisy = noisy_counts(
+                self.measures[:, -1],
+                np.asarray(target, np.int64),
+                patient,
+                sigma=sigma,
+                images_per_patient=self.study.evaluation.images_per_patient,
+                stream=SecureStream(),
+            )
+            return Evaluated(tuple(noisy.to_integers()))
+        everybody = tuple(kind.count(self.measures, target, patient))
+        groups, hidden = [], []
+        for inside in self._groups(rows):
+            few = len(np.unique(patient[inside])) < smallest
+            chosen = np.zeros_like(inside) if few else inside
+            groups.append(tuple(kind.count(self.measures[chosen], target[chosen], patient[chosen])))
+            hidden.append(int(few and bool(inside.any())))
+        return Evaluated(everybody, tuple(groups), tuple(hidden))
+
+    def _groups(self, rows: NDArray[np.int64]) -> Sequence[NDArray[np.bool_]]:
+        """bool [n] for each subgroup of the study."""
+        number = len(subgroups(self.study.evaluation))
+        if self.images.groups is None:
+            return [np.zeros(len(rows), bool)] * number
+        return list(self.images.groups[rows].T)
+
+
+def look(study: Study, module: nn.Module, images: Images, split: Split) -> Looked:
+    """`module` on the images of `split`; each on its own where counts will be noisy."""
+    kind, rows = kind_of(study), images.rows(split)
+    if evaluation_noise(study, int(split)) is None:
+        return Looked(study, images, split, measures(kind, module, images, rows, study.evaluation.views))
+    return Looked(study, images, split, measures(kind, module, images, rows, study.evaluation.views, batch=1))
+
+
+def own_figures(judged: Judged) -> OwnFigures:
+    """One hospital's headline with its interval."""
+    head, positives = judged.headline, judged.figure("positives")
+    found = positives.value if positives is not None else None
+    return OwnFigures(
+        name=head.name,
+        value=head.value,
+        low=head.low,
+        high=head.high,
+        n=judged.images,
+        positives=None if found is None else int(found),
+    )
