@@ -56,7 +56,7 @@ def publish_model(home: ServerHome, run_folder: Path) -> Path:
     with named(str(run_folder)):
         result = _result(read(run_folder, "result.json"))
         run_name(result.run)
-    if result.status != "finished" or result.judged is None:
+    if result.status != "finished" or (result.judged is None and result.metrics is None):
         raise InputError(
             f"run {result.run}",
             expected="a finished run",

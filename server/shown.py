@@ -30,7 +30,7 @@ def check_shown(shown: Shown, study: Study) -> None:
         _check_spent(shown.spent, study)
     own = shown.figures
     if own is not None and not (
-        all(value is None or math.isfinite(value) for value in (own.value, own.low, own.high))
+        all(value is None or _is_shown(value, own.name) for value in (own.value, own.low, own.high))
         and 0 <= (own.positives or 0) <= own.n < 2**53
         and _NAME.fullmatch(own.name)
     ):
@@ -38,6 +38,11 @@ def check_shown(shown: Shown, study: Study) -> None:
     counts = shown.counts or {}
     if not (set(counts) <= {"used", *Reason} and all(0 <= value < 2**53 for value in counts.values())):
         raise PeerError("counts shown", expected="files used and skipped, by reason", got="others")
+
+
+def _is_shown(value: float, name: str) -> bool:
+    """Whether a figure `name` can be so: an area is a share."""
+    return 0 <= value <= 1 if name.endswith("_auc") else math.isfinite(value)
 
 
 def _check_spent(spent: Spent, study: Study) -> None:

@@ -26,9 +26,13 @@ def measures(
     size = max(1, min(batch, MOST_VALUES // max(1, int(np.prod(images.pixels.shape[1:])))))
     pieces = []
     with torch.inference_mode():
-        for start in range(0, max(1, len(rows)), size):  # of no images the shape alone
+        for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            pixels = torch.from_numpy(images.tensors(some)).to(device)
-            pieces.append(kind.measure(module, pixels, torch.from_numpy(images.target[some]).to(device), views))
+            pixels, target = torch.from_numpy(images.tensors(some)), torch.from_numpy(images.target[some])
+            pieces.append(kind.measure(module, pixels.to(device), target.to(device), views))
+        if not pieces:  # of no images the shape
+            black = torch.zeros(1, *images.pixels.shape[1:], device=device)
+            target = torch.from_numpy(np.zeros((1, *images.target.shape[1:]), images.target.dtype)).to(device)
+            pieces.append(kind.measure(module, black, target, views)[:0])
     module.train(training)
     return np.concatenate(pieces)

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from client.images import Images, Split
 from client.survey import IMAGES_READ, VALUES_READ, histogram, survey_of
 from shared.reasons import Reason
+from shared.study import MINIMAL, parse_study
+from shared.tasks.registry import kind_of
 from shared.vectors import IMAGE_UNITS, INTENSITY_BINS, SURVEY_COUNTS, survey_plain
+
+KIND = kind_of(parse_study(MINIMAL))
 
 
 def images_of(people: list[tuple[int, float, int]], splits: list[Split] | None = None) -> Images:
@@ -16,7 +20,7 @@ def images_of(people: list[tuple[int, float, int]], splits: list[Split] | None =
     owner = [number for number, (_, _, count) in enumerate(people) for _ in range(count)]
     return Images(
         pixels=np.array([np.full((1, 2, 2), people[one][1]) for one in owner], np.float32).reshape(-1, 1, 2, 2),
-        label=np.array([people[one][0] for one in owner], np.int64),
+        target=np.array([people[one][0] for one in owner], np.int64),
         patient=np.array(owner, np.int64),
         keys=tuple(bytes([number]) * 32 for number in range(len(people))),
         split=np.array(splits or [Split.TRAIN] * len(people), np.int64),
@@ -32,7 +36,7 @@ def test_counts_of_enough_patients_are_told() -> None:
     """Three patients of one label with two images each, two of the other with one; validation patients do not count."""
     people = [(0, 0.5, 2)] * 3 + [(1, 0.5, 1)] * 2 + [(1, 0.5, 9)]
     images = images_of(people, [Split.TRAIN] * 5 + [Split.VALIDATION])
-    found = survey_of(images, {Reason.TRUNCATED: 4}, smallest=2)
+    found = survey_of(images, KIND, {Reason.TRUNCATED: 4}, smallest=2)
     assert (found.splits, found.labels, found.hidden_labels) == ((8, 9, 0), (6, 2), 0)
     assert found.skipped == {Reason.TRUNCATED: 4}
     assert (found.intensities, found.hidden_bins) == (bins(b32=8 * IMAGE_UNITS), 0)
@@ -42,50 +46,50 @@ def test_a_label_of_few_patients_is_hidden_and_the_other_with_it() -> None:
     """However many images they have: 90 of two patients. The other alone would tell them, as all training images are
     counted."""
     images = images_of([(0, 0.5, 1)] * 20 + [(1, 0.5, 45)] * 2)
-    found = survey_of(images, {}, smallest=3)
+    found = survey_of(images, KIND, {}, smallest=3)
     assert (found.labels, found.hidden_labels) == ((0, 0), 2)
-    assert survey_of(images, {}, smallest=2).labels == (20, 90)
+    assert survey_of(images, KIND, {}, smallest=2).labels == (20, 90)
 
 
 def test_a_label_that_nobody_has_is_no_small_count() -> None:
-    found = survey_of(images_of([(0, 0.5, 1)] * 3), {}, smallest=3)
+    found = survey_of(images_of([(0, 0.5, 1)] * 3), KIND, {}, smallest=3)
     assert (found.labels, found.hidden_labels) == ((3, 0), 0)
 
 
 def test_a_bin_of_few_patients_is_hidden_never_alone() -> None:
     """Bins 16, 32 and 48 with 1, 4 and 3 patients: the first is hidden, and the smaller of the others with it."""
     images = images_of([(0, 0.25, 5)] + [(0, 0.5, 1)] * 4 + [(0, 0.75, 1)] * 3)
-    found = survey_of(images, {}, smallest=3)
+    found = survey_of(images, KIND, {}, smallest=3)
     assert (found.intensities, found.hidden_bins) == (bins(b32=4 * IMAGE_UNITS), 2)
 
 
 def test_two_hidden_bins_hide_each_other() -> None:
     images = images_of([(0, 0.25, 1), (0, 0.75, 1)] + [(0, 0.5, 1)] * 4)
-    found = survey_of(images, {}, smallest=3)
+    found = survey_of(images, KIND, {}, smallest=3)
     assert (found.intensities, found.hidden_bins) == (bins(b32=4 * IMAGE_UNITS), 2)
 
 
 def test_a_hospital_of_few_patients_says_nothing_of_labels_and_brightness() -> None:
-    found = survey_of(images_of([(0, 0.1, 3), (1, 0.9, 2)]), {}, smallest=5)
+    found = survey_of(images_of([(0, 0.1, 3), (1, 0.9, 2)]), KIND, {}, smallest=5)
     assert (found.splits, found.labels, found.intensities) == ((5, 0, 0), (0, 0), bins())
     assert (found.hidden_labels, found.hidden_bins) == (2, 2)
 
 
 def test_without_training_patients_all_is_nought() -> None:
-    found = survey_of(images_of([(1, 0.5, 2)], [Split.TEST]), {}, smallest=5)
+    found = survey_of(images_of([(1, 0.5, 2)], [Split.TEST]), KIND, {}, smallest=5)
     assert (found.splits, found.labels, found.intensities) == ((0, 0, 2), (0, 0), bins())
     assert (found.hidden_labels, found.hidden_bins) == (0, 0)
 
 
 def test_the_smallest_count_of_one_hides_nothing() -> None:
-    found = survey_of(images_of([(0, 0.1, 1), (1, 0.9, 1)]), {}, smallest=1)
+    found = survey_of(images_of([(0, 0.1, 1), (1, 0.9, 1)]), KIND, {}, smallest=1)
     assert (found.labels, found.hidden_labels, found.hidden_bins) == ((1, 1), 0, 0)
     assert found.intensities == bins(b6=IMAGE_UNITS, b57=IMAGE_UNITS)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from((0.1, 0.5, 0.9)), st.integers(1, 3)), max_size=30))
 def test_no_count_that_is_told_rests_on_few_patients(people: list[tuple[int, float, int]]) -> None:
-    found = survey_of(images_of(people), {}, smallest=4)
+    found = survey_of(images_of(people), KIND, {}, smallest=4)
     for label in range(2):
         if found.labels[label]:
             assert sum(own == label for own, _, _ in people) >= 4
@@ -124,13 +128,13 @@ def test_of_many_images_some_stand_for_all() -> None:
     count = 2 * IMAGES_READ
     images = Images(
         pixels=np.tile(np.array([0.25, 0.75], np.float32), IMAGES_READ).reshape(count, 1, 1, 1),
-        label=np.zeros(count, np.int64),
+        target=np.zeros(count, np.int64),
         patient=np.arange(count),
         keys=tuple(number.to_bytes(32, "big") for number in range(count)),
         split=np.zeros(count, np.int64),
     )
-    assert survey_of(images, {}, smallest=5).intensities == bins(b16=count * IMAGE_UNITS)
+    assert survey_of(images, KIND, {}, smallest=5).intensities == bins(b16=count * IMAGE_UNITS)
 
 
 def test_a_survey_is_as_long_as_the_plan_says() -> None:
-    assert len(survey_plain(survey_of(images_of([(0, 0.5, 1)] * 6), {}, 5)).counts) == SURVEY_COUNTS
+    assert len(survey_plain(survey_of(images_of([(0, 0.5, 1)] * 6), KIND, {}, 5)).counts) == SURVEY_COUNTS + 2

@@ -194,7 +194,7 @@ def test_secrets_of_a_plan_go_with_a_newer_one_and_with_its_answer(ward: Ward, t
 def own_counts(ward: Ward, study: Study) -> list[int]:
     """The survey that alder masked."""
     smallest = Policy().evaluation.smallest_count
-    counts: list[int] = survey(ward.sites[VICTIM]._bench.prepared(study), smallest).plain.counts.tolist()
+    counts: list[int] = survey(study, ward.sites[VICTIM]._bench.prepared(study), smallest).plain.counts.tolist()
     return counts
 
 

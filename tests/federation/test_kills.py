@@ -366,7 +366,8 @@ SHOWN: dict[str, Callable[[Shown], Shown]] = {
     "an endless epsilon": lambda s: spent(s, epsilon_total=float("inf")),
     "counts of its own invention": lambda s: replace(s, counts={"x" * 9999: 1}),
     "negative counts": lambda s: replace(s, counts={"used": -1}),
-    "an AUC of three": lambda s: replace(s, figures=messages.OwnFigures(auc=3, low=0, high=1, n=4, positives=2)),
+    "a figure of its own": lambda s: replace(s, figures=messages.OwnFigures("x" * 999, value=1, low=0, high=1, n=4)),
+    "an AUC of three": lambda s: replace(s, figures=messages.OwnFigures("stratified_auc", value=3, low=0, high=1, n=4)),
 }
 
 

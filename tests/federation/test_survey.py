@@ -12,6 +12,7 @@ from server.report.html import render
 from server.report.result import Result
 from server.report.verdict import findings, headline
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.vectors import IMAGE_UNITS, Survey
 from simulations.faults import LocalLink, Moment, lost
 from simulations.local import LocalFederation
@@ -27,7 +28,7 @@ def set_smallest(local: LocalFederation, count: int) -> None:
 def own(local: LocalFederation, study: Study, smallest: int) -> list[Survey]:
     """What each hospital would say alone."""
     found = [prepare_for(local.home(name), study) for name in local.names]
-    return [survey_of(one.images, one.counts.skipped, smallest) for one in found]
+    return [survey_of(one.images, kind_of(study), one.counts.skipped, smallest) for one in found]
 
 
 def answered(local: LocalFederation) -> Counter[str]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shared.errors import InputError, MisuseError, OperatorError, SiteError
+from shared.evaluated import evaluated_length
 from shared.messages import AnyTask, EvaluateTask, SurveyTask, TrainTask, payload_digest
 from shared.metrics import BinaryCounts
 from shared.quantize import Quantizer
@@ -25,7 +26,6 @@ from shared.secagg.packing import Bits
 from shared.secagg.plan import Terms
 from shared.study import MINIMAL, Aggregation, Study, parse_study
 from shared.vectors import (
-    EVALUATE_COUNTS,
     IMAGE_UNITS,
     INTENSITY_BINS,
     MOST,
@@ -46,6 +46,11 @@ from tests.shared.secagg.rounds import WIDTHS, Rounds, federation_of
 
 NARROW = WIDTHS[1:]
 SEED = bytes(range(32))
+
+
+STUDY = parse_study(MINIMAL.replace("min_sites = 2", "min_sites = 5"))
+#: of an evaluation, the sites' own count among them
+EVALUATE_COUNTS = 1 + evaluated_length(STUDY)
 
 
 def floats(*values: float) -> NDArray[np.float32]:
@@ -397,7 +402,7 @@ def test_counts_of_another_number_of_sites_are_found(survivors: int) -> None:
 def test_surveys_sum_by_place() -> None:
     one = Survey((5, 2, 3), (4, 1), {Reason.TRUNCATED: 2}, 1, 60, (7, *[0] * 62, 9))
     two = Survey((1, 0, 0), (0, 1), {Reason.CHANGED: 7}, 0, 4, (1, 2, *[0] * 61, 3))
-    found = read_survey(total_of([counted(survey_plain(survey)) for survey in (one, two)]), 2)
+    found = read_survey(total_of([counted(survey_plain(survey)) for survey in (one, two)]), 2, labels=2)
     assert (found.splits, found.labels, found.hidden_labels, found.hidden_bins) == ((6, 2, 3), (4, 2), 1, 64)
     assert found.intensities == (8, 2, *[0] * 61, 12)
     assert {r: n for r, n in found.skipped.items() if n} == {Reason.TRUNCATED: 2, Reason.CHANGED: 7}
@@ -410,14 +415,14 @@ def test_no_study_has_images_enough_to_overflow_a_bin() -> None:
 
 def test_a_survey_of_another_number_of_sites_is_found() -> None:
     with pytest.raises(OperatorError, match="2 sites in its first count, got 1"):
-        read_survey(counted(survey_plain(Survey((1, 1, 1), (1, 0), {}))), 2)
+        read_survey(counted(survey_plain(Survey((1, 1, 1), (1, 0), {}))), 2, labels=2)
 
 
 def test_evaluation_and_survey_have_the_counts_announced() -> None:
     survey = survey_plain(Survey((1, 2, 3), (4, 5), dict.fromkeys(Reason, 9), 6, 7, (8,) * INTENSITY_BINS))
     assert survey.counts.tolist() == [1, 1, 2, 3, 4, 5, 6, 7, *[8] * 64, *[9] * len(Reason)]
-    assert len(survey.counts) == SURVEY_COUNTS == 1 + len(SPLITS) + 2 + 2 + 64 + len(Reason)
-    assert len(count_plain([0] * BinaryCounts.LENGTH).counts) == EVALUATE_COUNTS > 2 * 512
+    assert len(survey.counts) == SURVEY_COUNTS + 2 == 1 + len(SPLITS) + 2 + 2 + 64 + len(Reason)
+    assert EVALUATE_COUNTS == 1 + BinaryCounts.LENGTH + 2 > 2 * 512  # no subgroups; the votes
 
 
 # what a plan must say
@@ -425,7 +430,6 @@ def test_evaluation_and_survey_have_the_counts_announced() -> None:
 
 TRAIN = TrainTask(weights=memoryview(b""), class_weights=(1, 1))
 EVALUATE = EvaluateTask(weights=memoryview(b""), split=1)
-STUDY = parse_study(MINIMAL.replace("min_sites = 2", "min_sites = 5"))
 PAYLOAD = payload_digest(b"task")
 
 
@@ -454,7 +458,7 @@ def test_the_terms_of_a_training_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "step", "counts"), [(EVALUATE, "evaluate", EVALUATE_COUNTS), (SurveyTask(), "survey", SURVEY_COUNTS)]
+    ("task", "step", "counts"), [(EVALUATE, "evaluate", EVALUATE_COUNTS), (SurveyTask(), "survey", SURVEY_COUNTS + 2)]
 )
 @pytest.mark.parametrize("bits", [32, 12])
 def test_the_terms_of_a_counting_step_have_no_vector_whatever_the_studys_bits(

@@ -84,7 +84,7 @@ def test_what_archives_really_hold(tmp_path: Path) -> None:
     }
     assert counts.usable == len(rows) - 1  # the truncated file has a label, too
     assert len(images.keys) == 8
-    assert Counter(row["label"] for row in rows[:-1]) == Counter(("clear", "nodule")[label] for label in images.label)
+    assert Counter(row["label"] for row in rows[:-1]) == Counter(("clear", "nodule")[label] for label in images.target)
 
 
 def test_four_scanners_one_polarity_and_contrast(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_four_scanners_one_polarity_and_contrast(tmp_path: Path) -> None:
             test=0.3,
             validation=0.2,
         )
-        means.append(images.tensors(np.arange(len(images.label))).mean(axis=(0, 1)))
+        means.append(images.tensors(np.arange(len(images.target))).mean(axis=(0, 1)))
     for mean in means:
         assert np.corrcoef(mean.ravel(), means[0].ravel())[0, 1] > 0.8  # matrices are cut differently
         lung, spine = mean[12:18, 8:11].mean(), mean[12:18, 15:17].mean()

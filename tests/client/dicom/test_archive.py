@@ -46,13 +46,13 @@ def archive(write: Write, tmp_path: Path) -> Path:
 
 def test_patients_labels_and_parts(archive: Path, tmp_path: Path) -> None:
     images, counts = ready(tmp_path)
-    assert counts.usable == len(images.label) == 24
+    assert counts.usable == len(images.target) == 24
     assert list(counts.skipped) == list(Reason)
     assert counts.files == 24
     assert len(images.keys) == len(images.split) == 12
     assert all(len(key) == 32 for key in images.keys)
     assert np.bincount(images.patient).tolist() == [2] * 12
-    assert images.label.sum() == 12
+    assert images.target.sum() == 12
     rows = np.concatenate([images.rows(split) for split in Split])
     assert sorted(rows) == list(range(24))
     assert images.pixels.shape == (24, 1, 8, 8)

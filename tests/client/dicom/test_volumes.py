@@ -34,7 +34,7 @@ def test_a_series_becomes_one_volume_in_the_order_of_positions(tmp_path: Path) -
     keep(tmp_path / "a", series(reversed(line(8, 0.5))))
     images, counts = ready(tmp_path / "a", volumes(spacing=(0.5, 0.5, 0.5)), series_row(("1", "nodule")))
     assert (counts.usable, counts.files, skipped(counts)) == (1, 8, {})
-    assert images.label.tolist() == [1]
+    assert images.target.tolist() == [1]
     (volume,) = images.tensors(np.arange(1))
     assert volume.shape == (1, 8, 8, 8)
     # slice 8 lies lowest and comes first; 4 rows and 6 columns stand in the middle of 8 × 8
@@ -89,7 +89,7 @@ def test_a_gap_makes_no_volume_but_its_slices_are_images(tmp_path: Path) -> None
     with pytest.raises(InputError, match=f"7 {Reason.MISSING_SLICES.explain}. {Reason.MISSING_SLICES.advice}"):
         ready(tmp_path / "a", volumes(), rows)
     images, counts = ready(tmp_path / "a", Input(modalities=("CT",), size=(8, 8)), rows)
-    assert (counts.usable, len(images.label)) == (7, 7)
+    assert (counts.usable, len(images.target)) == (7, 7)
 
 
 def test_one_slice_that_cannot_be_decoded_costs_its_volume_and_is_named(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_one_slice_that_cannot_be_decoded_costs_its_volume_and_is_named(tmp_path
     data = damaged.read_bytes()
     damaged.write_bytes(data.replace(b"\x28\x00\x00\x01US\x02\x00\x10\x00", b"\x28\x00\x00\x01US\x02\x00\x20\x00"))
     images, counts = ready(tmp_path / "a", volumes(), series_row(("1", "clear"), ("2", "nodule")))
-    assert counts.usable == len(images.label) == 1
+    assert counts.usable == len(images.target) == 1
     assert sum(skipped(counts).values()) == 4
     assert counts.files == 8
 
@@ -113,7 +113,7 @@ def test_slices_that_the_table_labels_differently_make_no_labelled_volume(tmp_pa
     second = derived_uid("test", "slice", "2", "3")
     rows = f"sop_instance_uid,label\n{uid[0]},clear\n{uid[1]},nodule\n{second},nodule\n"
     images, counts = ready(tmp_path / "a", volumes(), rows)
-    assert images.label.tolist() == [1]  # one labelled slice speaks for its volume
+    assert images.target.tolist() == [1]  # one labelled slice speaks for its volume
     assert skipped(counts) == {Reason.LABEL_CONFLICT: 4}
 
 
@@ -172,7 +172,7 @@ class TestFrames:
     def test_frames_of_one_object_are_images_of_one_patient(self, tmp_path: Path, frames: str, images: int) -> None:
         keep(tmp_path / "a", [multi_frame(line(5))])
         found, counts = ready(tmp_path / "a", self.spec(frames=frames), series_row(("1", "clear")))
-        assert (len(found.label), len(found.keys), counts.files) == (images, 1, 1)
+        assert (len(found.target), len(found.keys), counts.files) == (images, 1, 1)
 
     def test_or_the_object_is_left_out(self, tmp_path: Path) -> None:
         keep(tmp_path / "a", [multi_frame(line(5))])
@@ -199,4 +199,4 @@ def test_studies_of_one_tensor_share_what_is_decoded(tmp_path: Path) -> None:
         progress=lambda stage, done, total: told.append(f"{stage} {done} {total}"),
     )
     assert told == ["decode 1 1"]
-    assert len(images.label) == 2
+    assert len(images.target) == 2

@@ -1,10 +1,22 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from client.images import Images
-from client.training.evaluate import scores
+from client.training.evaluate import measures
+from shared.study import MINIMAL, parse_study
+from shared.tasks.registry import kind_of
+
+KIND = kind_of(parse_study(MINIMAL))
+
+
+def scores(net: nn.Module, images: Images, rows: NDArray[np.int64], views: int = 1) -> NDArray[np.float64]:
+    """Of the finding, [n]; both classes' add up to 1."""
+    found = measures(KIND, net, images, rows, views)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+    return found[:, 1]
 
 
 class Mean(nn.Module):
@@ -24,7 +36,7 @@ def test_scores_are_the_last_labels_probability_in_the_order_of_rows() -> None:
     images = Images(pixels, np.zeros(5, np.int64), np.arange(5), (b"",) * 5, np.zeros(5, np.int64))
     made = scores(Mean().train(), images, np.array([4, 0, 2]))
     np.testing.assert_allclose(made, 1 / (1 + np.exp([-1.0, 0.0, -0.5])), rtol=1e-6)
-    assert made.dtype == np.float32
+    assert made.dtype == np.float64
 
 
 def test_no_rows_no_scores_and_the_mode_is_kept() -> None:

@@ -89,7 +89,7 @@ class TestPlain:
 
     def test_a_label_of_weight_zero_teaches_nothing(self) -> None:
         dark = images()
-        dark = replace(dark, label=np.zeros_like(dark.label))
+        dark = replace(dark, target=np.zeros_like(dark.target))
         net = small()
         train(net, dark, PLAIN, round=1, class_weights=(0.0, 1.0))
         assert (to_vector(net) == to_vector(small())).all()
@@ -157,7 +157,7 @@ class TestPrivate:
         train_private(net, data, study, round=1, sigma=0.02)
         with torch.no_grad():
             margin = net(torch.from_numpy(data.pixels)).diff(dim=1)[:, 0].numpy()
-        assert (margin[data.label == 1][:, None] > margin[data.label == 0][None, :]).mean() > 0.9
+        assert (margin[data.target == 1][:, None] > margin[data.target == 0][None, :]).mean() > 0.9
 
 
 def test_the_line_ends_above_nothing_and_warm_up_begins_below_the_full_rate() -> None:

@@ -63,7 +63,7 @@ def test_a_hospital_that_nobody_heard_of_is_shown_and_missing_from_every_round()
 def test_a_round_repeated_after_a_restart_counts_once_as_it_ended_last() -> None:
     again = (seen.RunStarted("a", "s", 3, 4), seen.RoundStarted(1), done(1, "city", auc=0.7))
     view = view_of(line(), moments(*START, done(1, "city", "north", auc=0.9), *again))
-    assert [one.event.auc for one in view.rounds] == [0.7]
+    assert [one.event.figure for one in view.rounds] == [0.7]
     assert view.rounds[0].missing == ("north",)
 
 

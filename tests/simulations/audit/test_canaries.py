@@ -98,7 +98,7 @@ def test_it_fits_where_the_real_way_does(module: nn.Module) -> None:
 def test_canaries_are_training_patients_of_their_own() -> None:
     images = Images(
         pixels=np.stack([grey(0.1), grey(0.2), grey(0.3)]),
-        label=np.array([0, 1, 1]),
+        target=np.array([0, 1, 1]),
         patient=np.array([0, 1, 1]),
         keys=(b"a" * 32, b"b" * 32),
         split=np.array([Split.TRAIN, Split.TEST]),

@@ -29,7 +29,8 @@ def net() -> nn.Module:
 
 
 def chosen(module: nn.Module, *, images: int = 1, precision: Precision = "float32", limit: int = 1 << 30) -> Choice:
-    return fastest(module, loss, images=images, shape=(1, 16, 16), device=CPU, precision=precision, limit_bytes=limit)
+    example = choose.Example((1, 16, 16), torch.tensor(0))
+    return fastest(module, loss, images=images, example=example, device=CPU, precision=precision, limit_bytes=limit)
 
 
 def made(count: int, each: int = 1) -> Patients:

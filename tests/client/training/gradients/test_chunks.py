@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from torch import Generator, Tensor
 
 from client.images import Images
 from client.training.batches import Rows
@@ -22,6 +23,10 @@ def images() -> Images:
     owner = np.repeat(np.arange(len(COUNTS)), COUNTS)
     keys = tuple(b"%d" % p for p in range(len(COUNTS)))
     return Images(pixels, np.arange(count), owner, keys, np.zeros(len(COUNTS), np.int64))
+
+
+def as_it_is(pixels: Tensor, target: Tensor, _: Generator) -> tuple[Tensor, Tensor]:
+    return pixels, target
 
 
 GROUPS = np.split(np.arange(sum(COUNTS)), np.cumsum(COUNTS)[:-1])
@@ -46,6 +51,7 @@ def made(
             augmentation=augmentation,
             words=[1000 * seed + number for number in range(len(groups))],
             device=torch.device("cpu"),
+            example=as_it_is,
         )
     )
 
@@ -54,11 +60,11 @@ def test_patients_with_equally_many_images_go_together_and_the_rest_is_black() -
     ones, *twos = made()
     assert ones.images.shape == (4, 1, 1, 2, 2)
     assert ones.real == 3
-    assert ones.label.tolist() == [[0], [7], [8], [0]]
+    assert ones.target.tolist() == [[0], [7], [8], [0]]
     assert ones.images[:, 0, 0, 0, 0].tolist() == [1 / 32, 8 / 32, 9 / 32, 0]
     assert [part.images.shape for part in twos] == [(2, 2, 1, 2, 2)] * 2
     assert [part.real for part in twos] == [2, 2]
-    assert twos[0].label[0].tolist() == [1, 2]
+    assert twos[0].target[0].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 4, 100])
@@ -71,12 +77,12 @@ def test_every_patient_appears_once_with_its_own_images_and_every_chunk_of_a_kin
     seen = []
     sizes: dict[int, set[int]] = {}
     for part in made(at_once=at_once, most=most, copies=copies):
-        count, each = part.label.shape
+        count, each = part.target.shape
         assert part.images.shape == (count, each, 1, 2, 2)
         assert count == max(1, at_once // each)
         sizes.setdefault(each, set()).add(count)
         assert 1 <= part.real <= count
-        for pixels, label in zip(part.images[: part.real, :, 0, 0, 0], part.label[: part.real], strict=True):
+        for pixels, label in zip(part.images[: part.real, :, 0, 0, 0], part.target[: part.real], strict=True):
             assert (pixels * 32 - 1).round().tolist() == label.tolist()
             (patient,) = set(owner[label.numpy()])
             seen.append(patient)
@@ -89,7 +95,7 @@ def test_every_patient_appears_once_with_its_own_images_and_every_chunk_of_a_kin
 
 
 def test_a_few_images_of_many_are_drawn_at_random() -> None:
-    seen = {tuple(sorted(part.label[0].tolist())) for seed in range(200) for part in made(GROUPS[2:3], seed=seed)}
+    seen = {tuple(sorted(part.target[0].tolist())) for seed in range(200) for part in made(GROUPS[2:3], seed=seed)}
     assert len(seen) == math.comb(4, 2)  # 200 draws miss one of six with a chance below 10^-14
 
 
@@ -99,13 +105,13 @@ def test_one_patient_more_changes_nothing_of_the_others() -> None:
     def seen(groups: Sequence[Rows], words: Sequence[int]) -> dict[int, list[float]]:
         parts = chunks(
             images(), groups, at_once=4, images_per_patient=2, copies=2, augmentation=("noise", "rotate"), words=words,
-            device=torch.device("cpu"),
+            device=torch.device("cpu"), example=as_it_is,
         )  # fmt: skip
         owner = images().patient
         return {
             int(owner[int(label[0])]): pixels.flatten().tolist()
             for part in parts
-            for pixels, label in zip(part.images[: part.real], part.label[: part.real], strict=True)
+            for pixels, label in zip(part.images[: part.real], part.target[: part.real], strict=True)
         }
 
     everybody = seen(GROUPS, range(len(GROUPS)))
@@ -134,10 +140,10 @@ def test_chunks_are_made_when_asked_for() -> None:
             return super().tensors(rows)
 
     known = images()
-    watched = Watched(known.pixels, known.label, known.patient, known.keys, known.split)
+    watched = Watched(known.pixels, known.target, known.patient, known.keys, known.split)
     parts = chunks(
         watched, [np.array([0])] * 100, at_once=8, images_per_patient=1, copies=1, augmentation=(),
-        words=range(100), device=torch.device("cpu"),
+        words=range(100), device=torch.device("cpu"), example=as_it_is,
     )  # fmt: skip
     next(parts)
     assert read == [8]

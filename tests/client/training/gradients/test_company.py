@@ -9,13 +9,14 @@ from torch import nn
 
 from client.training.gradients import choose
 from client.training.gradients.base import Clipped, Loss, Patients
-from client.training.gradients.choose import fastest
+from client.training.gradients.choose import Example, fastest
 from client.training.gradients.loop import Loop
 from client.training.loop import loss_of
 from client.workbench import Workbench
 from shared.network import network_of
 from shared.parameters import layout_of
 from shared.study import MINIMAL, parse_study
+from shared.tasks.registry import kind_of
 from simulations.wards import found, ward
 
 STUDY = parse_study(MINIMAL.replace("[32, 32]", "[8, 8]"))
@@ -57,7 +58,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch, sociable: Sociable, images: int) -> 
     monkeypatch.setattr(choose, "_found", {})
     monkeypatch.setattr(choose, "_seconds", lambda way, *_: float(way.name.startswith("loop")))
     return fastest(
-        network_of(STUDY), loss_of((1.0, 1.0)), images=images, shape=(1, 8, 8), device=torch.device("cpu"),
+        network_of(STUDY), loss_of(kind_of(STUDY), (1.0, 1.0)), images=images,
+        example=Example((1, 8, 8), torch.tensor(0)), device=torch.device("cpu"),
         precision="float32", limit_bytes=1 << 30,
     ).way.name  # fmt: skip
 

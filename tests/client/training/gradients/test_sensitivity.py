@@ -27,6 +27,7 @@ from shared.clipping import gradient_clip
 from shared.mechanism import ARITHMETIC, Mechanism
 from shared.network import network_of
 from shared.study import MINIMAL, parse_study
+from shared.tasks.registry import kind_of
 
 WAYS: tuple[PatientGradients, ...] = (Layers(), Loop(), Vmap(), Hooks())
 STUDY = parse_study(MINIMAL)
@@ -53,9 +54,10 @@ def sum_of(
     groups = images.by_patient(Split.TRAIN)
     bench = Bench(
         module=module,
-        loss=loss_of(EQUAL),
+        loss=loss_of(kind_of(STUDY), EQUAL),
         images=images,
         groups=groups,
+        kind=kind_of(STUDY),
         training=STUDY.training,
         rate=1.0,
         adaptive=adaptive,
@@ -106,7 +108,7 @@ def test_one_patient_more_changes_nobody_elses_bit() -> None:
 def clips_near(module: nn.Module, others: NDArray[np.float32]) -> list[float]:
     """Clips at which the others' bits hang on the last digits of their norm; the coordinator chooses the clip."""
     one = Patients(torch.from_numpy(others[:1])[:, None], torch.ones(1, 1, dtype=torch.int64), 1)
-    norm = float(Loop().clipped_sum(module, loss_of(EQUAL), one, 1e300).total.norm())
+    norm = float(Loop().clipped_sum(module, loss_of(kind_of(STUDY), EQUAL), one, 1e300).total.norm())
     return [norm * (1 + k * 2e-9) / gradient_clip(1.0) for k in range(-40, 41)]
 
 
@@ -118,7 +120,7 @@ def test_a_clipped_gradient_is_no_longer_than_the_clip(way: PatientGradients, pr
     for seed in range(20):
         pixels = torch.rand(1, 1, 1, 32, 32, generator=torch.Generator().manual_seed(seed))
         patient = Patients(pixels, torch.zeros(1, 1, dtype=torch.int64), 1)
-        found = Precise(way, precision).clipped_sum(module, loss_of(EQUAL), patient, 1e-2)
+        found = Precise(way, precision).clipped_sum(module, loss_of(kind_of(STUDY), EQUAL), patient, 1e-2)
         worst = max(worst, float(found.total.norm()) / 1e-2)
     assert worst <= 1 + 2.0**-17
 

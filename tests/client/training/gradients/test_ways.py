@@ -52,7 +52,7 @@ def by_hand(module: nn.Module, drawn: Patients, clip: float) -> tuple[Tensor, in
     """A backward pass per patient, clipped and added up as the definition says, and how many were within."""
     weights = [p for p in module.parameters() if p.requires_grad]
     total, within = torch.zeros(sum(p.numel() for p in weights), dtype=torch.float64), 0
-    for images, label in zip(drawn.images[: drawn.real], drawn.label[: drawn.real], strict=True):
+    for images, label in zip(drawn.images[: drawn.real], drawn.target[: drawn.real], strict=True):
         mean = cross_entropy(module(images), label).mean()
         gradient = torch.cat([g.flatten().double() for g in torch.autograd.grad(mean, weights)])
         total += gradient * min(1.0, clip / float(gradient.norm()))
@@ -166,7 +166,7 @@ def fitting(module: nn.Module) -> list[PatientGradients]:
 def test_all_ways_are_what_the_definition_says(name: str, each: int) -> None:
     make, size = MODELS[name]
     net, given = make().double(), drawn(5, each, size)
-    given = Patients(given.images, given.label, real=4)
+    given = Patients(given.images, given.target, real=4)
     norms = torch.stack([by_hand(net, Patients(*given_of(given, p), 1), 1e9)[0].norm() for p in range(4)])
     for clip in (float(norms.min()) / 2, float(norms.median()) * 1.0001, float(norms.max()) * 2):
         total, within = by_hand(net, given, clip)
@@ -177,7 +177,7 @@ def test_all_ways_are_what_the_definition_says(name: str, each: int) -> None:
 
 
 def given_of(given: Patients, patient: int) -> tuple[Tensor, Tensor]:
-    return given.images[patient : patient + 1], given.label[patient : patient + 1]
+    return given.images[patient : patient + 1], given.target[patient : patient + 1]
 
 
 @pytest.mark.parametrize("each", [1, 2])
@@ -196,8 +196,8 @@ def test_in_float32_all_ways_agree_where_nothing_is_at_an_edge() -> None:
     """tanh and average pooling have no edges, where a last bit would decide which way a gradient goes."""
     net, given = cnn(activation="tanh", pooling="average", hidden=6), drawn(6, 2, (12, 10))
     net.blocks = nn.Sequential(*(layer for block in net.blocks for layer in list(block)[:3]))  # type: ignore[union-attr]
-    given = Patients(given.images.float(), given.label, 6)
-    total, _ = by_hand(net.double(), Patients(given.images.double(), given.label, 6), 0.1)
+    given = Patients(given.images.float(), given.target, 6)
+    total, _ = by_hand(net.double(), Patients(given.images.double(), given.target, 6), 0.1)
     net.float()
     for way in WAYS:
         assert way.fits(net)
@@ -213,7 +213,7 @@ class TestContract:
             weight.grad = torch.full_like(weight, 7.0)
         before = {name: value.clone() for name, value in net.state_dict().items()}
         kept = {name: set(vars(part)) for name, part in net.named_modules()}
-        images, label = given.images.clone(), given.label.clone()
+        images, label = given.images.clone(), given.target.clone()
         for training in (True, False, True):
             net.train(training)
             net.blocks.train(not training)  # type: ignore[union-attr]
@@ -228,7 +228,7 @@ class TestContract:
         assert all(set(vars(w)) == set() for w in net.parameters())
         assert {name: set(vars(part)) for name, part in net.named_modules()} == kept
         assert torch.equal(given.images, images)
-        assert torch.equal(given.label, label)
+        assert torch.equal(given.target, label)
 
     def test_an_error_in_the_model_leaves_nothing_behind(self, way: PatientGradients) -> None:
         net = cnn()
@@ -252,8 +252,8 @@ class TestContract:
             order = [1, 2, 3]
             with_one = [*order[:place], 0, *order[place:], 4]
             without = [*order, 4, 4]
-            more = Patients(images[with_one], given.label[with_one], real=4)
-            fewer = Patients(images[without], given.label[without], real=3)
+            more = Patients(images[with_one], given.target[with_one], real=4)
+            fewer = Patients(images[without], given.target[without], real=3)
             sums = [way.clipped_sum(net, cross_entropy, part, clip).total for part in (more, fewer)]
             assert float((sums[0] - sums[1]).norm()) <= clip * (1 + ARITHMETIC)
 
@@ -261,7 +261,7 @@ class TestContract:
 def test_strange_images_of_one_patient_leave_the_others_right() -> None:
     net = cnn(hidden=6, blocks=3).double()
     given = drawn(4, 2, (12, 10))
-    without = Patients(given.images[[0, 1, 3]], given.label[[0, 1, 3]], 3)
+    without = Patients(given.images[[0, 1, 3]], given.target[[0, 1, 3]], 3)
     given.images[2, 1, 0, 3, 3] = float("nan")
     for way in WAYS:
         found, right = (way.clipped_sum(net, cross_entropy, part, 0.5) for part in (given, without))
