@@ -1,20 +1,16 @@
 """Where a run begins: the weights that the study's seed gives, or those of its `model.init` file.
 
 The file lies beside the study and is named by its SHA-256 in it, so that hospitals which agree to the study agree to
-the start. Weights of the file take the place of the seed's by name; the model may have more (a new head), never fewer,
-and none of another shape.
+the start. What is in it: shared/start.py.
 """
 
 import hashlib
 from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load
-
 from shared.errors import InputError
 from shared.files import write_atomically
 from shared.layout import Layout, Vector, begin
+from shared.start import is_right, started
 from shared.study import Study
 
 
@@ -23,37 +19,17 @@ def bring(study: Study, source: Path, folder: Path) -> None:
     not there or not the one the study names."""
     if study.model.init and source.resolve() != folder.resolve():
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / study.model.init, _read(study, source))
+        write_atomically(folder / study.model.init, file_of(study, source))
 
 
 def start_of(study: Study, folder: Path) -> tuple[Layout, Vector]:
     """The layout of the study's weights, and the weights its run in `folder` begins with. Raises InputError."""
     layout, weights = begin(study)
-    if not study.model.init:
-        return layout, weights
-    try:
-        tensors = load(_read(study, folder))
-    except SafetensorError as error:
-        raise InputError(
-            str(folder / study.model.init), expected="whole safetensors bytes", got=str(error), do="Copy it again."
-        ) from None
-    pieces = layout.split(weights.copy())
-    for name, tensor in tensors.items():
-        if name not in pieces or pieces[name].shape != tensor.shape:
-            raise InputError(
-                f"model.init {study.model.init}",
-                expected="weights of the study's model, by name and shape",
-                got=f"'{name}' {list(tensor.shape)}",
-                do="Leave it out of the file, or name the model it was saved from.",
-            )
-        pieces[name] = tensor.astype(np.float32)
-    started = layout.join(pieces)
-    if not np.isfinite(started).all():
-        raise InputError(f"model.init {study.model.init}", expected="finite numbers", got="NaN or infinity")
-    return layout, started
+    return layout, started(study, layout, weights, file_of(study, folder)) if study.model.init else weights
 
 
-def _read(study: Study, folder: Path) -> bytes:
+def file_of(study: Study, folder: Path) -> bytes:
+    """The bytes of the study's `model.init` in `folder`. Raises InputError where they are not the ones it names."""
     path = folder / study.model.init
     try:
         data = path.read_bytes()
@@ -64,8 +40,8 @@ def _read(study: Study, folder: Path) -> bytes:
             got=str(error.strerror or error),
             do="Put it beside the study.",
         ) from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != study.model.init_sha256:
+    if not is_right(study, data):
+        found = hashlib.sha256(data).hexdigest()
         raise InputError(
             str(path),
             expected=f"a file with the SHA-256 {study.model.init_sha256}",

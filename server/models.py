@@ -1,6 +1,7 @@
 """The registry of signed models: one folder per finished run, which anyone can check without this coordinator.
 
-models/RUN/ model.safetensors · study.toml · roster.bin · result.json · report.html · manifest.json
+models/RUN/ model.safetensors · study.toml · roster.bin · result.json · report.html · model-card.md · model-card.html ·
+manifest.json
 
 Guarantees: a model is there whole or not at all, and only if `verify_model` accepts it; a run that was stopped or
 failed has none. The chain that `verify_model` follows is pinned root → roster → operator → manifest → every file; each
@@ -11,37 +12,21 @@ file is read once, and what was digested is what is examined.
 
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from server.home import ServerHome
-from server.manifest import (
-    FILES,
-    MANIFEST,
-    SMALL,
-    Manifest,
-    Published,
-    models,
-    named,
-    now,
-    open_manifest,
-    read,
-    run_name,
-    same,
-    seal,
-    sha256,
-)
+from server.manifest import Published, models
+from server.report.card import cards
 from server.report.html import render
 from server.report.result import Result
 from shared.crypto.roster import SignedRoster
 from shared.errors import InputError, PeerError, SiteError
 from shared.files import sync_folder, write_atomically
-from shared.layout import layout_for
-from shared.study import Study, parse_study, study_hash
+from shared.manifest import FILES, MANIFEST, SMALL, Manifest, named, now, read, run_name, same, seal, sha256
+from shared.published import check_files
 from shared.version import versions
-from shared.weights import load_weights
 from shared.wire import read_json, unpack
 
 __all__ = ["Manifest", "Published", "models", "publish_model", "verify_model"]
@@ -92,11 +77,12 @@ def _write(home: ServerHome, run_folder: Path, result: Result, folder: Path) -> 
     data = {name: read(run_folder, name) for name in ("model.safetensors", "study.toml", "result.json")}
     data["roster.bin"] = read(home.path, "roster.bin", SMALL)
     data["report.html"] = render(result).encode("utf-8", "replace")
+    data |= cards(result, sha256(data["model.safetensors"]))
     for name, content in data.items():
         write_atomically(folder / name, content)
     operator = home.federation.operator
     manifest = Manifest(
-        version=1,
+        version=2,
         run=result.run,
         study=result.study.name,
         study_hash=result.study.hash,
@@ -116,58 +102,14 @@ def verify_model(folder: Path, root_public: bytes) -> Manifest:
     `root_public`: the 32 bytes pinned by the caller. Raises PeerError naming the file, what it had to be and what it
     is.
     """
-    data = {"roster.bin": read(folder, "roster.bin", SMALL)}
-    manifest = open_manifest(read(folder, MANIFEST, SMALL), data["roster.bin"], root_public)
-    there = {path.name for path in folder.iterdir()}
-    same(str(folder), ", ".join(sorted({*FILES, MANIFEST})), ", ".join(sorted(there)))
-    data |= {name: read(folder, name) for name in FILES if name not in data}
-    for name in FILES:
-        same(name, f"SHA-256 {manifest.files[name]}", f"SHA-256 {sha256(data[name])}")
-    _check_study(manifest, data)
-    return manifest
-
-
-def _check_study(manifest: Manifest, data: Mapping[str, bytes]) -> None:
-    """Study, result and weights are those of the manifest's run."""
-    with named("study.toml"):
-        study = parse_study(data["study.toml"].decode("utf-8", "replace"))
-        same("study.toml: hash", manifest.study_hash, study_hash(study).hex())
-        same("study.toml: name", manifest.study, study.name)
+    checked = check_files(folder, root_public)
+    manifest = checked.manifest
     with named("result.json"):
-        result = _result(data["result.json"])
+        result = _result(checked.data["result.json"])
     same("result.json: run", manifest.run, result.run)
     same("result.json: study", manifest.study_hash, result.study.hash)
     same("result.json: status", "finished", result.status)
-    _check_weights(manifest, study, data["model.safetensors"])
-
-
-def _check_weights(manifest: Manifest, study: Study, data: bytes) -> None:
-    """The weights say which run they are of, and fit the study's network."""
-    file = "model.safetensors"
-    with named(file):
-        metadata = _metadata(data)
-        same(f"{file}: run", manifest.run, metadata.get("run", ""))
-        same(f"{file}: round", str(manifest.round), metadata.get("round", ""))
-        try:
-            found = read_json(metadata.get("study", "").encode(), Study)
-        except msgspec.DecodeError as error:
-            raise PeerError(f"{file}: study", expected="the study", got=str(error)) from None
-        same(f"{file}: study", manifest.study_hash, study_hash(found).hex())
-        load_weights(layout_for(study), data, file)
-
-
-class _Header(msgspec.Struct, frozen=True):
-    """The JSON that safetensors bytes begin with, after its length in 8 bytes."""
-
-    metadata: dict[str, str] = msgspec.field(default_factory=dict, name="__metadata__")
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    """The text inside safetensors bytes."""
-    try:
-        return read_json(data[8 : 8 + int.from_bytes(data[:8], "little")], _Header).metadata
-    except msgspec.DecodeError as error:
-        raise PeerError("weights", expected="whole safetensors bytes", got=str(error)) from None
+    return manifest
 
 
 def _result(data: bytes) -> Result:

@@ -4,7 +4,7 @@ run.json                 the run's id and how often it was started
 FILE                     what the study's `model.init` names, if it does (server/initial.py)
 asked.json               what it is for, where that is not a model
 checkpoints/             one file per round
-result.json · report.html · model.safetensors
+result.json · report.html · model-card.md · model-card.html · model.safetensors
 """
 
 import secrets
@@ -163,10 +163,13 @@ def conduct(
 
 
 def publish(result: Result, folder: Path) -> None:
-    """Write result.json and report.html."""
+    """Write result.json, the model card and report.html."""
+    from server.report.card import write_cards  # noqa: PLC0415  with the report
     from server.report.html import write_report  # noqa: PLC0415  matplotlib: 31 MB that no round needs
 
     write_result(result, folder)
+    if result.judged is not None:
+        write_cards(result, folder)
     write_report(result, folder)
 
 
@@ -175,4 +178,6 @@ def _write_model(folder: Path, study: Study, outcome: Outcome) -> None:
         return
     memory = outcome.checkpoint.memory
     metadata = {"run": memory.run, "round": str(memory.best_round), "study": msgspec.json.encode(study).decode()}
+    if outcome.validation is not None:  # whoever judges the model elsewhere must use the same thresholds
+        metadata["validation"] = msgspec.json.encode(outcome.validation.everybody).decode()
     write_atomically(folder / "model.safetensors", save_weights(layout_for(study), outcome.checkpoint.best, metadata))

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     SAME_POSITION = "same_position"
     UNEVEN_SLICES = "uneven_slices"
     SUSPECTED_TEXT = "suspected_text"
+    UNUSABLE_LABEL = "unusable_label"
 
     @property
     def explain(self) -> str:
@@ -75,6 +76,7 @@ _WORDS = {
     Reason.SAME_POSITION: "one of several different images at one position, which nothing tells apart",
     Reason.UNEVEN_SLICES: "of slices at uneven distances, which make no regular volume",
     Reason.SUSPECTED_TEXT: "held back: text may be burned into the image",
+    Reason.UNUSABLE_LABEL: "its mask, value or boxes cannot be used",
 }
 
 _ADVICE = {
@@ -104,4 +106,5 @@ _ADVICE = {
     Reason.SAME_POSITION: "Ask the vendor which attribute tells its volumes apart (time, echo, b-value).",
     Reason.UNEVEN_SLICES: "Nothing to do: the scan was made so; its slices can be used as images.",
     Reason.SUSPECTED_TEXT: "Look at it; konsil-client deidentify --allow-burned-in writes them all, without the claim.",
+    Reason.UNUSABLE_LABEL: "Repair the cell of the label file or the mask; konsil-client scan --masks looks at masks.",
 }

@@ -2,22 +2,26 @@
 
 Counts are whole numbers of magnitude below 2^47, two's complement, so that sums of 64 bits cannot wrap; only noise
 makes one negative. The first is 1 and must sum to the number of survivors: a cheap check that unmasking worked.
-Training has the counts [1, scaled down 0/1, clamped entries, weight] and the words weight × update, uint32, or uint16
-where the study sends 16 bits of a parameter or less; with privacy of mode "distributed" the count [1] and the words of
-a noisy sum (shared/mechanism.py); the other steps have counts only. Sums are read with the same functions. Vectors are
-as long as what moves of the model.
+Training has the counts [1, scaled down 0/1, clamped entries, weight, spread, work] and the words weight × update,
+uint32, or uint16 where the study sends 16 bits of a parameter or less; with privacy of mode "distributed" the count [1]
+and the words of a noisy sum (shared/mechanism.py); the other steps have counts only. Sums are read with the same
+functions. A vector is as long as what moves of the model, or several times that: an algorithm's vectors lie one after
+the other, the update first (shared/algorithms).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.accounting import noise_multiplier
-from shared.errors import InputError, MisuseError, OperatorError
+from shared.algorithms.registry import algorithm_of
+from shared.errors import InputError, MisuseError, OperatorError, unlikely
 from shared.evaluated import evaluated_length
 from shared.mechanism import Mechanism
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, TrainTask
@@ -31,8 +35,10 @@ from shared.secagg.plan import Terms, threshold_for
 from shared.study import Study
 from shared.wire import pack
 
-#: Counts of a training step: sites, scaled down, clamped, weight.
-TRAIN_COUNTS = 4
+#: Counts of a training step: sites, scaled down, clamped, weight, spread, work.
+TRAIN_COUNTS = 6
+#: What `spread` of all images whose hospitals' updates are as long as allowed stays below: a count holds it.
+SPREAD_UNITS = 1 << 46
 #: A count is of a magnitude below this: sums over 65,536 sites stay within 64 bits, the sign's included.
 MOST = 1 << 47
 
@@ -53,13 +59,16 @@ def decode_counts(counts: Counts) -> list[int]:
 @dataclass(frozen=True)
 class Update:
     """A training step, of one site or summed. `weight` in images (or public shares, with privacy); `clamped` entries
-    were out of range after the rotation; `mean` float32 [d] is Σ weight × update ÷ Σ weight."""
+    were out of range after the rotation; `mean` float32 [vectors × d] is Σ weight × update ÷ Σ weight; `square` that
+    mean of the squared lengths of updates, without other vectors; `steps` that mean of the local steps."""
 
     sites: int
     scaled_down: int
     clamped: int
     weight: int
     mean: NDArray[np.float32]
+    square: float = 0.0
+    steps: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,8 @@ class Codec:
 
     Whole (32 bits): each entry is at most the update's norm, and no sum can wrap. Below, the update is rotated by a
     public rotation first, which spreads it evenly; an entry beyond `entry_bound` (a chance of about 1e-9) is clamped.
-    `seed`: 32 public bytes, the plan's payload, so that each round rotates anew.
+    `seed`: 32 public bytes, the plan's payload, so that each round rotates anew. `parameters` entries are those of
+    `vectors` vectors of equal length, none longer than `norm`.
     """
 
     norm: float
@@ -76,11 +86,13 @@ class Codec:
     cohort: int
     parameters: int
     seed: bytes
+    vectors: int = 1
 
     @classmethod
     def of(cls, study: Study, *, cohort: int, parameters: int, seed: bytes) -> "Codec":
-        """The codec of `study`."""
-        return cls(study.aggregation.update_norm, study.aggregation.bits, cohort, parameters, seed)
+        """The codec of `study`, of whose model `parameters` move. Raises InputError for an algorithm that cannot do it."""
+        vectors = algorithm_of(study).up
+        return cls(study.aggregation.update_norm, study.aggregation.bits, cohort, vectors * parameters, seed, vectors)
 
     @cached_property
     def rotation(self) -> Rotation | None:
@@ -103,17 +115,20 @@ class Codec:
         """Words of the vector."""
         return self.parameters if self.bits == 32 else padded_length(self.parameters)
 
-    def write(self, update: NDArray[np.float32], weight: int, most: int, *, scaled: bool) -> Plain:
-        """One site's training step; `weight` ≤ `most` images."""
+    def write(self, update: NDArray[np.float32], weight: int, most: int, *, scaled: bool, steps: int = 1) -> Plain:
+        """One site's training step of so many local `steps`; `weight` ≤ `most` images."""
+        first = update[: self.parameters // self.vectors].astype(np.float64)
+        share = min(1.0, float(first @ first) / self.norm**2)
+        spread = int(share * weight * _unit(most)) if math.isfinite(share) else 0  # the encoder refuses what is not
         if self.rotation is not None:
             update = self.rotation.forward(update)
         clamped = 0 if self.rotation is None else _beyond(update, self.quantizer.bound)
-        counts = encode_counts([1, int(scaled), clamped, weight])
+        counts = encode_counts([1, int(scaled), clamped, weight, spread, weight * steps])
         return Plain(counts, self.quantizer.encoder(update, weight / most))
 
     def read(self, total: Total, survivors: int, most: int) -> Update:
         """The weighted mean update in the unmasked sum `total`."""
-        sites, scaled, clamped, weight = decode_counts(total.counts)
+        sites, scaled, clamped, weight, spread, work = decode_counts(total.counts)
         _check_sites(sites, survivors)
         if not 0 < weight <= survivors * most:
             raise OperatorError(
@@ -122,11 +137,19 @@ class Codec:
                 got=str(weight),
                 do="Discard the round: a site sent a weight over the study's maximum.",
             )
+        unit = _unit(most)
+        if not (0 <= spread <= weight * unit and work >= 0):
+            raise unlikely(f"a spread from 0 to {weight * unit}, and work from 0", f"{spread}, {work}")
         mean = self.quantizer.decode(total.words)
         if self.rotation is not None:
             mean = self.rotation.inverse(mean)
         mean *= np.float32(most / weight)
-        return Update(sites, scaled, clamped, weight, mean)
+        return Update(sites, scaled, clamped, weight, mean, spread / (weight * unit) * self.norm**2, work / weight)
+
+
+def _unit(most: int) -> int:
+    """What one image adds to `spread` whose hospital's update is as long as allowed."""
+    return max(1, SPREAD_UNITS // most)
 
 
 def _beyond(update: NDArray[np.float32], bound: float) -> int:
@@ -246,6 +269,12 @@ def read_survey(total: Total, survivors: int, labels: int) -> Survey:
     )
 
 
+def _adversary(study: Study, task: AnyTask) -> Literal["active", "semi-honest", "none"]:
+    """Without masks travel updates alone: what is counted of patients is summed under the stronger ones."""
+    asked = study.aggregation.adversary
+    return "active" if asked == "none" and not isinstance(task, TrainTask) else asked
+
+
 def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameters: int) -> Terms:
     """What a plan must say for `task`, whose packed bytes have the digest `payload`, over a cohort of so many sites."""
     aggregation = study.aggregation
@@ -264,7 +293,7 @@ def terms(study: Study, task: AnyTask, payload: bytes, *, cohort: int, parameter
         payload=payload,
         threshold=threshold_for(cohort, aggregation.threshold, aggregation.colluders),
         colluders=aggregation.colluders,
-        adversary="active" if aggregation.adversary == "active" else "semi-honest",
+        adversary=_adversary(study, task),
         quantizer=quantizer,
         counts=counts,
         length=length,

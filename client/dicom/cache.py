@@ -1,4 +1,5 @@
-"""Decoded images on disk, mapped into memory: float32 rows, one file per canonical tensor, shared by all studies of it.
+"""Decoded images on disk, mapped into memory: rows of one form, one file per canonical tensor, shared by all studies of
+it; and masks, which are kept the same way.
 
 Guarantees: an image is decoded once for a tensor, whichever study asks (rows are named by content); room for what is
 missing is taken before any work, so a full disk, or a limit too small, is found at once; every row that is handed out
@@ -18,11 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.dicom.caching.directory import State
+from client.dicom.caching.form import Form, form_of
 from client.dicom.caching.room import Room, locked
 from client.dicom.caching.rows import Rows
 from client.dicom.canonical import canonical
@@ -32,7 +35,7 @@ from client.dicom.item import Item
 from client.dicom.reasons import Reason
 from shared.errors import SiteError
 from shared.files import folder_as_owner
-from shared.study import Input, spec_hash
+from shared.study import Input
 
 Progress = Callable[[int, int], None]
 
@@ -41,17 +44,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Cached:
-    """`pixels` float32 [R, *spec.shape], read-only and mapped, with rows of other studies among them; `rows` int64 [N]:
-    row `rows[i]` is the item `names[i]`; `failures`: name → why it has none."""
+    """`pixels` [R, *form.shape] of form.dtype, float32 of images, read-only and mapped, with rows of other studies among
+    them; `rows` int64 [N]: row `rows[i]` is the item `names[i]`; `failures`: name → why it has none."""
 
-    pixels: NDArray[np.float32]
+    pixels: NDArray[Any]
     rows: NDArray[np.int64]
     names: tuple[bytes, ...]
     failures: Mapping[bytes, Reason]
 
 
 class Cache:
-    """The cache of a site in the folder `root`, for tensors of `spec`; both are made if they are not there.
+    """The cache of a site in the folder `root`, for tensors of `spec`, or for rows of another `form` that `decode` makes
+    of the same images; both are made if they are not there.
 
     `limit_bytes` holds for all tensors together; without it the disk is the limit. `limits` are of the processes that
     decode, `decode` is what they call, `clock` tells seconds since 1970.
@@ -65,11 +69,13 @@ class Cache:
         limit_bytes: int | None = None,
         limits: Limits | None = None,
         decode: Decode = canonical,
+        form: Form | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.root = root
-        self.folder = root / spec_hash(spec).hex()[:32]
-        self.row_bytes = 4 * int(np.prod(spec.shape))
+        self.form = form or form_of(spec)
+        self.folder = root / self.form.name.hex()[:32]
+        self.row_bytes = self.form.row_bytes
         self._spec, self._room = spec, Room(root, limit_bytes)
         self._limits, self._decode, self._clock = limits, decode, clock
 
@@ -125,7 +131,9 @@ class Cache:
             if progress:
                 progress(done, len(tasks))
 
-        decode_all(rows.path, self._spec, tasks, told, decode=self._decode, limits=self._limits)
+        decode_all(
+            rows.path, self._spec, tasks, told, decode=self._decode, form=self.form, limits=self._limits
+        )
         return failures
 
     def _trim(self, rows: Rows) -> None:
@@ -140,7 +148,7 @@ class Cache:
         kept = tuple(item.name for item in items if item.name not in failures)
         places = rows.directory().places(kept)
         return Cached(
-            pixels=rows.map(self._spec.shape),
+            pixels=rows.map(self.form.shape, self.form.dtype),
             rows=np.array([places[name] for name in kept], dtype=np.int64),
             names=kept,
             failures=failures,

@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import RLELossless
 
+from client.dicom.caching.form import Form, form_of
 from client.dicom.canonical import canonical
 from client.dicom.crew import Limits, spread
 from client.dicom.item import Item
@@ -42,7 +44,8 @@ ITEM_S, PART_S = 120.0, 2.0
 _ANSWER = struct.Struct("<BI")
 _WRITTEN, _LEFT_OUT, _DISK = range(3)
 
-Decode = Callable[[Item, Input], NDArray[np.float32]]
+#: An item → one row of the form that is asked for.
+Decode = Callable[[Item, Input], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,18 @@ def decode_all(
     told: Callable[[Mapping[int, int | Reason]], None] | None = None,
     *,
     decode: Decode = canonical,
+    form: Form | None = None,
     limits: Limits | None = None,
 ) -> dict[int, int | Reason]:
     """Decode `tasks` into the rows of `file`: row → CRC-32 of its bytes, or why it was not written.
 
-    `told` gets each result as it comes. `decode` is a function of a module. Raises OSError if `file` cannot be written.
+    `told` gets each result as it comes. `decode` is a function of a module, and makes rows of `form`, by default that of
+    the canonical tensor. Raises OSError if `file` cannot be written.
     """
     results: dict[int, int | Reason] = {}
-    for task, answer in _answers(file, spec, tasks, decode, limits):
+    form = form or form_of(spec)
+    limits = limits or Limits(memory_bytes=(4 << 30) + 8 * form.row_bytes)
+    for task, answer in _answers(file, tasks, partial(_decode, form, spec, decode), limits):
         result = Reason.DECODE_FAILED if answer is None else _result(answer)
         results[task.row] = result
         if told:
@@ -76,16 +83,14 @@ def decode_all(
 
 
 def _answers(
-    file: Path, spec: Input, tasks: Sequence[Task], decode: Decode, limits: Limits | None
+    file: Path, tasks: Sequence[Task], write: Callable[[int, Task], bytes], limits: Limits
 ) -> Iterator[tuple[Task, bytes | None]]:
     if _here(tasks):
         with file.open("r+b", buffering=0) as rows:
             for task in tasks:
-                yield task, _decode(rows.fileno(), spec, decode, task)
+                yield task, write(rows.fileno(), task)
         return
-    start = partial(_start, file, spec, decode)
-    row_bytes = 4 * int(np.prod(spec.shape))
-    yield from spread(start, tasks, limits or Limits(memory_bytes=(4 << 30) + 8 * row_bytes), _seconds)
+    yield from spread(partial(_start, file, write), tasks, limits, _seconds)
 
 
 def _result(answer: bytes) -> int | Reason:
@@ -107,9 +112,9 @@ def _here(tasks: Sequence[Task]) -> bool:
 
 def _may_crash(item: Item) -> bool:
     """Whether a decoder is a C or C++ library: on hostile bytes they abort (GDCM) or worse."""
-    if any(part.location.member for part in item.parts):
+    if any(location.member for location in item.files):
         return True
-    return any(map(_syntax_may_crash, {part.location.path for part in item.parts}))
+    return any(_syntax_may_crash(location.path) for location in item.files)
 
 
 def _syntax_may_crash(path: Path) -> bool:
@@ -120,12 +125,11 @@ def _syntax_may_crash(path: Path) -> bool:
     return bool(DECODERS.get(syntax, "")) and syntax != RLELossless
 
 
-def _start(file: Path, spec: Input, decode: Decode) -> Callable[[Task], bytes]:
+def _start(file: Path, write: Callable[[int, Task], bytes]) -> Callable[[Task], bytes]:
     """In a process of the crew: what decodes a task there. The lock is there before the first task is."""
     fcntl.flock(_writers(file), fcntl.LOCK_SH)  # until this process ends
     keep_freed_memory()
-    rows = os.open(file, os.O_WRONLY)
-    return partial(_decode, rows, spec, decode)
+    return partial(write, os.open(file, os.O_WRONLY))
 
 
 def await_writers(file: Path) -> None:
@@ -142,14 +146,14 @@ def _writers(file: Path) -> int:
     return open_as_owner(file.with_name("writers"), os.O_RDWR)
 
 
-def _decode(rows: int, spec: Input, decode: Decode, task: Task) -> bytes:
+def _decode(form: Form, spec: Input, decode: Decode, rows: int, task: Task) -> bytes:
     """Decode `task` in this process into its row of the open file `rows`. Returns the answer."""
     try:
         pixels = decode(task.item, spec)
     except LeftOutError as left_out:
         return _ANSWER.pack(_LEFT_OUT, tuple(Reason).index(left_out.reason))
-    if pixels.shape != spec.shape or pixels.dtype != np.float32:  # it would be written over its neighbours
-        raise MisuseError("decoder", expected=f"float32 {spec.shape}", got=f"{pixels.dtype} {pixels.shape}")
+    if pixels.shape != form.shape or pixels.dtype != form.dtype:  # it would be written over its neighbours
+        raise MisuseError("decoder", expected=f"{form.dtype} {form.shape}", got=f"{pixels.dtype} {pixels.shape}")
     data = np.ascontiguousarray(pixels).data.cast("B")
     try:
         write_all(rows, data, task.row * len(data))

@@ -33,3 +33,8 @@ class Item:
     name: bytes
     parts: tuple[Part, ...]
     affine: tuple[float, ...] | None = None
+
+    @property
+    def files(self) -> frozenset[Location]:
+        """All that is opened to make it."""
+        return frozenset(part.location for part in self.parts)

@@ -12,6 +12,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from shared.errors import InputError
+from shared.models.backbone import Backbone
 from shared.models.layers import ACTIVATIONS, Activation, Scale, StandardisedConv2d, StandardisedConv3d, group_norm
 
 #: the longest vector of a plan (shared/secagg/plan.py)
@@ -39,7 +40,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     standardise: Literal[0, 1] = 0
 
 
-class CNN(nn.Module):
+class CNN(Backbone):
     """[n, channels, H, W] or, of volumes, [n, channels, D, H, W] in [0, 1] → logits [n, classes]."""
 
     def __init__(
@@ -59,16 +60,16 @@ class CNN(nn.Module):
             "flatten": nn.Identity(),
         }[options.pooling]
         features = channels * (_places(size, options) if options.pooling == "flatten" else 1)
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: list[nn.Module] = [nn.Flatten()]  # of what is flat already: it keeps the names of the weights
         if options.hidden:
             layers += [nn.Linear(features, options.hidden), ACTIVATIONS[options.activation]()]
         self.head = nn.Sequential(*layers, nn.Linear(options.hidden or features, classes))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[n, channels, (D,) H, W] → [n, classes]."""
+    def body(self, images: Tensor) -> Tensor:
+        """[n, channels, (D,) H, W] → [n, features]."""
         maps: Tensor = self.blocks(self.scale(images))  # [n, 4·width, H/8, W/8] with 3 blocks, stride 1
-        logits: Tensor = self.head(self.pool(maps))
-        return logits
+        features: Tensor = self.pool(maps).flatten(1)
+        return features
 
 
 def create(

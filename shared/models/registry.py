@@ -28,7 +28,13 @@ __all__ = ["MODELS", "Chosen", "build"]
 MODELS: Mapping[str, str] = {
     "cnn": "shared.models.cnn",
     "densenet121": "shared.models.densenet",
+    "densenet169": "shared.models.densenet169",
+    "efficientnet": "shared.models.efficientnet",
+    "mlp": "shared.models.mlp",
+    "recurrent": "shared.models.recurrent",
+    "resnet": "shared.models.resnet",
     "scattering": "shared.models.scattering",
+    "vit": "shared.models.vit",
 }
 
 

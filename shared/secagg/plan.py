@@ -46,7 +46,8 @@ class Terms(Record, frozen=True):
     payload: Key
     threshold: Annotated[int, Meta(ge=2)]
     colluders: Natural
-    adversary: Literal["semi-honest", "active"]
+    #: "none": no masks, the vectors of this step are opened one by one (shared/open_sums.py)
+    adversary: Literal["semi-honest", "active", "none"]
     quantizer: bytes
     counts: Annotated[int, Meta(ge=1, le=2**20)]
     length: Annotated[int, Meta(ge=0, le=2**28)]

@@ -14,13 +14,15 @@ class Task(Record, frozen=True):
 
     `labels` as they stand in the label files; what they are (classes, findings, structures, a measured value) is the
     kind's to say. Of two classes the last one is the finding looked for. `mirrored`: pairs of labels that change places
-    when an image is mirrored, as left and right do.
+    when an image is mirrored, as left and right do. `finding`: of more than two classes those that together are the
+    finding looked for, if there is one.
     """
 
     labels: Annotated[tuple[Label, ...], Meta(max_length=64)] = ()
     kind: Word = "classification"
     options: Options = field(default_factory=dict)
     mirrored: tuple[tuple[Label, Label], ...] = ()
+    finding: tuple[Label, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):
@@ -30,3 +32,6 @@ class Task(Record, frozen=True):
         paired = [label for pair in self.mirrored for label in pair]
         if len(set(paired)) != len(paired) or not set(paired) <= set(self.labels):
             raise ValueError("mirrored pairs of labels of the task, each once")
+        found = set(self.finding)
+        if len(found) != len(self.finding) or (found and not found < set(self.labels)):
+            raise ValueError("finding of labels of the task, each once, but not all of them")

@@ -41,7 +41,7 @@ from server.federation import Federation, create
 from server.history import Diary, History
 from server.home import ServerConfig, ServerHome
 from server.invitations import Invitations, Ticket
-from server.manifest import FILES, MANIFEST, MODEL_LABEL, Manifest, models, open_manifest, seal, sha256
+from server.manifest import models
 from server.models import verify_model
 from server.nodes import read_nodes
 from server.observer import RoundFinished, RunFinished, RunStarted, SiteJoined, SiteLeft, StepProgress
@@ -74,6 +74,7 @@ from shared.enrolment import (
 )
 from shared.errors import KonsilError, PeerError
 from shared.layout import Layout, layout_for
+from shared.manifest import FILES, MANIFEST, MODEL_LABEL, Manifest, open_manifest, seal, sha256
 from shared.messages import Receipt
 from shared.probe import parse_address, read_certificate
 from shared.study import parse_study, study_hash
@@ -435,7 +436,7 @@ def _manifest(signed: bool, folder: Path) -> Decoder:
 def _manifest_of(roster: bytes, operator: Identity, files: Mapping[str, bytes] | None = None) -> Manifest:
     data = files or dict.fromkeys(FILES, b"")
     return Manifest(
-        version=1,
+        version=2,
         run=RUN,
         study=STUDY.name,
         study_hash=study_hash(STUDY).hex(),
@@ -458,6 +459,8 @@ def _model(changed: str, seed: Callable[[], bytes], folder: Path) -> Decoder:
         "roster.bin": roster,
         "study.toml": STUDY_TEXT.encode(),
         "report.html": b"",
+        "model-card.md": b"",
+        "model-card.html": b"",
         "result.json": _result_json(),
         "model.safetensors": _model_weights(),
     }
@@ -607,11 +610,11 @@ FILE_TARGETS = (
     Target("checkpoint", partial(_checkpoint, False), 1, ("server/checkpoints.py",)),
     Target("checkpoint chained", partial(_checkpoint, True), 1, ("server/checkpoints.py",)),
     Target("run.json", _run_id, 0.2, ("server/run.py",)),
-    Target("manifest", partial(_manifest, False), 2, ("server/manifest.py",)),
-    Target("manifest signed", partial(_manifest, True), 2, ("server/manifest.py",)),
-    Target("model: study.toml", partial(_model, "study.toml", STUDY_TEXT.encode), 0.3, ("server/models.py",)),
-    Target("model: result.json", partial(_model, "result.json", _result_json), 0.3, ("server/models.py",)),
-    Target("model: weights", partial(_model, "model.safetensors", _model_weights), 0.2, ("server/models.py",)),
+    Target("manifest", partial(_manifest, False), 2, ("shared/manifest.py",)),
+    Target("manifest signed", partial(_manifest, True), 2, ("shared/manifest.py",)),
+    Target("model: study.toml", partial(_model, "study.toml", STUDY_TEXT.encode), 0.3, ("server/models.py", "shared/published.py")),
+    Target("model: result.json", partial(_model, "result.json", _result_json), 0.3, ("server/models.py", "shared/published.py")),
+    Target("model: weights", partial(_model, "model.safetensors", _model_weights), 0.2, ("server/models.py", "shared/published.py")),
     Target("result.json", _result, 1, ("server/report/result.py", "server/commands/runs.py", "server/web/pages.py")),
     Target("history", _history, 1, ("server/history.py", "server/web/overview.py")),
     Target(

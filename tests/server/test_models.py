@@ -10,11 +10,11 @@ import pytest
 
 from server.federation import create
 from server.home import ServerHome
-from server.manifest import FILES, MANIFEST, MODEL_LABEL, sha256
 from server.models import models, publish_model, verify_model
 from server.report.result import read_result
 from shared.crypto.identity import Identity
 from shared.errors import InputError, PeerError, SiteError
+from shared.manifest import FILES, MANIFEST, MODEL_LABEL, sha256
 from shared.network import network_of
 from shared.parameters import layout_of, to_vector
 from shared.study import MINIMAL, parse_study, study_hash
@@ -242,13 +242,13 @@ class TestAttacks:
         self, home: ServerHome, model: Path, root: bytes, name: str
     ) -> None:
         forge(model, home, files=hashes(model) | {name: "0" * 64})
-        with pytest.raises(PeerError, match=r"manifest\.json: files: expected model\.safetensors"):
+        with pytest.raises(PeerError, match=r"manifest\.json: files: expected model-card\.html"):
             verify_model(model, root)
 
     @pytest.mark.parametrize(
         "changes",
         [
-            {"extra": 1}, {"version": 2}, {"run": "../x"}, {"round": 0}, {"files": []}, {"created": "yesterday"},
+            {"extra": 1}, {"version": 3}, {"run": "../x"}, {"round": 0}, {"files": []}, {"created": "yesterday"},
             {"study_hash": "00"}, {"operator": None}, {"versions": {"konsil": 1}},
         ],
     )  # fmt: skip

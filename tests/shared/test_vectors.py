@@ -94,7 +94,7 @@ def total_of(parts: Iterable[Total], bits: int = 32) -> Total:
 
 def with_counts(total: Total, **change: int) -> Total:
     """`total` with other counts, as sites that lie about them would have it."""
-    names = ("sites", "scaled", "clamped", "weight")
+    names = ("sites", "scaled", "clamped", "weight", "spread", "work")
     counts = dict(zip(names, total.counts.tolist(), strict=True)) | change
     return total._replace(counts=np.array(list(counts.values()), "<u8"))
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,15 +185,15 @@ class Rows:
             write_all(self._rows.fileno(), data, to)
             start, to = start + len(data), to + len(data)
 
-    def map(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """All rows, float32 [R, *shape], read-only and mapped; as long as the array lives, none is evicted."""
-        if 4 * int(np.prod(shape)) != self.row_bytes:
+    def map(self, shape: tuple[int, ...], dtype: str = "float32") -> NDArray[Any]:
+        """All rows, `dtype` [R, *shape], read-only and mapped; as long as the array lives, none is evicted."""
+        if np.dtype(dtype).itemsize * int(np.prod(shape)) != self.row_bytes:
             raise MisuseError("shape of a row", expected=f"{self.row_bytes} bytes", got=str(shape))
         count = self.file_bytes // self.row_bytes
         if not count:
-            return np.zeros((0, *shape), dtype=np.float32)
+            return np.zeros((0, *shape), dtype=dtype)
         # mmap keeps a duplicate of this handle, and with it the shared lock, for as long as the map lives
-        mapped = np.memmap(self._rows, dtype=np.float32, mode="r", shape=(count, *shape))
+        mapped = np.memmap(self._rows, dtype=dtype, mode="r", shape=(count, *shape))
         return np.asarray(mapped)
 
 

@@ -8,6 +8,7 @@ multiples of 1/65535, so that the last bit of somebody's arithmetic does not mak
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,38 @@ from client.dicom.reasons import LeftOutError, Reason
 LEVELS = np.float32(65535)
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Where an image lies on the grid: `inner` rows and columns of it, from `start` on, show of the image what lies
+    between the edges `low` and `high` (row, column), in pixels of the image, its first pixel from 0 to 1."""
+
+    inner: tuple[int, int]
+    start: tuple[int, int]
+    low: tuple[float, float]
+    high: tuple[float, float]
+
+
+def placed(
+    image: tuple[int, int], size: tuple[int, int], spacing: Spacing, wanted: Sequence[float] | None = None
+) -> Placed:
+    """How an `image` of so many rows and columns, `spacing` apart, goes onto a grid of `size`.
+
+    `wanted`: row and column distance of the result in mm; LeftOutError(no_geometry) if the image does not tell its own.
+    """
+    rows, columns = image
+    if wanted is None:
+        inner = _fitted(image, size, spacing)
+        upper, left, lower, right = 0.0, 0.0, float(rows), float(columns)
+    elif not spacing.millimetres:
+        raise LeftOutError(Reason.NO_GEOMETRY)
+    else:
+        upper, lower, height = _cropped(rows, size[0], wanted[0] / spacing.row)
+        left, right, width = _cropped(columns, size[1], wanted[1] / spacing.column)
+        inner = height, width
+    start = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    return Placed(inner, start, (upper, left), (lower, right))
+
+
 def resample(
     channels: NDArray[np.float32], size: tuple[int, int], spacing: Spacing, wanted: Sequence[float] | None = None
 ) -> NDArray[np.float32]:
@@ -28,17 +61,11 @@ def resample(
     `wanted`: row and column distance of the result in mm; LeftOutError(no_geometry) if the image does not tell its own.
     """
     rows, columns = channels.shape[1:]
-    if wanted is None:
-        inner, box = _fitted((rows, columns), size, spacing), (0.0, 0.0, float(columns), float(rows))
-    elif not spacing.millimetres:
-        raise LeftOutError(Reason.NO_GEOMETRY)
-    else:
-        upper, lower, height = _cropped(rows, size[0], wanted[0] / spacing.row)
-        left, right, width = _cropped(columns, size[1], wanted[1] / spacing.column)
-        inner, box = (height, width), (left, upper, right, lower)
+    place = placed((rows, columns), size, spacing, wanted)
+    inner, (top, side) = place.inner, place.start
+    box = (place.low[1], place.low[0], place.high[1], place.high[0])
     if inner == size == (rows, columns) and box == (0, 0, columns, rows):
         return rounded(channels)
-    top, side = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     grid = np.zeros((len(channels), *size), dtype=np.float32)
     for plane, channel in zip(grid, channels, strict=True):
         small = Image.fromarray(channel).resize((inner[1], inner[0]), Image.Resampling.BILINEAR, box)

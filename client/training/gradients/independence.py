@@ -41,10 +41,9 @@ def independent(way: PatientGradients, module: nn.Module, loss: Loss, patients: 
     alone = at(0, says=0.0, real=count, contrast=0.0)
     others = [at(place, says=0.0, real=count, contrast=0.5) for place in {count // 2, count - 1}]
     others.append(at(0, says=1.0, real=1, contrast=1.0))
-    same = Patients(
-        patients.images[:1].expand_as(patients.images), patients.target[:1].expand_as(patients.target), count
-    )
-    others.append(way.clipped_sum(module, loss_of_some, same, HUGE).total / count)  # at all places, each as good as 0
+    same = patients.images[:1].expand_as(patients.images)
+    target = patients.target[:1].expand_as(patients.target)
+    others.append(way.clipped_sum(module, loss, Patients(same, target, count), HUGE).total / count)  # at all places
     return all(bool((total - alone).norm() <= tolerated * alone.norm()) for total in others)
 
 
