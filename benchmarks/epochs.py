@@ -88,7 +88,7 @@ def gathers(root: Path) -> None:
         ) -> object:
             groups = [rows[i : i + 1] for i in range(len(rows))]
             device = torch.device("cpu")
-            return gather(images, groups, copies=1, augmentation=(), generator=generator, device=device)
+            return gather(images, groups, copies=1, generator=generator, device=device)
 
         ways: dict[str, Way] = {
             "bare memory map": from_map,
@@ -127,7 +127,7 @@ def waits(root: Path) -> None:
             break
         started = time.perf_counter()
         groups = [rows[i : i + 1] for i in range(len(rows))]
-        batch = gather(images, groups, copies=1, augmentation=(), generator=generator, device=torch.device("cpu"))
+        batch = gather(images, groups, copies=1, generator=generator, device=torch.device("cpu"))
         got = time.perf_counter()
         optimizer.zero_grad()
         torch.autograd.backward(F.cross_entropy(net(batch.images), batch.target))

@@ -86,7 +86,7 @@ class Steps:
     def plain(self) -> None:
         """Forward, backward, SGD."""
         batch = gather(
-            self.images, self.groups, copies=1, augmentation=(), generator=Generator(), device=CPU,
+            self.images, self.groups, copies=1, generator=Generator(), device=CPU,
             images_per_patient=self.case.each,
         )  # fmt: skip
         self.optimizer.zero_grad()
@@ -98,7 +98,7 @@ class Steps:
         total = zeros(self.net, CPU)
         for patients in chunks(
             self.images, self.groups, at_once=self.case.at_once, images_per_patient=self.case.each, copies=1,
-            augmentation=(), words=range(len(self.groups)), device=CPU, example=lambda i, t, _: (i, t),
+            words=range(len(self.groups)), device=CPU, given=lambda i, t, _: (i, t),
         ):  # fmt: skip
             total += way.clipped_sum(self.net, loss, patients, 1.0).total
         return total

@@ -11,6 +11,7 @@ from client.commands.audit import head, verify
 from client.commands.daemon import agent, node, status, up
 from client.commands.deidentify import deidentify
 from client.commands.doctor import doctor
+from client.commands.evaluate import evaluate
 from client.commands.join import fingerprint, join
 from client.commands.ledger import ledger_app
 from client.commands.pull import listen, pull
@@ -26,7 +27,22 @@ app = typer.Typer(
 audit_app = typer.Typer(no_args_is_help=True, help="What left the house.")
 app.add_typer(audit_app, name="audit")
 app.add_typer(ledger_app, name="ledger")
-for command in (scan, pull, listen, deidentify, join, fingerprint, rotate, up, agent, node, status, approve, doctor):
+for command in (
+    scan,
+    pull,
+    listen,
+    deidentify,
+    join,
+    fingerprint,
+    rotate,
+    up,
+    agent,
+    node,
+    status,
+    approve,
+    doctor,
+    evaluate,
+):
     app.command()(command)
 for command in (verify, head):
     audit_app.command()(command)

@@ -66,6 +66,7 @@ from shared.parameters import layout_of
 from shared.secagg.member import RoundState, confirm, contribute, unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, Seat, SiteRules, check_plan
+from shared.start import is_needed, longest
 from shared.study import Study, study_hash
 from shared.vectors import terms
 from shared.version import SOFTWARE
@@ -132,8 +133,9 @@ class Site:
         if about.kind != "step":
             return LONGEST_JOIN
         state = self._joined(about.run)
-        roster = unpack(Roster, state.join.roster.roster)
-        return longest_step(self._layout(state.join.study).size, len(roster.entries))
+        roster, study = unpack(Roster, state.join.roster.roster), state.join.study
+        layout = self._layout(study)
+        return longest_step(layout.moving, len(roster.entries), longest(layout) if is_needed(study) else 0)
 
     def _join(self, join: Join) -> Leaving:
         """PROTOCOL.md step 0."""
@@ -144,7 +146,8 @@ class Site:
         else:
             self._welcome(join, open_agreement(self._home, join, site=self._config.name))
             state = self._enter(join, earlier)
-        return Leaving(messages.reply(Joined(record=state.record, software=SOFTWARE)), "join", join.run, 0)
+        lacks = self._bench.starts.lacks(join.study)
+        return Leaving(messages.reply(Joined(record=state.record, software=SOFTWARE, lacks=lacks)), "join", join.run, 0)
 
     def _welcome(self, join: Join, roster: Roster) -> None:
         self._consent.to_roster(roster)
@@ -168,10 +171,10 @@ class Site:
         messages.check_operator(step, self._operator(plan.run))
         stored = self._rounds.reply(key)
         if stored is None:
-            stored = self._answer_plan(plan, key, step.payload)
+            stored = self._answer_plan(plan, key, step.payload, step.init)
         return Leaving(stored, plan.step, plan.run, plan.round)
 
-    def _answer_plan(self, plan: Plan, key: bytes, payload: memoryview) -> bytes:
+    def _answer_plan(self, plan: Plan, key: bytes, payload: memoryview, init: memoryview) -> bytes:
         started = time.perf_counter()
         agreement = reopen(self._home, self._joined(plan.run))
         self._rounds.check_newer(plan.run, plan.round, plan.attempt)
@@ -179,11 +182,15 @@ class Site:
         study = agreement.study
         check_round(study, task, plan)
         if isinstance(task, TrainTask):
-            check_task(study, task, self._layout(study).size)
+            check_task(study, task, self._layout(study).moving)
         self._consent.to_study(study, agreement.roster, plan.run)
         seat = self._seat(agreement, plan, task, payload)
         agreement.check_members(plan.sites())
         self._consent.to_sites(plan.sites(), "cohort")
+        if init:
+            self._bench.starts.keep(study, init)
+        if not isinstance(task, SurveyTask):
+            self._bench.open(study)  # a hospital that lacks its start weights says so before anybody is charged
         prepared = self._bench.prepared(study)
         if charge(self._ledger, study, task, plan, prepared.images, limits=self._home.policy.limits):
             self._audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())

@@ -17,6 +17,7 @@ from client.dicom.archive import Counts, Progress, prepare
 from client.home import Home
 from client.images import Images
 from client.privacy.release import release
+from client.starts import Starts
 from client.training.features import Learned, features_of, has_fixed
 from client.training.gradients.base import PatientGradients
 from client.training.gradients.choose import Choice
@@ -24,7 +25,8 @@ from client.training.loop import given_shape, loss_of
 from client.training.private import Release, choose
 from shared.errors import PeerError
 from shared.network import network_of
-from shared.parameters import layout_of, load_vector
+from shared.parameters import layout_of, load_part, load_vector, to_vector
+from shared.start import is_needed, started
 from shared.study import Study, spec_hash, study_hash
 from shared.tasks.registry import kind_of
 from shared.wire import pack
@@ -86,6 +88,8 @@ class Workbench:
     ) -> None:
         self._home, self._note, self._prepare, self._way = home, note, prepare or prepare_for, way
         self.release = release
+        #: the files that studies begin with
+        self.starts = Starts(home.path / "starts")
         self._device = torch.device(home.config.device)
         self._prepared: dict[bytes, Prepared] = {}
         self._warm: _Warm | None = None
@@ -99,16 +103,21 @@ class Workbench:
             self._note("prepared", images=len(self._prepared[key].images.target))
         return self._prepared[key]
 
+    def open(self, study: Study) -> None:
+        """Make the study's network, with the weights of it that stay. Raises LacksError without the study's file."""
+        self._of(study)
+
     def network(self, study: Study, weights: memoryview) -> nn.Module:
-        """The study's network with `weights`, little-endian float32. Raises PeerError where they do not fit."""
+        """The study's network with `weights`, those that move, little-endian float32. Raises PeerError where they do
+        not fit, LacksError without the study's file."""
         warm = self._of(study)
-        size = layout_of(warm.module).size
+        size = layout_of(warm.module).moving
         if len(weights) != 4 * size:
             raise PeerError("weights", expected=f"{4 * size} bytes", got=f"{len(weights)}", do="Run the same Konsil.")
         vector: NDArray[np.float32] = np.frombuffer(weights, "<f4").astype(np.float32)
         if not np.isfinite(vector).all():
             raise PeerError("weights", expected="finite numbers", got="nan or infinity")
-        load_vector(warm.module, vector)
+        load_part(warm.module, vector)
         return warm.module
 
     def private(self, study: Study, class_weights: Sequence[float]) -> tuple[nn.Module, Images, Choice]:
@@ -137,5 +146,14 @@ class Workbench:
     def _of(self, study: Study) -> _Warm:
         key = study_hash(study)
         if self._warm is None or self._warm.study != key:
-            self._warm = _Warm(key, network_of(study).to(self._device))
+            self._warm = _Warm(key, self._begin(study).to(self._device))
         return self._warm
+
+    def _begin(self, study: Study) -> nn.Module:
+        """The study's network as its seed and its file give it, where some of it stays so; else as the seed does: every
+        weight comes with the task."""
+        module = network_of(study)
+        if is_needed(study):
+            data = self.starts.read(study)
+            load_vector(module, started(study, layout_of(module), to_vector(module), data))
+        return module

@@ -6,15 +6,17 @@ stops nobody else; a sum over fewer than the study's `min_sites` is never opened
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from server.attendance import Members, Waiting
 from server.collect import Arrival, Link
 from server.counted import CountedLink
 from server.file_shelf import FileShelf
+from server.initial import file_of
 from server.open_plan import Desk, OpenPlan
 from server.receipts import Receipts
 from server.reception import Owner, Reception, Told
@@ -37,6 +39,7 @@ from shared.messages import (
     Refused,
     Shown,
     Step,
+    SurveyTask,
     Task,
     Unmask,
     payload_digest,
@@ -95,8 +98,10 @@ class Aggregator:
         receipts: Receipts | None = None,
         desk: Desk | None = None,
         owner: Owner = lambda _node: "",
+        folder: Path | None = None,
     ) -> None:
-        self._invitation, self._roster, self._operator = invitation, roster, operator
+        """`folder`: of the run, where the file of the study's model.init lies."""
+        self._invitation, self._roster, self._operator, self._folder = invitation, roster, operator, folder
         self._desk = desk or Desk()
         self._hash = study_hash(invitation.study)
         self.study, self.run = invitation.study, invitation.run
@@ -188,22 +193,34 @@ class Aggregator:
         progress: Progress,
     ) -> dict[str, Shown]:
         """Add the masked vectors up as they come in; `missing` gains whoever is not in the sum."""
-        plan = opened.plan
-        request = messages.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))), self._operator)
-        names = {self.members.nodes[name]: name for name in opened.asked}
-        shown: dict[str, Shown] = {}
-        progress(0, len(names))
-        for arrival in self._link.ask(dict.fromkeys(names, request), self._invitation.study.federation.timeout_s):
-            name = names[arrival.node]
-            self._link.note(arrival, name, plan.round, plan.step)
-            found = self._contribution(collector, name, _kind(task), arrival)
-            if isinstance(found, Shown):
-                shown[name] = found
-            else:
-                missing[name] = found
-            progress(len(shown), len(names))
-            del arrival  # as long as the model: not held while the next one comes in
+        plan, asked, shown = opened.plan, opened.asked, dict[str, Shown]()
+        progress(0, len(opened.asked))
+        while asked:
+            given = self.members.lacking.intersection(asked)
+            requests = self._requests(plan, task, asked, given)
+            names = {self.members.nodes[name]: name for name in asked}
+            for arrival in self._link.ask(requests, self._invitation.study.federation.timeout_s):
+                name = names[arrival.node]
+                self._link.note(arrival, name, plan.round, plan.step)
+                found = self._contribution(collector, name, _kind(task), arrival)
+                if isinstance(found, Shown):
+                    shown[name] = found
+                    missing.pop(name, None)
+                else:
+                    missing[name] = found
+                progress(len(shown), len(opened.asked))
+                del arrival  # as long as the model: not held while the next one comes in
+            asked = tuple(sorted(self.members.lacking.intersection(asked) - given))  # who found out only now
         return shown
+
+    def _requests(self, plan: Plan, task: AnyTask, asked: Sequence[str], given: Set[str]) -> dict[int, bytes]:
+        """The step for each node, with the study's start weights beside it for the hospitals `given` them."""
+        step = Step(plan=plan, payload=memoryview(pack(Task(body=task))))
+        plain, whole = messages.request(step, self._operator), b""
+        if given and self._folder is not None and not isinstance(task, SurveyTask):
+            file = file_of(self.study, self._folder)
+            whole = messages.request(replace(step, init=memoryview(file)), self._operator)
+        return {self.members.nodes[name]: whole or plain if name in given else plain for name in asked}
 
     def _contribution(self, collector: Collector, name: str, kind: str, arrival: Arrival) -> Shown | str:
         if arrival.data is None:
@@ -214,6 +231,8 @@ class Aggregator:
             if isinstance(body, Refused):
                 self._refused(name, kind, body)
                 return said(body.reason)
+            if kind != STEP_OF[SurveyTask]:  # which nobody needs them for
+                self.members.lacking.discard(name)
             if not isinstance(body, Contributed):
                 raise PeerError("reply", expected="a contribution", got=type(body).__name__)
             body.check(self._roster.identity(name), collector.digest)
@@ -280,7 +299,10 @@ class Aggregator:
             raise TooFewError(f"{plan.step} {purpose}", plan.threshold, answered, {**missing, **silent})
 
     def _refused(self, name: str, kind: str, refusal: Refused) -> None:
-        """A policy's no to one kind of step holds for the run; a no for now lasts until the hospital joins again."""
+        """A policy's no to one kind of step holds for the run; a no for now lasts until the hospital joins again; one for
+        want of the start weights until they are sent with the same plan."""
+        if refusal.lacks:
+            self.members.lacking.add(name)
         if refusal.passing:
             node = self.members.nodes[name]
             self.members.lose(name)

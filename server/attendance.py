@@ -28,6 +28,8 @@ class Members:
     expected: tuple[str, ...] = ()
     records: dict[str, JoinRecord] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
+    #: names that need the study's start weights, and have said that they are not there
+    lacking: set[str] = field(default_factory=set)
     #: names whose policy refuses parts of this study, with the rule's sentence, by kind of step
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     #: names (nodes, where no name is known) that take no part in this run, and why
@@ -51,8 +53,9 @@ class Members:
         known = node in self.turned_away or node in self.nodes.values()
         return not known and (waits is None or now - waits.asked >= ASK_AGAIN_S)
 
-    def admit(self, record: JoinRecord, node: int) -> None:
-        """`record`, checked by the caller, came from `node`."""
+    def admit(self, record: JoinRecord, node: int, *, lacks: bool = False) -> None:
+        """`record`, checked by the caller, came from `node`; whether it `lacks` the study's start weights."""
+        (self.lacking.add if lacks else self.lacking.discard)(record.site)
         self.declined.pop(record.site, None)
         self.waiting.pop(node, None)
         self.nodes[record.site] = node

@@ -245,7 +245,8 @@ class Coordinator:
         return replace(checkpoint, memory=memory)
 
     def _evaluate(self, weights: Weights, split: int, round_: int) -> tuple[Sum, Evaluated]:
-        return self._sum(EvaluateTask(weights=weights.data.cast("B"), split=split), round_, self._read_counts)
+        moving = self._aggregator.layout.part(weights)
+        return self._sum(EvaluateTask(weights=moving.data.cast("B"), split=split), round_, self._read_counts)
 
     def _read_counts(self, total: Sum) -> Evaluated:
         """The counts of an evaluation. Raises OperatorError for ones that no hospitals can have sent."""

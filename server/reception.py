@@ -80,7 +80,7 @@ class Reception:
                 name, reason = self._name_of(arrival.node, body.site) or name, said(body.reason)
             elif isinstance(body, Joined):
                 self._check(body.record, arrival.node)
-                self.members.admit(body.record, arrival.node)
+                self.members.admit(body.record, arrival.node, lacks=body.lacks)
             else:
                 reason = f"answered the invitation with {type(body).__name__}"
         except KonsilError as error:

@@ -151,7 +151,7 @@ def conduct(
     receipts = Receipts(folder / "receipts.jsonl")
     desk = Desk(folder / "plan.bin")
     aggregator = Aggregator(
-        link, invitation, federation.roster, federation.operator, receipts=receipts, desk=desk, owner=owner
+        link, invitation, federation.roster, federation.operator, receipts=receipts, desk=desk, owner=owner, folder=folder
     )
     checkpoints = Checkpoints(folder / "checkpoints")
     coordinator = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts, purpose=start.purpose)

@@ -85,7 +85,7 @@ class Finding:
 
     def _point(self, threshold: int | None) -> tuple[Figure, ...]:
         """At bins ≥ `threshold`."""
-        place = nan if threshold is None else float(bin_edges()[threshold])
+        place = nan if threshold is None or not self.counts.images else float(bin_edges()[threshold])
         rows = self._rates(threshold) if self.noisy or threshold is None else self._exact(threshold)
         return (
             *(self._figure(name, value, shown, interval) for name, value, shown, interval in rows),

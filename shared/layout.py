@@ -21,7 +21,7 @@ Vector = NDArray[np.float32]
 class Layout:
     """Where each tensor lies in the vector: `names` sorted, `shapes` beside them; those of `frozen` are never moved.
 
-    The whole vector goes down, the part of it that moves goes up.
+    The part of it that moves goes down and up; the rest is made on both sides (shared/start.py).
     """
 
     names: tuple[str, ...]

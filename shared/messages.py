@@ -47,6 +47,8 @@ class Step(Record, frozen=True, tag="step"):
     payload: memoryview
     #: the operator's, over the plan: the network side of a hospital carries plans, it makes none
     signature: bytes = b""
+    #: the file of the study's model.init, for a hospital that lacks it; the study says its SHA-256
+    init: memoryview = memoryview(b"")
 
 
 class Confirm(Record, frozen=True, tag="confirm"):
@@ -64,8 +66,8 @@ class Unmask(Record, frozen=True, tag="unmask"):
 
 
 class TrainTask(Record, frozen=True, tag="train"):
-    """Train one round from `weights`: little-endian float32 in the layout of the study's model. With privacy of mode
-    "distributed" the round is one step, its gradients clipped to `clip`."""
+    """Train one round from `weights`: those that move, little-endian float32 in the layout of the study's model. With
+    privacy of mode "distributed" the round is one step, its gradients clipped to `clip`."""
 
     weights: memoryview
     class_weights: tuple[float, ...]
@@ -75,7 +77,7 @@ class TrainTask(Record, frozen=True, tag="train"):
 
 
 class EvaluateTask(Record, frozen=True, tag="evaluate"):
-    """Score the patients of `split` (1 validation, 2 test) with `weights`; `personal`: with each hospital's own model
+    """Score the patients of `split` (1 validation, 2 test) with `weights`, those that move; `personal`: with each hospital's own model
     in their place. `before`: the digest of the weights that a vote compares with, empty for none."""
 
     weights: memoryview
@@ -143,10 +145,12 @@ class OwnFigures(Record, frozen=True):
 
 
 class Joined(Record, frozen=True, tag="joined"):
-    """The site takes part: its signed run key, and the Konsil it runs."""
+    """The site takes part: its signed run key, and the Konsil it runs; `lacks`: the study's start weights, where it
+    needs them (shared/start.py)."""
 
     record: JoinRecord
     software: str
+    lacks: bool = False
 
 
 class Shown(Record, frozen=True):
@@ -209,7 +213,8 @@ class Answered(Record, frozen=True, tag="answered"):
 
 class Refused(Record, frozen=True, tag="refused"):
     """The site does not do it, and says why to the person who must act. `rule` is set if its policy says no;
-    `passing` if the same request may be answered later: it waits for approval, or for the end of quiet hours."""
+    `passing` if the same request may be answered later: it waits for approval, or for the end of quiet hours; `lacks`
+    if it would be answered with the study's start weights beside it."""
 
     what: str
     expected: str
@@ -218,14 +223,22 @@ class Refused(Record, frozen=True, tag="refused"):
     rule: str = ""
     site: str = ""
     passing: bool = False
+    lacks: bool = False
 
     @classmethod
     def of(cls, error: KonsilError, site: str) -> "Refused":
         """The refusal that tells what `error` says."""
         rule = error.rule if isinstance(error, RefusalError) else ""
-        passing = bool(getattr(error, "passing", False))
+        passing, lacks = (bool(getattr(error, name, False)) for name in ("passing", "lacks"))
         return cls(
-            what=error.what, expected=error.expected, got=error.got, do=error.do, rule=rule, site=site, passing=passing
+            what=error.what,
+            expected=error.expected,
+            got=error.got,
+            do=error.do,
+            rule=rule,
+            site=site,
+            passing=passing,
+            lacks=lacks,
         )
 
     @property
@@ -306,9 +319,10 @@ def peek(data: bytes) -> Heading:
     return Heading(body.type, body.plan.run or body.run, body.plan.round)
 
 
-def longest_step(parameters: int, sites: int) -> int:
-    """Bytes of the longest step for a model of so many parameters and a cohort of at most `sites`."""
-    return STEP_HEADER + 4 * parameters + LONGEST_RECORD * sites
+def longest_step(parameters: int, sites: int, start: int = 0) -> int:
+    """Bytes of the longest step for a model of which so many parameters move, a cohort of at most `sites`, and start
+    weights of at most `start` bytes beside it."""
+    return STEP_HEADER + 4 * parameters + LONGEST_RECORD * sites + start
 
 
 def read_request(data: bytes, *, limit: int = LIMIT) -> AnyRequest:

@@ -10,5 +10,6 @@ def parameters_of(study: Study) -> int:
 
 
 def bytes_per_round(study: Study) -> int:
-    """4 bytes per parameter down (float32 weights) and 4 up (uint32 masked vector); messages beside them are small."""
-    return 4 * parameters_of(study) * 2
+    """4 bytes per parameter that moves down (float32 weights) and 4 up (uint32 masked vector); messages beside them are
+    small."""
+    return 4 * layout_for(study).moving * 2

@@ -19,8 +19,10 @@ from shared.text import printable
 
 Cell = str | float | int | None
 
-#: What CommonMark and GitHub's dialect give a meaning in running text (spec 0.31 §2.4; autolinks: ":", "@", "www.").
-_MARKS = re.compile(r"([\\`*_{}\[\]<>()#+!|~&:@])")
+#: What CommonMark and GitHub's dialect give a meaning in running text (CommonMark 0.31 §2.4, GFM §6.9 for links without
+#: brackets), and what begins a list, a heading or a rule at the beginning of a line.
+_MARKS = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@]|:(?!\s|$)|(?<=www)\.)", re.IGNORECASE)
+_BEGINNING = re.compile(r"^(\d*)([-=.])")
 _NONE = "–"
 
 
@@ -77,7 +79,7 @@ class Page:
 
 def to_markdown(page: Page) -> str:
     """`page` in CommonMark with GitHub's tables."""
-    parts = [f"# {_marked(page.title)}", *([_marked(page.lead)] if page.lead else [])]
+    parts = [f"# {_marked(page.title)}", *([_line(page.lead)] if page.lead else [])]
     for section in page.sections:
         parts.append(f"## {_marked(section.title)}")
         parts += [text for block in section.blocks for text in _markdown(block)]
@@ -101,8 +103,11 @@ def shown(cell: Cell) -> str:
 
 
 def _marked(text: str) -> str:
-    clean = _MARKS.sub(r"\\\1", printable(text)).replace("www.", "www\\.")
-    return re.sub(r"^(\d+|[-=]*)([-=.])", r"\1\\\2", clean)  # no list, rule or heading at the beginning of a line
+    return _MARKS.sub(r"\\\1", printable(text))
+
+
+def _line(text: str) -> str:
+    return _BEGINNING.sub(r"\1\\\2", _marked(text))
 
 
 def _safe(text: str) -> str:
@@ -112,7 +117,7 @@ def _safe(text: str) -> str:
 def _markdown(block: Block) -> Iterator[str]:
     if isinstance(block, Lines):
         many = len(block.lines) > 1
-        yield "\n".join(f"- {_marked(line)}" if many else _marked(line) for line in block.lines)
+        yield "\n".join(f"- {_line(line)}" if many else _line(line) for line in block.lines)
     elif isinstance(block, Commands):
         yield "\n".join(["```sh", *map(printable, block.lines), "```"])
     elif isinstance(block, Chart):
@@ -122,7 +127,7 @@ def _markdown(block: Block) -> Iterator[str]:
         rows = [block.columns, tuple("---" for _ in block.columns), *block.rows]
         cells = [[_marked(shown(cell)) if place != 1 else "---" for cell in row] for place, row in enumerate(rows)]
         yield "\n".join(f"| {' | '.join(row)} |" for row in cells)
-        yield from [_marked(block.note)] if block.note else []
+        yield from [_line(block.note)] if block.note else []
 
 
 def _html(block: Block) -> Iterator[str]:

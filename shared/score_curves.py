@@ -91,8 +91,7 @@ def decision_curves(counts: BinaryCounts, of: str) -> tuple[Curve, ...]:
     lines = (("model", model), ("everybody", everybody), ("nobody", np.zeros(len(odds))))
     axes, chart = ("Probability above which one acts", "Net benefit"), f"Decision curve{f', {of}' if of else ''}"
     return tuple(
-        _curve(chart, line, axes, probabilities[y >= LEAST_BENEFIT], y[y >= LEAST_BENEFIT])
-        for line, y in lines
+        _curve(chart, line, axes, probabilities[y >= LEAST_BENEFIT], y[y >= LEAST_BENEFIT]) for line, y in lines
     )
 
 

@@ -9,7 +9,6 @@ functions. A vector is as long as what moves of the model, or several times that
 the other, the update first (shared/algorithms).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +89,7 @@ class Codec:
 
     @classmethod
     def of(cls, study: Study, *, cohort: int, parameters: int, seed: bytes) -> "Codec":
-        """The codec of `study`, of whose model `parameters` move. Raises InputError for an algorithm that cannot do it."""
+        """The codec of `study`, of whose model `parameters` move. Raises InputError for what its algorithm cannot."""
         vectors = algorithm_of(study).up
         return cls(study.aggregation.update_norm, study.aggregation.bits, cohort, vectors * parameters, seed, vectors)
 
@@ -119,7 +118,7 @@ class Codec:
         """One site's training step of so many local `steps`; `weight` ≤ `most` images."""
         first = update[: self.parameters // self.vectors].astype(np.float64)
         share = min(1.0, float(first @ first) / self.norm**2)
-        spread = int(share * weight * _unit(most)) if math.isfinite(share) else 0  # the encoder refuses what is not
+        spread = int(share * weight * _unit(most))
         if self.rotation is not None:
             update = self.rotation.forward(update)
         clamped = 0 if self.rotation is None else _beyond(update, self.quantizer.bound)

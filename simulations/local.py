@@ -81,7 +81,9 @@ class LocalFederation:
         start = open_run(self.folder / out, study, resume=resume, purpose=purpose)
         invitation = self.federation.invitation(start.identity.run, study)
         desk = Desk(self.folder / out / "plan.bin")
-        aggregator = Aggregator(link, invitation, self.federation.roster, self.federation.operator, desk=desk)
+        aggregator = Aggregator(
+            link, invitation, self.federation.roster, self.federation.operator, desk=desk, folder=self.folder / out
+        )
         checkpoints = Checkpoints(self.folder / out / "checkpoints")
         coordinator = Coordinator(
             aggregator, checkpoints, recorder or Recorder(), start=start.identity.starts, purpose=purpose

@@ -120,7 +120,7 @@ def plan_of(
         privacy=spent,
         noise=noise,
         evaluations=_evaluations(study),
-        traffic=_traffic(study, sites, layout.size, layout.moving),
+        traffic=_traffic(study, sites, layout.moving),
         tables=tables,
     )
 
@@ -170,8 +170,8 @@ def _evaluations(study: Study) -> tuple[Evaluated, ...]:
     )
 
 
-def _traffic(study: Study, sites: int, parameters: int, trained: int) -> Traffic:
-    """float32 weights go down in every step, of all parameters; words go up in training, of those that move."""
+def _traffic(study: Study, sites: int, trained: int) -> Traffic:
+    """float32 weights go down in every step, words go up in training: of the `trained` parameters that move."""
     if study.privacy.mode == "distributed":
         up = 4 * (trained + (study.privacy.clip_quantile is not None))
     else:
@@ -180,8 +180,8 @@ def _traffic(study: Study, sites: int, parameters: int, trained: int) -> Traffic
     rounds, sums = study.training.rounds, study.training.rounds + sum(planned_evaluations(study).values())
     return Traffic(
         round_up=up,
-        round_down=4 * parameters,
+        round_down=4 * trained,
         run_up=up * rounds,
-        run_down=4 * parameters * sums,
+        run_down=4 * trained * sums,
         trips=TRIPS[study.aggregation.adversary] * sums,
     )

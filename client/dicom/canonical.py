@@ -51,7 +51,7 @@ class _Opened:
     def plane(self, part: Part) -> Grey | Colour:
         """The frame of `part`, before any window."""
         dataset = self._dataset(part)
-        tile = _tile(dataset, part.frame)
+        tile = tile_in(dataset, part.frame)
         if tile is None:
             return plane_of(dataset, part.frame)
         if self._mosaic is None:
@@ -67,7 +67,7 @@ class _Opened:
         return self._last[1]
 
 
-def _tile(dataset: Dataset, frame: int) -> Tile | None:
+def tile_in(dataset: Dataset, frame: int) -> Tile | None:
     """Where tile `frame` lies in a mosaic; None if the object is none. Raises LeftOutError."""
     try:
         with warnings.catch_warnings():

@@ -1,84 +1,88 @@
-"""Random changes to images that leave their label true, by the names a study may ask for.
+"""Random changes to images that leave what is known of them true, by the names a study may ask for.
 
-Images are float32 [n, C, H, W] in [0, 1] and stay so; volumes, [n, C, D, H, W], know flip, contrast and noise only.
-The generator decides everything: same seed, same images.
-Which changes are made depends on the set of names, not on their order.
+Images are float32 [n, C, H, W] in [0, 1] and stay so; of volumes, [n, C, D, H, W], "quarter" turns the slices' plane.
+What moves the image moves its mask and boxes too, and where it is mirrored, labels that say a side change places
+(`task.mirrored`). The generator decides everything: same seed, same images. Which changes are made depends on the set
+of names, not on their order.
 """
 
-import math
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
-NAMES = frozenset({"flip", "quarter", "rotate", "shift", "scale", "contrast", "noise"})
+from client.training.moves import Moves, draw, uniform
+from shared.study import Study
+from shared.tasks.base import Target
 
-ANGLE_DEG = 12.0
-SHIFT = 0.08  # of the side, each way
-SCALE = 1.15
+NAMES = frozenset({"flip", "quarter", "rotate", "shift", "scale", "crop", "contrast", "noise"})
+
 CONTRAST = 1.25
 NOISE = 0.03  # largest standard deviation, of the full range
 
 
-def augment(images: Tensor, names: Collection[str], generator: Generator) -> Tensor:
-    """One random version of each image, same shape. `generator` lives on the CPU, `images` anywhere."""
-    if "flip" in names:
-        images = _where(_coin(len(images), generator), images.flip(-1), images)
-    if "quarter" in names:
-        images = _quarter(images, generator)
-    if {"rotate", "shift", "scale"} & set(names):
-        images = _affine(images, names, generator)
+@dataclass(frozen=True)
+class Augmentation:
+    """`names` of the changes; `target`: what is known of an image; `swapped`: the index that each label has in the
+    mirror image, [labels]."""
+
+    names: frozenset[str]
+    target: Target = "none"
+    swapped: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, study: Study, target: Target) -> "Augmentation":
+        """What `study` asks for."""
+        place = {label: index for index, label in enumerate(study.task.labels)}
+        mirror = dict(study.task.mirrored) | {right: left for left, right in study.task.mirrored}
+        swapped = tuple(place[mirror.get(label, label)] for label in study.task.labels)
+        return cls(frozenset(study.training.augmentation), target, swapped)
+
+    def __call__(self, images: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """One random version of each image, same shape, and what is then known of it. `generator` lives on the CPU."""
+        if not self.names:
+            return images, target
+        size = tuple(images.shape[2:])
+        moves = draw(self.names, len(images), size, generator)
+        changed = _brightness(moves.of_images(images), self.names, generator)
+        return changed, self._sides(self._places(target, moves, size), moves.mirrored)
+
+    def _places(self, target: Tensor, moves: Moves, size: tuple[int, ...]) -> Tensor:
+        if self.target == "mask":
+            return moves.of_masks(target)
+        return moves.of_boxes(target, size) if self.target == "boxes" else target
+
+    def _sides(self, target: Tensor, mirrored: Tensor) -> Tensor:
+        """`target` with the labels that say a side changed where the image is mirrored."""
+        if list(self.swapped) == sorted(self.swapped):
+            return target
+        swapped, chosen = torch.tensor(self.swapped).to(target.device), mirrored.to(target.device)
+        if self.target == "class":
+            return torch.where(chosen, swapped[target], target)
+        if self.target == "classes":
+            return torch.where(chosen[:, None], target[:, swapped], target)
+        if self.target == "mask":
+            values = torch.cat([swapped.new_zeros(1), 1 + swapped]).to(target.dtype)
+            return torch.where(_each(chosen, target), values[target.long()], target)
+        if self.target == "boxes":
+            names = torch.where(target[..., 0] >= 0, swapped[target[..., 0].long().clamp_min(0)].to(target), -1.0)
+            return torch.where(chosen[:, None, None], torch.cat([names[..., None], target[..., 1:]], -1), target)
+        return target
+
+
+def _brightness(images: Tensor, names: Collection[str], generator: Generator) -> Tensor:
     if "contrast" in names:
-        factor = CONTRAST ** _uniform(len(images), generator, images)
+        factor = CONTRAST ** uniform(len(images), generator).to(images)
         mean = images.mean(dim=tuple(range(1, images.dim())), keepdim=True)
         images = mean + (images - mean) * _each(factor, images)
     if "noise" in names:
-        strength = NOISE * _uniform(len(images), generator, images).abs()
+        strength = NOISE * uniform(len(images), generator).to(images).abs()
         grain = torch.randn(images.shape, generator=generator).to(images)
         images = images + grain * _each(strength, images)
-    return images.clamp(0, 1) if names else images
+    return images.clamp(0, 1)
 
 
-def _coin(count: int, generator: Generator) -> Tensor:
-    return torch.rand(count, generator=generator) < 0.5
-
-
-def _uniform(count: int, generator: Generator, like: Tensor) -> Tensor:
-    """[count] uniform in [-1, 1)."""
-    return (2 * torch.rand(count, generator=generator) - 1).to(like)
-
-
-def _each(values: Tensor, images: Tensor) -> Tensor:
-    """[n] → [n, 1, …], to meet every value of an image."""
-    return values.reshape(-1, *(1 for _ in images.shape[1:]))
-
-
-def _where(chosen: Tensor, changed: Tensor, images: Tensor) -> Tensor:
-    return torch.where(_each(chosen.to(images.device), images), changed, images)
-
-
-def _quarter(images: Tensor, generator: Generator) -> Tensor:
-    """One of the eight symmetries of the square, or of the four of a rectangle: for images without an up."""
-    images = _where(_coin(len(images), generator), images.flip(2), images)
-    images = _where(_coin(len(images), generator), images.flip(3), images)
-    if images.shape[2] == images.shape[3]:
-        images = _where(_coin(len(images), generator), images.transpose(2, 3), images)
-    return images
-
-
-def _affine(images: Tensor, names: Collection[str], generator: Generator) -> Tensor:
-    """Rotation, shift and scale in one resampling; outside the image its edge goes on."""
-    count, _, height, width = images.shape
-    angle, down, right, size = (_uniform(count, generator, images) for _ in range(4))
-    angle = angle * math.radians(ANGLE_DEG) if "rotate" in names else angle * 0
-    shift = SHIFT if "shift" in names else 0.0
-    factor = SCALE**size if "scale" in names else torch.ones_like(size)
-    # affine_grid maps output to input in units of half a side, so the axes mix by the ratio of the sides.
-    ratio = height / width
-    rows = [
-        torch.stack([factor * angle.cos(), -factor * angle.sin() * ratio, 2 * shift * right], dim=1),
-        torch.stack([factor * angle.sin() / ratio, factor * angle.cos(), 2 * shift * down], dim=1),
-    ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)  # [n, H, W, 2]
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+def _each(values: Tensor, like: Tensor) -> Tensor:
+    """[n] → [n, 1, …], to meet every value of `like`."""
+    return values.reshape(-1, *(1 for _ in like.shape[1:]))

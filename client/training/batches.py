@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from client.images import Images
-from client.training.augment import augment
 
 Rows = NDArray[np.int64]
 
@@ -36,25 +35,34 @@ def shuffled(count: int, size: int, generator: Generator) -> Iterator[Rows]:
         yield from np.split(order, range(size, count, size))
 
 
+def balanced(present: NDArray[np.bool_], size: int, generator: Generator) -> Iterator[Rows]:
+    """Patients in batches of `size` without end, with replacement, so that every label comes as often as any other:
+    `present` bool [patients, labels] says who has which. Who has none comes as one who has a label that all have."""
+    counts = np.maximum(1, present.sum(axis=0))
+    weights = (present / counts).sum(axis=1)
+    weights[~present.any(axis=1)] = 1 / max(1, len(present))
+    while True:
+        yield torch.multinomial(torch.from_numpy(weights), size, replacement=True, generator=generator).numpy()
+
+
 def gather(
     images: Images,
     groups: Sequence[Rows],
     *,
     copies: int,
-    augmentation: Sequence[str],
     generator: Generator,
     device: torch.device,
     images_per_patient: int = 2,
 ) -> Batch:
     """The batch of the patients whose rows are `groups` (each at least one row), on `device`.
 
-    Each chosen image appears `copies` times, every time augmented anew.
+    Each chosen image appears `copies` times.
     """
     chosen = [choose(rows, images_per_patient, generator) for rows in groups]
     rows = np.repeat(np.concatenate(chosen), copies)
     owner = np.repeat(np.arange(len(chosen)), [copies * len(c) for c in chosen])
     return Batch(
-        images=tensors(images, rows, augmentation, generator, device),
+        images=torch.from_numpy(images.tensors(rows)).to(device),
         target=torch.from_numpy(images.target[rows]).to(device),
         owner=torch.from_numpy(owner).to(device),
         patients=len(chosen),
@@ -67,10 +75,3 @@ def choose(rows: Rows, most: int, generator: Generator) -> Rows:
         return rows
     chosen: Rows = rows[torch.randperm(len(rows), generator=generator)[:most].numpy()]
     return chosen
-
-
-def tensors(
-    images: Images, rows: Rows, augmentation: Sequence[str], generator: Generator, device: torch.device
-) -> Tensor:
-    """The images `rows` in that order, each augmented on its own, float32 [len(rows), C, …] on `device`."""
-    return augment(torch.from_numpy(images.tensors(rows)).to(device), augmentation, generator)

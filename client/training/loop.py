@@ -19,7 +19,9 @@ from torch import Generator, Tensor, nn
 from client.images import Images, Split
 from client.privacy.release import release
 from client.privacy.stream import SecureStream
-from client.training.batches import Rows, gather, shuffled
+from client.training.algorithms.pull import Pull
+from client.training.batches import Rows, balanced, gather, shuffled
+from client.training.given import given_of
 from client.training.gradients.base import Loss
 from client.training.gradients.choose import Choice
 from client.training.private import Bench, Release, choose, local_mechanism
@@ -54,11 +56,12 @@ def train(
     round: int,
     class_weights: Sequence[float] = EQUAL,
     seed: int = 0,
+    pull: Pull | None = None,
 ) -> Diagnostics:
     """Train `module` in place on the training patients of `images`, not private, as `study` says for `round` (1, 2, …).
 
-    `class_weights` scales the loss of each label. `seed` (with `round`) fixes order and augmentation. Raises SiteError
-    without training images.
+    `class_weights` scales the loss of each label. `seed` (with `round`) fixes order and augmentation. `pull`: what
+    the study's algorithm adds to the loss. Raises SiteError without training images.
     """
     if study.privacy.mode != "off":
         raise MisuseError("study", expected='privacy.mode "off"', got=study.privacy.mode)
@@ -67,21 +70,21 @@ def train(
         raise SiteError("training", expected="at least one training image", got="none", do="Check labels and split.")
     started = time.perf_counter()
     module.train()
-    kind, generator = kind_of(study), _generator(seed, round)
+    kind, given, generator = kind_of(study), given_of(study), _generator(seed, round)
     optimizer, loss = _optimizer(module, training, round), loss_of(kind, class_weights)
     half, device = training.precision == "bfloat16", next(module.parameters()).device
+    add_pull = (pull or Pull()).onto(module)
     total, seen, steps = 0.0, 0, 0
-    for chosen in _plain_steps(len(groups), training, generator):
+    for chosen in _plain_steps(images, groups, study, generator):
         batch = gather(
             images,
             [groups[i] for i in chosen],
             copies=training.copies,
-            augmentation=training.augmentation,
             generator=generator,
             device=device,
             images_per_patient=training.images_per_patient,
         )
-        pixels, target = kind.example(batch.images, batch.target, generator)
+        pixels, target = given(batch.images, batch.target, generator)
         if half and pixels.dim() == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -89,6 +92,7 @@ def train(
         losses = loss(output, target)  # [n]
         optimizer.zero_grad()
         torch.autograd.backward(losses.mean())
+        add_pull()
         optimizer.step()
         total, seen, steps = total + float(losses.detach().sum()), seen + len(losses), steps + 1
     return Diagnostics(steps, time.perf_counter() - started, total / seen)
@@ -104,9 +108,11 @@ def train_private(
     class_weights: Sequence[float] = EQUAL,
     choice: Choice | None = None,
     release: Release = release,
+    pull: Pull | None = None,
 ) -> Diagnostics:
     """Train `module` in place as a study of mode "local" says for `round` (1, 2, …). `sigma` is the noise multiplier,
-    `class_weights` must be public. Nothing is seeded. Raises InputError for a model that mixes the images of a batch.
+    `class_weights` must be public. Nothing is seeded. `pull` depends on weights alone, and costs nothing. Raises
+    InputError for a model that mixes the images of a batch.
     """
     steps, training = study.training.local_steps, study.training
     if study.privacy.mode != "local" or steps is None:
@@ -118,6 +124,7 @@ def train_private(
     state = optimiser.init(layout.part(to_vector(module)), training.optimizer)
     for _ in range(steps):
         gradient = bench.step(mechanism) * (mechanism.grid / training.batch)
+        gradient += (pull or Pull()).at(state.weights)
         state = optimiser.apply(state, gradient, optimiser.Settings.of(training), rate=learning_rate(training, round))
         load_part(module, state.weights)
     return Diagnostics(steps, time.perf_counter() - started, None)
@@ -157,7 +164,7 @@ def bench_of(
         loss=loss,
         images=images,
         groups=images.by_patient(Split.TRAIN),
-        kind=kind_of(study),
+        given=given_of(study),
         training=study.training,
         rate=rate,
         adaptive=study.privacy.clip_quantile is not None,
@@ -182,10 +189,16 @@ def given_shape(study: Study, images: Images) -> tuple[int, ...]:
     return shape if len(shape) == 1 else (kind_of(study).channels, *shape[1:])
 
 
-def _plain_steps(count: int, training: Training, generator: Generator) -> Iterator[Rows]:
-    """The patients of each step: `local_steps` of them, or `local_epochs` passes over all `count`."""
+def _plain_steps(images: Images, groups: Sequence[Rows], study: Study, generator: Generator) -> Iterator[Rows]:
+    """The patients of each step: `local_steps` of them, or as many as `local_epochs` passes over all `groups` have."""
+    training, count = study.training, len(groups)
     steps = training.local_steps or (training.local_epochs or 0) * -(-count // training.batch)
-    passes = shuffled(count, training.batch, generator)
+    if training.sampling == "balanced":
+        kind = kind_of(study)
+        present = np.stack([kind.presence(images.target[rows]).any(axis=0) for rows in groups])
+        passes = balanced(present, training.batch, generator)
+    else:
+        passes = shuffled(count, training.batch, generator)
     for _ in range(steps):
         yield next(passes)
 

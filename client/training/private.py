@@ -23,6 +23,7 @@ from client.images import Images
 from client.privacy.release import release
 from client.privacy.stream import SecureStream, poisson_sample
 from client.training.batches import Rows
+from client.training.given import Given
 from client.training.gradients.base import Loss
 from client.training.gradients.choose import Choice, Example, fastest
 from client.training.gradients.chunks import chunks
@@ -31,7 +32,7 @@ from shared.errors import InputError
 from shared.mechanism import Mechanism
 from shared.parameters import in_layout_order
 from shared.study import Study, Training
-from shared.tasks.base import Kind, blank
+from shared.tasks.base import blank
 from shared.tasks.registry import kind_of
 
 #: Adds the noise; the audit takes it away to see that it notices.
@@ -49,7 +50,7 @@ class Bench:
     loss: Loss
     images: Images
     groups: tuple[Rows, ...]
-    kind: Kind
+    given: Given
     training: Training
     rate: float
     adaptive: bool
@@ -75,8 +76,7 @@ class Bench:
             at_once=self.choice.at_once,
             images_per_patient=self.training.images_per_patient,
             copies=self.training.copies,
-            augmentation=self.training.augmentation,
-            example=self.kind.example,
+            given=self.given,
             words=[int(word) for word in self.stream.words(len(drawn)) >> np.uint64(1)],
             device=next(self.module.parameters()).device,
         ):

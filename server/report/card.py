@@ -101,17 +101,6 @@ def _figures(result: Result) -> Iterable[Block]:
         return
     yield Lines((f"Of {plural(judged.images, 'held-out image')} of the hospitals that trained it.",))
     yield from blocks_of(judged)
-    metrics = result.metrics
-    if metrics is not None and (point := metrics.operating_point) is not None:
-        rows: tuple[tuple[Cell, ...], ...] = (
-            ("threshold, chosen on the validation patients", number(point.threshold)),
-            ("sensitivity aimed at", number(point.target_sensitivity)),
-            ("sensitivity", number(point.sensitivity)),
-            ("specificity", number(point.specificity)),
-            ("true and false positives", f"{point.true_positive}, {point.false_positive}"),
-            ("true and false negatives", f"{point.true_negative}, {point.false_negative}"),
-        )
-        yield Rows(("what", "value"), rows, "Operating point")
     if result.groups:
         yield Rows(_GROUP_COLUMNS, tuple(_heads(result.groups)), "By subgroup")
     if result.own:

@@ -2,9 +2,11 @@
 
     init(weights) → state;  task(state) → what hospitals are asked;  apply(state, sum) → state
 
-One round's sum is all that `apply` sees of any hospital.
+One round's sum is all that `apply` sees of any hospital; but for the robust means, which need each one's update, and
+are refused where hospitals keep their masks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -22,7 +24,8 @@ Weights = NDArray[np.float32]
 class State:
     """`weights` float32 [d] that hospitals start the next round from; `result` float32 [d], the model handed out;
     `mass`, the sum of the averaging weights so far; `slots`, what an optimiser at the coordinator remembers after
-    `steps`; `clip`, the clip of the next step where the coordinator steps."""
+    `steps`; `clip`, the clip of the next step where the coordinator steps; `images`, the weight of the largest sum so
+    far: as good as all hospitals'."""
 
     weights: Weights
     result: Weights
@@ -30,13 +33,16 @@ class State:
     slots: tuple[Weights, ...] = ()
     steps: int = 0
     clip: float = 0.0
+    images: int = 0
 
 
 class Applied(NamedTuple):
-    """The state after a round, and how many hospitals' updates were longer than allowed and scaled down."""
+    """The state after a round; how many hospitals' updates were longer than allowed and scaled down; how far they lay
+    apart (drift.py), where that is known."""
 
     state: State
     scaled_down: int = 0
+    drift: float | None = None
 
 
 class Strategy(Protocol):
@@ -48,9 +54,9 @@ class Strategy(Protocol):
     def task(self, state: State, class_weights: tuple[float, ...]) -> TrainTask:
         """What hospitals are asked for next."""
 
-    def apply(self, state: State, total: Total, plan: Plan, survivors: int) -> Applied:
-        """The state after the round whose sum over `survivors` is `total`. Raises OperatorError for a sum that holds
-        what no hospitals can have sent."""
+    def apply(self, state: State, total: Total, plan: Plan, survivors: int, each: Sequence[Total] = ()) -> Applied:
+        """The state after the round whose sum over `survivors` is `total`, of `each` hospital's part where no mask hid
+        them. Raises OperatorError for a sum that holds what no hospitals can have sent."""
 
 
 def averaged(state: State, weights: Weights, averaging: float) -> tuple[Weights, float]:

@@ -5,6 +5,7 @@ Guarantees: the sum that was opened is all that moves anything, so whatever is d
 learning rate, averaging and clip follow from the study and from sums of earlier rounds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,10 +62,12 @@ class DpSgd:
         return init(weights, self.study, self.layout)
 
     def task(self, state: State, class_weights: tuple[float, ...]) -> TrainTask:
-        """What hospitals are asked for next; a view of the weights, not a copy."""
-        return TrainTask(weights=state.weights.data.cast("B"), class_weights=class_weights, clip=state.clip)
+        """What hospitals are asked for next; where all weights move a view of them, not a copy."""
+        moving = self.layout.part(state.weights)
+        return TrainTask(weights=moving.data.cast("B"), class_weights=class_weights, clip=state.clip)
 
-    def apply(self, state: State, total: Total, plan: Plan, survivors: int) -> Applied:
+    def apply(self, state: State, total: Total, plan: Plan, survivors: int, each: Sequence[Total] = ()) -> Applied:
         """The state after a step."""
+        del each
         mechanism = mechanism_of(self.study, clip=state.clip, cohort=len(plan.cohort), parameters=self.layout.moving)
         return Applied(apply(state, read_sum(total, survivors, mechanism), self.study, self.layout))

@@ -1,21 +1,21 @@
 """FedAvg (McMahan et al. 2017, algorithm 1): the model moves by the weighted mean of the hospitals' updates.
 
+With `server_rate` and `server_momentum` the mean is a step's direction (Hsu, Qi, Brown 2019, arXiv 1909.06335, and
+Flower's FedAvgM): v ← m v + Δ, w ← w + rate × v. FedProx is the same here: what differs is what hospitals do.
+
 >>> state = apply(init(np.zeros(2, np.float32)), np.ones(2, np.float32), averaging=0.5)
 >>> apply(state, np.ones(2, np.float32), averaging=0.5).result.tolist()  # (1·½ + 2) ÷ 1½
 [1.6666666269302368, 1.6666666269302368]
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from server.strategies.base import Applied, State, Weights, averaged
-from shared.layout import Layout
-from shared.messages import TrainTask
-from shared.secagg.collector import Total
-from shared.secagg.plan import Plan
-from shared.study import Study
-from shared.vectors import Codec
+from server.strategies.base import State, Weights, averaged
+from server.strategies.masked import Crowd, Moving, Rule
+from shared.algorithms.options import Averaging
+from shared.vectors import Update
 
 
 def init(weights: Weights) -> State:
@@ -24,32 +24,31 @@ def init(weights: Weights) -> State:
 
 
 def apply(state: State, mean_update: Weights, *, averaging: float) -> State:
-    """The state after a round whose weighted mean update is `mean_update` [d]."""
+    """The state after a round whose weighted mean update is `mean_update` [d], at rate 1."""
     weights = state.weights + mean_update
     result, mass = averaged(state, weights, averaging)
     return replace(state, weights=weights, result=result, mass=mass)
 
 
-@dataclass(frozen=True)
-class FedAvg:
-    """FedAvg of `study`, whose model lies as `layout` says."""
+def slots_of(options: Averaging) -> int:
+    """How many vectors the coordinator remembers."""
+    return int(options.server_momentum > 0)
 
-    study: Study
-    layout: Layout
 
-    def init(self, weights: Weights) -> State:
-        """The state before the first round."""
-        return init(weights)
+def rule_of(options: Averaging) -> Rule:
+    """The rule of `options`."""
 
-    def task(self, state: State, class_weights: tuple[float, ...]) -> TrainTask:
-        """What hospitals are asked for next; a view of the weights, not a copy."""
-        return TrainTask(weights=state.weights.data.cast("B"), class_weights=class_weights)
+    def rule(before: Moving, update: Update, crowd: Crowd) -> Moving:
+        del crowd
+        return moved(before, update.mean, options)
 
-    def apply(self, state: State, total: Total, plan: Plan, survivors: int) -> Applied:
-        """The state after a round."""
-        codec = Codec.of(self.study, cohort=len(plan.cohort), parameters=self.layout.moving, seed=plan.payload)
-        update = codec.read(total, survivors, self.study.federation.max_images)
-        mean = update.mean
-        if self.layout.frozen:
-            mean = self.layout.with_part(np.zeros_like(state.weights), mean)
-        return Applied(apply(state, mean, averaging=self.study.federation.averaging), update.scaled_down)
+    return rule
+
+
+def moved(before: Moving, mean: Weights, options: Averaging) -> Moving:
+    """After the mean update `mean` [d]."""
+    slots = before.slots
+    if slots:
+        mean = np.float32(options.server_momentum) * slots[0] + mean
+        slots = (mean,)
+    return Moving(before.weights + np.float32(options.server_rate) * mean, slots, before.steps + 1)

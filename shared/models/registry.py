@@ -26,15 +26,26 @@ __all__ = ["MODELS", "Chosen", "build"]
 #: Name in a study → module of this package, whose `Options` and `create` build it. Imported on first use: MONAI
 #: alone takes seconds.
 MODELS: Mapping[str, str] = {
+    "attention-unet": "shared.models.attention_unet",
+    "autoencoder": "shared.models.autoencoder",
     "cnn": "shared.models.cnn",
     "densenet121": "shared.models.densenet",
     "densenet169": "shared.models.densenet169",
+    "diffusion": "shared.models.diffusion",
+    "dynunet": "shared.models.dynunet",
     "efficientnet": "shared.models.efficientnet",
+    "gan": "shared.models.gan",
     "mlp": "shared.models.mlp",
     "recurrent": "shared.models.recurrent",
     "resnet": "shared.models.resnet",
+    "restorer": "shared.models.restorer",
     "scattering": "shared.models.scattering",
+    "segresnet": "shared.models.segresnet",
+    "swinunetr": "shared.models.swinunetr",
+    "unet": "shared.models.unet",
+    "unetr": "shared.models.unetr",
     "vit": "shared.models.vit",
+    "voxelmorph": "shared.models.voxelmorph",
 }
 
 

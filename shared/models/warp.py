@@ -42,3 +42,15 @@ def determinants(displacement: Tensor) -> Tensor:
     jacobian = torch.stack(rows, dim=1).movedim((1, 2), (-2, -1))  # [n, *(size − 1), by, of]
     eye = torch.eye(sides, device=jacobian.device, dtype=jacobian.dtype)
     return torch.linalg.det(jacobian + eye)
+
+
+def bending(displacement: Tensor) -> Tensor:
+    """Mean squared second derivatives of a field [n, sides, *size], [n] (Rueckert et al. 1999, eq. 3): nothing of what
+    moves, turns or scales the whole. MONAI's indexes tensors with lists, which torch is about to read otherwise."""
+    sides = displacement.shape[1]
+    total = displacement.new_zeros(len(displacement))
+    for one in range(2, 2 + sides):
+        for two in range(2, 2 + sides):
+            second = displacement.diff(n=2, dim=one) if one == two else displacement.diff(dim=one).diff(dim=two)
+            total = total + second.square().flatten(1).mean(dim=1)
+    return total

@@ -37,6 +37,10 @@ class Study(Record, frozen=True):
             raise ValueError("aggregation.colluders below federation.min_sites: somebody must be honest")
         if self.input.kind == "volume" and self.evaluation.views > 2:
             raise ValueError('evaluation.views of 1 or 2 with input.kind = "volume"')
+        if self.task.mirrored and "quarter" in self.training.augmentation:
+            raise ValueError('training.augmentation without "quarter" where labels are mirrored: it knows no left')
+        if not self.task.mirrored and "flip" in self.training.augmentation and any(map(_says_a_side, self.task.labels)):
+            raise ValueError('task.mirrored with training.augmentation "flip": some labels say left or right')
         if self.privacy.mode == "off":
             return
         if self.training.local_steps is None:
@@ -52,6 +56,10 @@ class Study(Record, frozen=True):
                 raise ValueError(
                     'aggregation.bits = 32 with privacy.mode = "distributed": a sum and its noise need them'
                 )
+
+
+def _says_a_side(label: str) -> bool:
+    return bool({"left", "right"} & set(label.lower().replace("-", " ").replace("_", " ").split()))
 
 
 def parse_study(text: str, source: str = "study.toml") -> Study:

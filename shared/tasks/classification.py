@@ -10,7 +10,7 @@ within a hospital only), or without a finding its mean over the classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -18,12 +18,12 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from shared.class_figures import Scored, all_classes, macro_area, read_finding, write_finding
 from shared.confusion import ClassCounts
 from shared.errors import InputError, unlikely
 from shared.finding import Finding
+from shared.finding_counts import Layout, check
+from shared.findings import curves_of, macro_area
 from shared.judged import Judged
-from shared.metrics import BinaryCounts
 from shared.study import Study
 from shared.tasks.base import Floats, Target
 
@@ -32,3 +32,149 @@ if TYPE_CHECKING:
 
     from shared.models.layers import Output
 
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`loss`: "focal" weighs an image by (1 − probability of its class)^gamma (Lin et al. 2017, arXiv 1708.02002).
+    `smoothing`: share of the truth that is spread over all classes. `intervals` at the operating point count patients,
+    or take images as independent; by default the latter for two classes, whose counts are the fewest then."""
+
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    gamma: Annotated[float, Meta(ge=1, le=5)] = 2.0
+    smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    intervals: Literal["images", "patients"] | None = None
+
+
+def create(options: Options, study: Study) -> Classification:
+    """Raises InputError for fewer than two labels, a finding of two that is not the last, and exact sums over patients
+    beside noisy counts."""
+    labels, finding = study.task.labels, study.task.finding
+    if len(labels) < 2:
+        raise InputError("task.labels", expected="two classes or more", got=str(len(labels)))
+    if len(labels) == 2 and finding and finding != labels[1:]:
+        raise InputError("task.finding", expected=f'the last of two labels, "{labels[1]}"', got=f'"{finding[0]}"')
+    if study.evaluation.epsilon is not None and options.intervals == "patients":
+        do = "Leave it out: noisy counts have intervals of their own."
+        raise InputError("task.options.intervals", expected='"images" with evaluation.epsilon', got='"patients"', do=do)
+    return Classification(options, study)
+
+
+class Classification:
+    """Classification into the labels of `study`."""
+
+    target: Target = "class"
+
+    def __init__(self, options: Options, study: Study) -> None:
+        self._options, self._study, self._labels = options, study, study.task.labels
+        self.outputs, self.channels = len(self._labels), study.input.channels
+        self.noisy = self.outputs == 2
+        patients = options.intervals == "patients" or (options.intervals is None and not self.noisy)
+        self._layout = Layout(noise=self.noisy, clusters=patients)
+        more = 0 if self.noisy else ClassCounts.length(self.outputs)
+        self.counts = self._layout.length * len(self._findings()) + more
+
+    def _findings(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """What is counted against all else: its name in figures, and its classes."""
+        if self.noisy:
+            return (("", (1,)),)
+        place = {label: k for k, label in enumerate(self._labels)}
+        whole = (("", tuple(place[label] for label in self._study.task.finding)),)
+        return (*(whole if self._study.task.finding else ()), *((label, (k,)) for label, k in place.items()))
+
+    def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """[n] → [n, classes]."""
+        found: NDArray[np.bool_] = target[:, None] == np.arange(self.outputs)
+        return found
+
+    def example(self, images: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Both as they are."""
+        del generator
+        return images, target
+
+    def loss(self, output: Tensor | Output, target: Tensor, class_weights: Sequence[float]) -> Tensor:
+        """Of each image, scaled by the weight of its class, plus what the model adds, [n]."""
+        import torch.nn.functional as F  # noqa: PLC0415  base.py says why
+
+        from shared.models.layers import parts_of  # noqa: PLC0415
+
+        logits, penalty = parts_of(output)
+        logits, options = logits.float(), self._options
+        weight = logits.new_tensor(list(class_weights))
+        losses = F.cross_entropy(
+            logits, target, weight=weight, reduction="none", label_smoothing=options.smoothing
+        )  # [n]
+        if options.loss == "focal":
+            losses = losses * (1 - (-F.cross_entropy(logits, target, reduction="none")).exp()) ** options.gamma
+        return losses + penalty
+
+    def measure(self, module: nn.Module, images: Tensor, target: Tensor, views: int) -> Floats:
+        """Probability of each class, averaged over the views, [n, classes]."""
+        import torch  # noqa: PLC0415
+
+        from shared.models.views import views_of  # noqa: PLC0415
+
+        del target
+        versions = [module(version).softmax(dim=1) for version in views_of(images, views)]
+        found: Floats = torch.stack(versions).mean(dim=0).float().cpu().numpy().astype(np.float64)
+        return found
+
+    def count(self, measures: Floats, target: NDArray[np.generic], patients: NDArray[np.int64]) -> list[int]:
+        """Each finding's integers, and of more than two classes who was taken for whom."""
+        labels = np.asarray(target, np.int64)
+        values: list[int] = []
+        for _, classes in self._findings():
+            inside = np.isin(labels, classes).astype(np.int64)
+            values += self._layout.write(measures[:, classes].sum(axis=1), inside, patients)
+        return values if self.noisy else values + ClassCounts.of(measures, labels, patients).to_integers()
+
+    def finding(self, values: Sequence[int]) -> Finding | None:
+        """The finding looked for, in counts of this kind; None of more than two classes without one."""
+        first = next(self._read(values))
+        return None if first.of else first
+
+    def _read(self, values: Sequence[int]) -> Iterator[Finding]:
+        length = self._layout.length
+        for k, (name, _) in enumerate(self._findings()):
+            yield self._layout.read(values[k * length : (k + 1) * length], name)
+
+    def judge(self, values: Sequence[int], chosen_on: Sequence[int] | None = None) -> Judged:
+        """Of the finding all figures; of several classes each one's areas, and how many are called rightly."""
+        found = tuple(self._read(values))
+        chosen = None if chosen_on is None else next(self._read(chosen_on))
+        one = self._of_finding(found[0], chosen) if not found[0].of else None
+        if self.noisy and one is not None:
+            return one
+        return self._of_classes(one, [finding for finding in found if finding.of], self._classes(values))
+
+    def _of_finding(self, finding: Finding, chosen: Finding | None) -> Judged:
+        aim, names = self._study.evaluation.sensitivity, self._names()
+        return Judged(
+            kind="classification",
+            images=finding.counts.shown[0],
+            figures=finding.figures(chosen, aim),
+            curves=(*finding.curves(names[1]), *finding.decision()),
+            tables=finding.table(chosen, aim, names),
+        )
+
+    def _of_classes(self, one: Judged | None, each: Sequence[Finding], classes: ClassCounts) -> Judged:
+        """All classes, after what is said of the finding, if there is one."""
+        if any(finding.counts.images != classes.images for finding in each) or (one and one.images != classes.images):
+            raise unlikely(f"{classes.images} images against every class", "others")
+        figures = [macro_area(each), *classes.figures()]
+        figures += (figure for finding in each for figure in finding.figures(None, 0.5))
+        return Judged(
+            kind="classification",
+            images=classes.images,
+            figures=(*(one.figures if one else ()), *figures),
+            curves=one.curves if one else curves_of(each),
+            tables=(*(one.tables if one else ()), *classes.shown(self._labels)),
+        )
+
+    def _classes(self, values: Sequence[int]) -> ClassCounts:
+        own = values[-ClassCounts.length(self.outputs) :]
+        check(own)
+        return ClassCounts.from_integers(self.outputs, own)
+
+    def _names(self) -> tuple[str, str]:
+        """What is not the finding, and what is."""
+        finding = self._study.task.finding or self._labels[-1:]
+        return ", ".join(label for label in self._labels if label not in finding), ", ".join(finding)

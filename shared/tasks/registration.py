@@ -87,17 +87,14 @@ class Registration:
 
     def loss(self, output: Tensor | Output, target: Tensor, class_weights: Sequence[float]) -> Tensor:
         """Of fields [n, sides, *size] for pairs [n, 2C, *size], [n]. Raises InputError for no such fields."""
-        from monai.losses.deform import BendingEnergyLoss  # noqa: PLC0415
-
         from shared.models.layers import parts_of  # noqa: PLC0415
-        from shared.models.warp import warped  # noqa: PLC0415
+        from shared.models.warp import bending, warped  # noqa: PLC0415
 
         del class_weights
         field, penalty = parts_of(output)
         self._check(field, target)
         field, (moving, fixed) = field.float(), target.chunk(2, dim=1)
-        bending: Tensor = BendingEnergyLoss(reduction="none")(field).flatten(1).mean(dim=1)
-        return self._unlike(warped(moving, field), fixed) + self.options.bending * bending + penalty
+        return self._unlike(warped(moving, field), fixed) + self.options.bending * bending(field) + penalty
 
     def measure(self, module: nn.Module, images: Tensor, target: Tensor, views: int) -> Floats:
         """The measures named above, [n, 5]; each image has a deformation of its own, the same in every evaluation."""

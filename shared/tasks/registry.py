@@ -20,6 +20,12 @@ __all__ = ["KINDS", "kind_of"]
 #: Kind in a study → module of this package, whose `Options` and `create` make it.
 KINDS: Mapping[str, str] = {
     "classification": "shared.tasks.classification",
+    "regression": "shared.tasks.regression",
+    "multilabel": "shared.tasks.multilabel",
+    "enhancement": "shared.tasks.enhancement",
+    "registration": "shared.tasks.registration",
+    "segmentation": "shared.tasks.segmentation",
+    "synthesis": "shared.tasks.synthesis",
 }
 
 

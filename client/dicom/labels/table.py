@@ -49,6 +49,9 @@ class Layout:
     absent: str = ""
     #: rows of one identifier add up: the table has a row for each finding
     several: bool = False
+    #: each of `findings` is to be known of every image: by a column of its own for each, which then go before `column`,
+    #: an empty cell being -1; or by `column`, whose rows add up and name all findings there are
+    each: bool = False
 
 
 #: Row → what it says, and whether a value in it was wrong.
@@ -61,7 +64,8 @@ def read_labels(path: Path, key: bytes, layout: Layout | None = None) -> Labels:
     silent, wrong = list[int](), list[int]()
     with open_table(path) as table:
         statements = _statements(table, key, _reader(table, layout), silent, wrong)
-        labels = gather(path, statements, several=layout.several)
+        listed = layout.each and not _columns(table, layout)
+        labels = gather(path, statements, several=layout.several or listed)
     if not labels.rows:
         raise InputError(f"label file {path}", expected="rows with an identifier and a label", got="none")
     remarks = {Remark.SILENT: tuple(silent), Remark.WRONG_VALUE: tuple(wrong)}
@@ -81,18 +85,22 @@ def _statements(table: Table, key: bytes, read: Reader, silent: list[int], wrong
 
 
 def _reader(table: Table, layout: Layout) -> Reader:
-    """How the rows of `table` are read. Raises InputError if it has none of the columns."""
-    place = table.place(layout.column)
-    if place is not None:
+    """How the rows of `table` are read. Raises InputError if it has none of the columns, or not `each`."""
+    place, columns = table.place(layout.column), _columns(table, layout)
+    if place is not None and not (layout.each and columns):
         return lambda row: (_listed(row.cells[place]), False)
-    columns = [(name, place) for name in layout.findings if (place := table.place(name)) is not None]
-    if columns:
+    if columns and not (layout.each and len(columns) < len(layout.findings)):
         return lambda row: _marked([(name, row.cells[place]) for name, place in columns], layout)
     expected = f"a column '{layout.column}'"
     if layout.findings:
         expected += f" or a column for a finding ({', '.join(layout.findings)})"
     found = ", ".join(table.columns)
     raise InputError(f"label file {table.path}", expected=expected, got=found, do="Add or name it.")
+
+
+def _columns(table: Table, layout: Layout) -> list[tuple[str, int]]:
+    """The findings with a column of their own, and where it is."""
+    return [(name, place) for name in layout.findings if (place := table.place(name)) is not None]
 
 
 def _listed(cell: str) -> Said:
@@ -106,6 +114,8 @@ def _marked(cells: list[tuple[str, str]], layout: Layout) -> tuple[Said, bool]:
     for name, cell in cells:
         value = _VALUES.get(cell.lower(), "unknown")
         mistaken |= cell.lower() not in _VALUES
+        if layout.each and not cell:
+            value = "unknown"
         if cell in _UNCERTAIN:
             value = layout.uncertain
         if value:

@@ -8,7 +8,7 @@ or changed while they were, are tried again each time.
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -66,13 +66,13 @@ def refresh(
     catalog: Catalog,
     *,
     key: bytes,
-    ignore: Path | None = None,
+    ignore: Path | Iterable[Path] = (),
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Changes:
     """Bring `catalog` up to date with `archive`: a folder, a zip, or a DICOMDIR, whose folder is then read.
 
-    `key` is the site's; `ignore` a file that is none of the archive's, its label file; `processes` read headers, by
+    `key` is the site's; `ignore` files that are none of the archive's: its label file, masks; `processes` read headers, by
     default as many as there are processors for. progress(done, total) is told after each chunk of files that was read;
     the total is an estimate. Raises InputError if there is no DICOM file, SiteError for the catalog's disk.
     """
@@ -80,7 +80,7 @@ def refresh(
         task = _Refresh(archive, catalog, key, progress)
         read = partial(read_rows, base_of(archive), key)
         workers = processes or min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
-        with closing(_results(task.chunks(ignore), read, workers)) as results:
+        with closing(_results(task.chunks([ignore] if isinstance(ignore, Path) else ignore), read, workers)) as results:
             for chunk, rows in results:
                 task.commit(chunk, rows)
         removed = task.removed + (catalog.keep_only(task.seen) if task.files else 0)
@@ -112,7 +112,7 @@ class _Refresh:
         self._unsettled = set[int]()
         self._chunk = _Chunk()
 
-    def chunks(self, ignore: Path | None) -> Iterator[_Chunk]:
+    def chunks(self, ignore: Iterable[Path]) -> Iterator[_Chunk]:
         """What is to be read and written, in the order of the walk."""
         for page in pages(self.archive, ignore):
             yield from self._look_at(page)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from client.dicom.labels.source import kept_beside
 from client.dicom.labels.table import Labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
@@ -61,7 +62,7 @@ def scan(
     Raises InputError if there is no DICOM file or `labels` match nothing, SiteError for the catalog's disk.
     """
     start = time.perf_counter()
-    changes = refresh(archive, catalog, key=key, ignore=labels.source if labels else None, progress=progress)
+    changes = refresh(archive, catalog, key=key, ignore=kept_beside(labels.source) if labels else (), progress=progress)
     tally = _Tally(labels)
     for entry, verdict in verdicts(catalog, key=key, labels=labels, spec=spec):
         tally.add(entry, verdict)

@@ -11,7 +11,7 @@ always the same, where the folder is huge; or one zip.
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -63,8 +63,9 @@ def base_of(archive: Path) -> Path:
     return archive.parent if archive.is_file() else archive
 
 
-def pages(archive: Path, ignore: Path | None = None) -> Iterator[Page]:
-    """The pages of `archive`, a folder, a zip or a DICOMDIR (then its folder), without `ignore` (the label file).
+def pages(archive: Path, ignore: Iterable[Path] = ()) -> Iterator[Page]:
+    """The pages of `archive`, a folder, a zip or a DICOMDIR (then its folder), without the files `ignore` (the label file
+    and what it names).
 
     Raises InputError for anything else.
     """
@@ -109,8 +110,8 @@ def count(archive: Path) -> int:
     return total
 
 
-def _folders(base: Path, ignore: Path | None) -> Iterator[Page]:
-    skipped = _identity(ignore.stat()) if ignore and ignore.exists() else None
+def _folders(base: Path, ignore: Iterable[Path]) -> Iterator[Page]:
+    skipped = {_identity(path.stat()) for path in ignore if path.exists()}
     entered = {_identity(base.stat())}
     folders = [""]
     while folders:
@@ -131,7 +132,7 @@ def _folders(base: Path, ignore: Path | None) -> Iterator[Page]:
                     if _identity(status) not in entered:
                         entered.add(_identity(status))
                         below.append(path)
-                elif _identity(status) == skipped:
+                elif _identity(status) in skipped:
                     continue
                 elif stat.S_ISREG(status.st_mode) and containers.is_container(path):
                     yield Page(path, (_file(path, status),), container=True)

@@ -17,13 +17,12 @@ import torch
 from torch import Generator, Tensor
 
 from client.images import Images
-from client.training.augment import augment
 from client.training.batches import Rows, choose
 from client.training.gradients.base import Patients
 from shared.errors import MisuseError
 
-#: A kind of task's (shared/tasks/base.py): augmented images and targets → what network and loss are given.
-Example = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+#: Images and targets → what network and loss are given (client/training/given.py).
+Make = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
 
 
 class Drawn(NamedTuple):
@@ -40,8 +39,7 @@ def chunks(
     at_once: int,
     images_per_patient: int,
     copies: int,
-    augmentation: Sequence[str],
-    example: Example,
+    given: Make,
     words: Sequence[int],
     device: torch.device,
 ) -> Iterator[Patients]:
@@ -49,8 +47,8 @@ def chunks(
     random, every one `copies` times, each time augmented anew, as the patient's one of `words` decides: below 2^63,
     from a stream that nobody can repeat. No groups, no chunks."""
     if min(at_once, images_per_patient, copies) < 1:
-        given = f"{at_once}, {images_per_patient}, {copies}"
-        raise MisuseError("chunks", expected="at_once, images_per_patient and copies of at least 1", got=given)
+        numbers = f"{at_once}, {images_per_patient}, {copies}"
+        raise MisuseError("chunks", expected="at_once, images_per_patient and copies of at least 1", got=numbers)
     generator = Generator()
     drawn = [
         Drawn(np.repeat(choose(rows, images_per_patient, generator.manual_seed(word)), copies), word)
@@ -61,7 +59,7 @@ def chunks(
         size = max(1, at_once // each)
         for first in range(0, len(alike), size):
             some = alike[first : first + size]
-            real, target = _examples(images, some, augmentation, example, device)
+            real, target = _given(images, some, given, device)
             yield Patients(_filled(real, size), _filled(target, size), len(some))
 
 
@@ -71,9 +69,7 @@ def _filled(real: Tensor, size: int) -> Tensor:
     return torch.cat([real, real.new_zeros(missing, *real.shape[1:])]) if missing else real
 
 
-def _examples(
-    images: Images, drawn: Sequence[Drawn], augmentation: Sequence[str], example: Example, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _given(images: Images, drawn: Sequence[Drawn], given: Make, device: torch.device) -> tuple[Tensor, Tensor]:
     """What the network is given of the patients `drawn`, [patients, m, C, …], and their targets, [patients, m, …]."""
     rows, generator = np.concatenate([patient.rows for patient in drawn]), Generator()
     pixels = torch.unflatten(torch.from_numpy(images.tensors(rows)).to(device), 0, [len(drawn), -1])
@@ -81,5 +77,5 @@ def _examples(
     made = []
     for own, known, patient in zip(pixels, target, drawn, strict=True):
         generator.manual_seed(patient.word ^ 1)  # not the numbers that chose the images
-        made.append(example(augment(own, augmentation, generator), known, generator))
+        made.append(given(own, known, generator))
     return torch.stack([image for image, _ in made]), torch.stack([known for _, known in made])

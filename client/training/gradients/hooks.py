@@ -3,6 +3,7 @@
 Opacus clips what it has per image. Here its per-image gradients are only added up; clipping is by patient (`clip.py`).
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,7 +32,9 @@ class Hooks:
         count, each = patients.target.shape[:2]
         if not count or not weights:
             return Clipped(total, 0)
-        with _hooked(module):
+        with _hooked(module), warnings.catch_warnings():
+            # A layer of something else than the image, a diffusion's time say: its hook is called all the same.
+            warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
             # Opacus's hooks of a layer are called only where a gradient flows into its input.
             images = patients.images.flatten(0, 1).detach().clone().requires_grad_()
             losses = loss(module(images), patients.target.flatten(0, 1))

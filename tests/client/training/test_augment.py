@@ -1,22 +1,25 @@
+from collections.abc import Collection
 from itertools import product
 
 import pytest
 import torch
 
-from client.training.augment import CONTRAST, NAMES, NOISE, augment
-from shared.errors import InputError
+from client.training.augment import CONTRAST, NAMES, NOISE, Augmentation
 from shared.study import MINIMAL, parse_study
+from shared.tasks.base import Target
 
-#: What a study of volumes may ask for (shared/study.py).
-OF_VOLUMES = ("contrast", "flip", "noise")
-OF_IMAGES = [*product(sorted(NAMES), [(8, 8), (6, 10)])]
+SIZES = [(8, 8), (6, 10), (8, 8, 8), (3, 6, 10)]
+
+
+def augment(images: torch.Tensor, names: Collection[str], generator: torch.Generator) -> torch.Tensor:
+    return Augmentation(frozenset(names))(images, torch.zeros(len(images)), generator)[0]
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize(("name", "size"), [*OF_IMAGES, *product(OF_VOLUMES, [(8, 8, 8), (3, 6, 10)])])
+@pytest.mark.parametrize(("name", "size"), [*product(sorted(NAMES), SIZES)])
 def test_each_keeps_shape_and_range_and_follows_the_seed(name: str, size: tuple[int, ...]) -> None:
     images = torch.rand(16, 2, *size, generator=generator(9))
     once, again, other = (augment(images, [name], generator(seed)) for seed in (1, 1, 2))
@@ -66,17 +69,6 @@ def test_rotation_keeps_a_disc_round_on_a_rectangle() -> None:
     assert (turned - disc).abs().mean() < 0.01
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
-def test_a_study_of_volumes_may_ask_for_those_that_know_volumes_only(name: str) -> None:
-    text = MINIMAL.replace("size = [32, 32]", 'size = [8, 8, 8]\nkind = "volume"')
-    text = text.replace("rounds = 2", f'rounds = 2\naugmentation = ["{name}"]')
-    if name in OF_VOLUMES:
-        assert parse_study(text).training.augmentation == (name,)
-    else:
-        with pytest.raises(InputError, match="flip, contrast and noise"):
-            parse_study(text)
-
-
 def test_flip_of_a_volume_is_left_right_and_never_head_feet_or_back_front() -> None:
     volume = torch.arange(24.0).reshape(1, 1, 2, 3, 4) / 24
     seen = {tuple(one.flatten().tolist()) for one in augment(volume.expand(32, 1, 2, 3, 4), ["flip"], generator())}
@@ -103,3 +95,37 @@ def test_noise_differs_in_every_voxel_and_has_the_strength_of_its_volume() -> No
     strength = grain.flatten(1).std(1)
     assert strength.max() < NOISE * 1.2
     assert strength.std() > NOISE / 10
+
+
+SIDES = parse_study(
+    MINIMAL.replace('["clear", "nodule"]', '["left", "none", "right"]\nmirrored = [["right", "left"]]').replace(
+        "rounds = 2", 'rounds = 2\naugmentation = ["flip"]'
+    )
+)
+
+
+@pytest.mark.parametrize("target", ["class", "classes", "mask", "boxes"])
+def test_left_and_right_change_places_with_the_image(target: Target) -> None:
+    """An image brighter on the side that its label says stays true, mirrored or not."""
+    left = torch.zeros(64, 1, 4, 8)
+    left[..., 1:3] = 1
+    known = {
+        "class": torch.zeros(64, dtype=torch.int64),
+        "classes": torch.tensor([1, 0, 0]).repeat(64, 1),
+        "mask": left[:, 0].byte(),
+        "boxes": torch.tensor([[0.0, 0, 1, 4, 3], [-1, -1, -1, -1, -1]]).repeat(64, 1, 1),
+    }[target]
+    moved, found = Augmentation.of(SIDES, target)(left, known, generator())
+    mirrored = moved[:, 0, 0, 5] == 1
+    assert 0 < mirrored.sum() < 64
+    for turned, own in zip(mirrored.tolist(), found, strict=True):
+        side = 2 if turned else 0
+        if target == "class":
+            assert own == side
+        elif target == "classes":
+            assert own.tolist() == [int(place == side) for place in range(3)]
+        elif target == "mask":
+            assert set(own.unique().tolist()) == {0, 1 + side}
+        else:
+            assert own[0].tolist() == ([2, 0, 5, 4, 7] if turned else [0, 0, 1, 4, 3])
+            assert own[1].tolist() == [-1] * 5

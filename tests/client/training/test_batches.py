@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from client.images import Images
-from client.training.batches import gather, shuffled
+from client.training.augment import Augmentation
+from client.training.batches import balanced, gather, shuffled
 
 
 def three_patients() -> Images:
@@ -30,9 +31,7 @@ def test_passes_see_every_patient_once_in_new_orders() -> None:
 
 def test_a_batch_holds_the_copies_of_each_drawn_patients_images() -> None:
     groups = [np.array([1, 2]), np.array([0])]
-    batch = gather(
-        three_patients(), groups, copies=3, augmentation=(), generator=generator(), device=torch.device("cpu")
-    )
+    batch = gather(three_patients(), groups, copies=3, generator=generator(), device=torch.device("cpu"))
     assert batch.patients == 2
     assert batch.owner.tolist() == [0] * 6 + [1] * 3
     assert batch.target.tolist() == [1] * 6 + [0] * 3
@@ -47,7 +46,6 @@ def test_a_patient_with_many_images_gives_a_few_at_random(most: int) -> None:
             three_patients(),
             [np.array([3, 4, 5, 6])],
             copies=1,
-            augmentation=(),
             generator=generator(seed),
             device=torch.device("cpu"),
             images_per_patient=most,
@@ -60,8 +58,21 @@ def test_a_patient_with_many_images_gives_a_few_at_random(most: int) -> None:
 
 def test_copies_are_augmented_each_on_its_own() -> None:
     images = three_patients()
-    batch = gather(
-        images, [np.array([3])], copies=4, augmentation=("noise",), generator=generator(), device=torch.device("cpu")
-    )
-    assert len({tuple(image.flatten().tolist()) for image in batch.images}) == 4
+    batch = gather(images, [np.array([3])], copies=4, generator=generator(), device=torch.device("cpu"))
+    given, _ = Augmentation(frozenset({"noise"}))(batch.images, batch.target, generator())
+    assert len({tuple(image.flatten().tolist()) for image in given}) == 4
     assert images.pixels[3, 0, 0, 0] == np.float32(0.3)
+
+
+def test_balanced_batches_hold_every_label_as_often() -> None:
+    """Two labels, ninety patients of one and ten of the other; one with both; one with neither."""
+    present = np.zeros((102, 2), bool)
+    present[:90, 0], present[90:101, 1], present[100, 0] = True, True, True
+    batches = balanced(present, 1000, generator())
+    drawn = np.concatenate([next(batches) for _ in range(20)])
+    counts = np.bincount(drawn, minlength=102)
+    assert abs(counts[90:101].sum() / 20_000 - 0.5) < 0.02
+    assert abs(counts[:90].sum() / 20_000 - 0.5) < 0.02
+    assert 0 < counts[101] < 400
+    again = balanced(present, 1000, generator())
+    assert np.array_equal(next(again), drawn[:1000])

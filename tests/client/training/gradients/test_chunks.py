@@ -7,10 +7,14 @@ import torch
 from torch import Generator, Tensor
 
 from client.images import Images
+from client.training.augment import Augmentation
 from client.training.batches import Rows
+from client.training.given import Given
 from client.training.gradients.base import Patients
 from client.training.gradients.chunks import chunks
 from shared.errors import MisuseError
+from shared.study import MINIMAL, parse_study
+from shared.tasks.registry import kind_of
 
 #: Images of patients 0, 1, …
 COUNTS = [1, 2, 4, 1, 1, 2, 5]
@@ -23,6 +27,9 @@ def images() -> Images:
     owner = np.repeat(np.arange(len(COUNTS)), COUNTS)
     keys = tuple(b"%d" % p for p in range(len(COUNTS)))
     return Images(pixels, np.arange(count), owner, keys, np.zeros(len(COUNTS), np.int64))
+
+
+KIND = kind_of(parse_study(MINIMAL))
 
 
 def as_it_is(pixels: Tensor, target: Tensor, _: Generator) -> tuple[Tensor, Tensor]:
@@ -48,10 +55,9 @@ def made(
             at_once=at_once,
             images_per_patient=most,
             copies=copies,
-            augmentation=augmentation,
             words=[1000 * seed + number for number in range(len(groups))],
             device=torch.device("cpu"),
-            example=as_it_is,
+            given=Given(Augmentation(frozenset(augmentation)), KIND),
         )
     )
 
@@ -104,8 +110,8 @@ def test_one_patient_more_changes_nothing_of_the_others() -> None:
 
     def seen(groups: Sequence[Rows], words: Sequence[int]) -> dict[int, list[float]]:
         parts = chunks(
-            images(), groups, at_once=4, images_per_patient=2, copies=2, augmentation=("noise", "rotate"), words=words,
-            device=torch.device("cpu"), example=as_it_is,
+            images(), groups, at_once=4, images_per_patient=2, copies=2, words=words,
+            given=Given(Augmentation(frozenset({"noise", "rotate"})), KIND), device=torch.device("cpu"),
         )  # fmt: skip
         owner = images().patient
         return {
@@ -142,8 +148,8 @@ def test_chunks_are_made_when_asked_for() -> None:
     known = images()
     watched = Watched(known.pixels, known.target, known.patient, known.keys, known.split)
     parts = chunks(
-        watched, [np.array([0])] * 100, at_once=8, images_per_patient=1, copies=1, augmentation=(),
-        words=range(100), device=torch.device("cpu"), example=as_it_is,
+        watched, [np.array([0])] * 100, at_once=8, images_per_patient=1, copies=1, given=as_it_is,
+        words=range(100), device=torch.device("cpu"),
     )  # fmt: skip
     next(parts)
     assert read == [8]

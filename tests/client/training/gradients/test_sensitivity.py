@@ -13,6 +13,7 @@ from torch import nn
 
 from client.images import Images, Split
 from client.privacy.stream import SecureStream
+from client.training.given import given_of
 from client.training.gradients.base import PatientGradients, Patients
 from client.training.gradients.choose import Choice
 from client.training.gradients.clip import Rows, clipped_sum
@@ -57,7 +58,7 @@ def sum_of(
         loss=loss_of(kind_of(STUDY), EQUAL),
         images=images,
         groups=groups,
-        kind=kind_of(STUDY),
+        given=given_of(STUDY),
         training=STUDY.training,
         rate=1.0,
         adaptive=adaptive,

@@ -1,0 +1,1 @@
+"""A finished model on images of this house: judged, and nothing of it leaves."""

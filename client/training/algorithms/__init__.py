@@ -1,0 +1,1 @@
+"""What a hospital does in its steps beside them, one file for each algorithm that asks for anything."""
