@@ -3,21 +3,21 @@
 Pure but for reading the images: no ledger, no keys, no network. The caller has charged the ledger.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 from torch import nn
 
 from client.evaluation import look, own_figures
 from client.images import Images, Split
 from client.privacy.release import as_words
+from client.local_round import trained
 from client.survey import survey_of
-from client.training.loop import step_private, train, train_private
+from client.training.algorithms.base import Kept
+from client.training.loop import step_private
 from client.workbench import Prepared, Workbench
-from shared.accounting import noise_multiplier
 from shared.errors import PeerError, SiteError
 from shared.messages import EvaluateTask, OwnFigures, TrainTask
-from shared.parameters import layout_of, to_vector
+from shared.parameters import layout_of
 from shared.secagg.member import Plain
 from shared.study import Study
 from shared.tasks.registry import kind_of
@@ -26,19 +26,23 @@ from shared.vectors import Codec, count_plain, mechanism_of, sum_plain, survey_p
 
 @dataclass(frozen=True)
 class Outcome:
-    """A step's result: `plain` is for the mask only; `figures` only if the policy allows."""
+    """A step's result: `plain` is for the mask only; `figures` only if the policy allows; `kept` stays here, for the
+    rounds to come (client/kept.py)."""
 
     plain: Plain
     figures: OwnFigures | None = None
+    kept: Kept = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a plan asks beside its task: `round` of the run over `cohort` hospitals; `payload`, the task's digest."""
+    """What a plan asks beside its task: `round` of the run over `cohort` hospitals; `payload`, the task's digest; and
+    what this hospital `kept` of the last round it was counted in."""
 
     round: int
     cohort: int
     payload: bytes
+    kept: Kept = field(default_factory=dict)
 
 
 def survey(study: Study, prepared: Prepared, smallest: int) -> Outcome:
@@ -48,43 +52,15 @@ def survey(study: Study, prepared: Prepared, smallest: int) -> Outcome:
 
 
 def train_round(study: Study, task: TrainTask, asked: Asked, bench: Workbench, *, seed: int) -> Outcome:
-    """One round of local training, as the quantised update of norm at most `aggregation.update_norm`; or, with privacy
+    """One round of local training, as the quantised vectors of norm at most `aggregation.update_norm`; or, with privacy
     of mode "distributed", one step, as the noisy sum of clipped gradients."""
     module = bench.network(study, task.weights)
     if study.privacy.mode == "distributed":
         return _step(study, task, asked, module, bench)
-    layout = layout_of(module)
-    before = layout.part(to_vector(module))
-    _train(study, task, asked.round, module, bench, seed=seed)
-    update = layout.part(to_vector(module)) - before
-    norm = float(np.linalg.norm(update.astype(np.float64)))
-    if not np.isfinite(norm):
-        raise SiteError("local training", expected="finite weights", got="nan or infinity", do="Lower learning_rate.")
-    scaled = norm > study.aggregation.update_norm
-    if scaled:
-        update *= np.float32(study.aggregation.update_norm / norm * (1 - 1e-6))
+    made = trained(study, task, asked.round, asked.kept, bench, module, seed=seed)
     most, weight = study.federation.max_images, weight_of(study, bench.prepared(study).images)
-    codec = Codec.of(study, cohort=asked.cohort, parameters=layout.moving, seed=asked.payload)
-    return Outcome(codec.write(update, weight, most, scaled=scaled))
-
-
-def _train(study: Study, task: TrainTask, round_: int, module: nn.Module, bench: Workbench, *, seed: int) -> None:
-    sigma = noise_multiplier(study)
-    if sigma is None:
-        images = bench.prepared(study).images
-        train(module, images, study, round=round_, class_weights=task.class_weights, seed=seed)
-        return
-    trained, images, choice = bench.private(study, task.class_weights)
-    train_private(
-        trained,
-        images,
-        study,
-        round=round_,
-        sigma=sigma,
-        class_weights=task.class_weights,
-        choice=choice,
-        release=bench.release,
-    )
+    codec = Codec.of(study, cohort=asked.cohort, parameters=layout_of(module).moving, seed=asked.payload)
+    return Outcome(codec.write(made.up, weight, most, scaled=made.scaled, steps=made.steps), kept=made.kept)
 
 
 def _step(study: Study, task: TrainTask, asked: Asked, module: nn.Module, bench: Workbench) -> Outcome:

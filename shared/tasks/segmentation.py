@@ -111,9 +111,7 @@ class Segmentation:
         kept = np.zeros((len(images), len(self._labels), MEASURES))
         if len(images):
             options = self._options
-            masks = masks_of(
-                module, images, views, patch=options.patch, alone=self._alone, mirrored=self._mirrored
-            )
+            masks = masks_of(module, images, views, patch=options.patch, alone=self._alone, mirrored=self._mirrored)
             for place, (found, drawn) in enumerate(zip(masks.cpu().numpy(), target.cpu().numpy(), strict=True)):
                 kept[place] = [
                     agreement(mask, drawn == label, self._spacing, options.tolerance)

@@ -18,7 +18,7 @@ from shared.wire import pack, unpack
         ("learning_rate = 0.1", "learning_rate = nan", "training.learning_rate", "> 0"),
         ("[federation]", "[federations]", "federations", "Did you mean 'federation'?"),
         ('"minimal"', '"Not a name"', "name", "matching"),
-        ('["clear", "nodule"]', '["a", "a"]', "task", "two different labels"),
+        ('["clear", "nodule"]', '["a", "a"]', "task", "labels that differ"),
         ("local_steps = 2", "", "training", "exactly one of local_steps and local_epochs"),
         ('mode = "off"', 'mode = "local"', "privacy", "epsilon, delta, clip and sampling_rate"),
         ('mode = "off"', 'mode = "off"\nepsilon = 1', "privacy", 'mode = "off"'),
@@ -89,18 +89,36 @@ def test_volumes_and_stacks_say_their_shape() -> None:
     assert stack.input.shape == (5, 16, 32)
 
 
-@pytest.mark.parametrize(
-    ("changed", "key"),
-    [
-        (lambda text: text.replace("batch = 8", 'batch = 8\naugmentation = ["rotate"]'), r"training\.augmentation"),
-        (lambda text: text + "[evaluation]\nviews = 8\n", r"evaluation\.views"),
-    ],
-)
-def test_what_only_images_can_do_volumes_refuse(changed: Callable[[str], str], key: str) -> None:
+def test_volumes_are_not_seen_in_all_symmetries_of_a_square() -> None:
     volumes = MINIMAL.replace("size = [32, 32]", 'size = [8, 16, 32]\nkind = "volume"')
     parse_study(volumes)
-    with pytest.raises(InputError, match=key):
-        parse_study(changed(volumes))
+    with pytest.raises(InputError, match=r"evaluation\.views"):
+        parse_study(volumes + "[evaluation]\nviews = 8\n")
+
+
+SIDED = MINIMAL.replace('["clear", "nodule"]', '["left lung", "right lung"]')
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SIDED.replace("batch = 8", 'batch = 8\naugmentation = ["flip"]'), "some labels say left or right"),
+        (SIDED.replace('lung"]', 'lung"]\nmirrored = [["left lung", "lung"]]'), "mirrored pairs of labels"),
+        (
+            SIDED.replace('lung"]', 'lung"]\nmirrored = [["left lung", "right lung"]]').replace(
+                "batch = 8", 'batch = 8\naugmentation = ["quarter"]'
+            ),
+            "knows no left",
+        ),
+        (MINIMAL + "[evaluation]\nfolds = 1\n", "folds of 2 or more"),
+        (MINIMAL + "[evaluation]\nfolds = 3\nfold = 3\n", "fold below folds"),
+        (MINIMAL + '[evaluation]\nsubgroups = ["manufacturer"]\n', "manufacturers, in plain characters"),
+        (MINIMAL + '[evaluation]\nmanufacturers = ["Alder"]\n', "manufacturers, in plain characters"),
+    ],
+)
+def test_sides_folds_and_subgroups_that_make_no_sense_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_study(text)
 
 
 def test_hash_ignores_comments_and_order_but_no_value() -> None:

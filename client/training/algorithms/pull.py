@@ -44,7 +44,8 @@ class Pull:
 
         @torch.no_grad()
         def add() -> None:
-            for name, parameter in parameters.items():
+            for name in {**anchors, **linears}:
+                parameter = parameters[name]
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 if name in anchors:
@@ -62,7 +63,7 @@ class Pull:
         layout, found, start = layout_of(module), {}, 0
         device = next(module.parameters()).device
         for name, shape in zip(layout.names, layout.shapes, strict=True):
-            if name not in layout.frozen:
+            if name not in layout.frozen:  # a layout lists nothing but parameters: buffers hold batch statistics
                 piece = vector[start : start + prod(shape)].reshape(shape)
                 found[name] = torch.from_numpy(piece.copy()).to(device)
                 start += prod(shape)
