@@ -107,10 +107,7 @@ def images_of(folder: Path, name: str, study: Study) -> Images:
         folder / name / "labels.csv",
         cache,
         key=bytes(32),
-        spec=study.input,
-        labels=study.task.labels,
-        test=study.evaluation.test,
-        validation=study.evaluation.validation,
+        study=study,
     )
     return replace_pixels(found, found.tensors(np.arange(len(found.target))))
 

@@ -57,10 +57,7 @@ def explain(asked: Asked, policy: Policy, ledger: Ledger) -> Explained:
         run=asked.run,
         does=_does(asked, policy),
         leaves=_leaves(study, policy),
-        stays=(
-            "Images, patient identities and labels.",
-            "This hospital's own update: alone, what is sent of it is uniform noise.",
-        ),
+        stays=_stays(study),
         privacy=_privacy(study, policy, ledger),
         rules=(*findings(policy, study), *_budget(study, policy, ledger)),
     )
@@ -76,7 +73,7 @@ def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
     steps = one if training.local_steps else f"{training.local_epochs} passes"
     peers = f", {', '.join(policy.aggregation.peers)} among them" if policy.aggregation.peers else ""
     return (
-        f'Learns to tell "{study.task.labels[1]}" from "{study.task.labels[0]}".',
+        _task(study),
         f"Reads images of modality {' or '.join(study.input.modalities)}, as {size} {unit} in {colour}.",
         f"Trains the model {study.model.name}{f' ({options})' if options else ''}.",
         f"Takes {training.rounds} rounds of {steps}, {_patients(study)}.",
@@ -84,6 +81,21 @@ def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
         f"Holds {study.evaluation.test:.0%} of patients out for the test, {study.evaluation.validation:.0%} to choose.",
         f"Works with at least {study.federation.min_sites} of {', '.join(asked.sites) or 'the members'}{peers}.",
     )
+
+
+def _task(study: Study) -> str:
+    """What is learned. A kind that is not known here is named as the study names it."""
+    task, labels = study.task, ", ".join(f'"{label}"' for label in study.task.labels)
+    if task.kind == "classification" and len(task.labels) == 2:
+        return f'Learns to tell "{task.labels[1]}" from "{task.labels[0]}".'
+    finding = ", ".join(f'"{label}"' for label in task.finding)
+    words = {
+        "classification": f"Learns which of {labels} an image shows",
+        "multilabel": f"Learns which of {labels} an image shows, none or several",
+        "regression": f"Learns to estimate {labels}",
+    }
+    learns = words.get(task.kind, f"Learns {task.kind}{f' of {labels}' if labels else ''}")
+    return f"{learns}{f'; {finding} together are the finding looked for' if finding else ''}."
 
 
 def _patients(study: Study) -> str:
@@ -109,19 +121,45 @@ def _starts(study: Study) -> tuple[str, ...]:
 def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
     cohort, shows = study.federation.min_sites, policy.evaluation
     lines = [
-        f"Each round a masked {_vector(study)}, readable only as a sum over {cohort} hospitals or more.",
+        _update(study, cohort),
         "Masked counts, readable as such sums: images by split, files left out by reason, how the model's scores of "
-        f"held-out patients are spread{', with noise' if study.evaluation.epsilon is not None else ''}.",
+        f"held-out patients are spread, or how far it is off{', with noise' if study.evaluation.epsilon is not None else ''}.",
         "Masked counts of training images by label and by brightness; those that rest on fewer than "
         f"{shows.smallest_count} patients of this hospital leave as 0.",
         "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),
     ]
+    if study.federation.guard:
+        lines.append("A masked vote after each round: whether the new model is worse on this hospital's own patients.")
     if study.privacy.mode != "off" or study.evaluation.epsilon is not None:
         lines.append(f"In the clear: the ε of a patient in this run{' and in all' if shows.per_site_counts else ''}.")
     if study.evaluation.per_site and shows.per_site_figures:
-        lines.append("In the clear, by your policy: this hospital's own AUC, with its number of images and findings.")
+        lines.append(
+            "In the clear, by your policy: this hospital's own figure, with its number of images and findings."
+        )
     if shows.per_site_counts:
         lines.append("In the clear, by your policy: how many images this hospital has, and how many are left out.")
+    return tuple(lines)
+
+
+def _update(study: Study, cohort: int) -> str:
+    if study.aggregation.adversary == "none":
+        return (
+            f"In the clear, each round: this hospital's own {_vector(study)}; the coordinator reads it ({_why(study)})."
+        )
+    return f"Each round a masked {_vector(study)}, readable only as a sum over {cohort} hospitals or more."
+
+
+def _why(study: Study) -> str:
+    return f"{study.federation.strategy} compares single updates"
+
+
+def _stays(study: Study) -> tuple[str, ...]:
+    """What never leaves, and what is kept here between rounds."""
+    lines = ["Images, patient identities and labels."]
+    if study.aggregation.adversary != "none":
+        lines.append("This hospital's own update: alone, what is sent of it is uniform noise.")
+    if study.federation.personal:
+        lines.append("This hospital's own model, or the parts of it that the study leaves to each hospital.")
     return tuple(lines)
 
 

@@ -4,7 +4,7 @@ site.toml · policy.toml · root.pub        written by people
 keys/identity.key · keys/archive.key      made here, never leave
 keys/identity.key.next                    made by `konsil-client rotate`, in use once a roster lists it
 NAME.request                              what this hospital last asked the consortium to list; holds nothing secret
-ledger.sqlite · rounds.sqlite · audit.jsonl · archive/ (catalog and cache)
+ledger.sqlite · rounds.sqlite · audit.jsonl · archive/ (catalog and cache) · kept/ (between rounds of a run)
 """
 
 import fcntl
@@ -49,6 +49,8 @@ class SiteConfig(Record, frozen=True):
     threads: Annotated[int, Meta(ge=1)] = 1
     #: most that decoded images of all studies may take on disk; without it, all the disk has
     cache_gib: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    #: most that algorithms may keep between rounds, of all runs
+    kept_gib: Annotated[float, Meta(gt=0, le=1e6)] = 4.0
     device: Literal["cpu", "cuda"] = "cpu"
     daemon: DaemonConfig = DaemonConfig()
 

@@ -83,7 +83,7 @@ class _Round:
 
 
 def trained(
-    study: Study, task: TrainTask, round_: int, kept: Kept, bench: Workbench, module: nn.Module, *, seed: int
+    study: Study, task: TrainTask, bench: Workbench, module: nn.Module, *, round_: int, kept: Kept, seed: int
 ) -> Trained:
     """Round `round_` from the weights in `module`, with what was `kept` of the rounds before."""
     work = _Round(study, task, round_, bench, module, seed)

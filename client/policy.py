@@ -54,13 +54,13 @@ class PrivacyPolicy(Record, frozen=True):
 
 class AggregationPolicy(Record, frozen=True):
     """The fewest hospitals whose sum may be revealed, peers without whom this hospital takes no part, peers whom every
-    roster must list with this very identity key, the strongest coordinator that the protocol must hold against, and how
-    many hospitals may work with it."""
+    roster must list with this very identity key, the strongest coordinator that the protocol must hold against ("none":
+    the coordinator may see this hospital's own update), and how many hospitals may work with it."""
 
     min_cohort: Annotated[int, Meta(ge=2)] = 3
     peers: tuple[str, ...] = ()
     peer_keys: dict[SiteName, Hex] = field(default_factory=dict)
-    adversary: Literal["semi-honest", "active"] = "active"
+    adversary: Literal["none", "semi-honest", "active"] = "active"
     colluders: Annotated[int, Meta(ge=0)] = 1
 
 

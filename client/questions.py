@@ -5,7 +5,9 @@ Pure: raises PeerError for what the study does not ask, and names what a plan's 
 
 import numpy as np
 
+from client.images import Split
 from client.rounds import Topic
+from shared.algorithms.registry import algorithm_of
 from shared.clipping import is_near
 from shared.errors import PeerError
 from shared.messages import AnyTask, EvaluateTask, SurveyTask, TrainTask
@@ -31,6 +33,19 @@ def check_task(study: Study, task: TrainTask, parameters: int) -> None:
     _check_clip(study, task.clip)
     if len(task.weights) != 4 * parameters or not np.isfinite(np.frombuffer(task.weights, "<f4")).all():
         raise PeerError("weights", expected=f"{parameters} finite numbers", got=f"{len(task.weights)} bytes, or others")
+    beside = algorithm_of(study).beside * parameters
+    if len(task.beside) != 4 * beside or not np.isfinite(np.frombuffer(task.beside, "<f4")).all():
+        raise PeerError("beside", expected=f"{beside} finite numbers", got=f"{len(task.beside)} bytes, or others")
+
+
+def check_evaluation(study: Study, task: EvaluateTask) -> None:
+    """Raise PeerError for a split that is trained on, for own models or a vote where the study has none."""
+    if task.split not in (Split.VALIDATION, Split.TEST):
+        raise PeerError("evaluate task", expected="the validation or the test split", got=str(task.split))
+    if task.personal and not (study.federation.personal and task.split == Split.TEST):
+        raise PeerError("evaluate task", expected="own models on the test split, by federation.personal", got="others")
+    if task.before and not (study.federation.guard and task.split == Split.VALIDATION and not task.personal):
+        raise PeerError("evaluate task", expected="a vote on the validation split, by federation.guard", got="another")
 
 
 def _check_clip(study: Study, clip: float | None) -> None:
@@ -52,5 +67,7 @@ def topic_of(study: Study, task: AnyTask, plan: Plan) -> Topic:
         return Topic()
     if isinstance(task, EvaluateTask) and study.evaluation.epsilon is not None:
         return Topic()
-    name = f"{plan.step} {task.split}" if isinstance(task, EvaluateTask) else plan.step
+    name = str(plan.step)
+    if isinstance(task, EvaluateTask):
+        name = f"{plan.step} {task.split}{' own' * task.personal}"
     return Topic(name, plan.payload)

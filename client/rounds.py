@@ -136,10 +136,11 @@ class Rounds:
         attempt: int,
         *,
         reply: bytes,
-        secrets: RoundState,
+        secrets: RoundState | None,
         topic: Topic = Topic(),
     ) -> bytes:
-        """Keep `reply` and the round's secrets; returns the reply that stands if another process was first.
+        """Keep `reply` and the round's secrets (None of a step without masks); returns the reply that stands if another
+        process was first.
 
         The secrets of the run's older plans go: the coordinator asks for a new plan only when it has given up on the
         last one. Raises PeerError, and keeps nothing, if another process answered a later plan of the run meanwhile.
@@ -150,7 +151,7 @@ class Rounds:
                 db.execute(
                     "INSERT INTO plan (plan, run, round, attempt, reply, secrets, topic, payload)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (plan, run, round_, attempt, reply, pack(secrets), topic.name, topic.payload),
+                    (plan, run, round_, attempt, reply, secrets and pack(secrets), topic.name, topic.payload),
                 )
                 db.execute(
                     f"{_EMPTY} WHERE run = ? AND attempt < ?",

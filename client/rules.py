@@ -18,8 +18,8 @@ from shared.crypto.roster import Roster
 from shared.errors import InputError, RefusalError
 from shared.study import Study
 
-#: Coordinators that the protocol holds against, weakest first.
-ADVERSARIES = ("semi-honest", "active")
+#: Coordinators that the protocol holds against, weakest first; against "none" the update has no mask.
+ADVERSARIES = ("none", "semi-honest", "active")
 #: Modes of privacy, weakest first: what is promised in the last rests on nobody else.
 MODES = ("off", "distributed", "local")
 
@@ -65,6 +65,12 @@ def _delta(study: Study) -> float:
     return max(study.privacy.delta or 0.0, study.evaluation.delta or 0.0)
 
 
+def _masks(adversary: str) -> str:
+    if adversary == "none":
+        return "updates with or without masks"
+    return f'masks that hold against a coordinator that is "{adversary}"'
+
+
 RULES = (
     Rule(
         "privacy.least",
@@ -96,7 +102,7 @@ RULES = (
     ),
     Rule(
         "aggregation.adversary",
-        lambda policy: f'masks that hold against a coordinator that is "{policy.aggregation.adversary}"',
+        lambda policy: _masks(policy.aggregation.adversary),
         lambda study: f'aggregation.adversary = "{study.aggregation.adversary}"',
         lambda policy, study: (
             ADVERSARIES.index(study.aggregation.adversary) >= ADVERSARIES.index(policy.aggregation.adversary)

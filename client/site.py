@@ -20,19 +20,21 @@ from client.agreement import Agreement, agree, open_agreement, reopen
 from client.audit import Audit
 from client.charges import charge, spent
 from client.consent import Consent
+from client.doing import Doing
 from client.home import Home
+from client.kept import Keeper
 from client.ledger import Ledger, archive_tag
 from client.outgoing import Leaving, Outgoing
 from client.privacy.release import release
-from client.questions import check_round, check_task, topic_of
+from client.questions import check_evaluation, check_round, check_task, topic_of
 from client.refusals import unforeseen
 from client.rounds import Asked as Stored
 from client.rounds import Rounds, RunState
-from client.steps import Asked, Outcome, evaluate, survey, train_round
 from client.training.gradients.base import PatientGradients
 from client.training.private import Release
 from client.workbench import Prepared, Workbench
 from shared import messages
+from shared.algorithms.registry import algorithm_of
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, PeerError
@@ -63,14 +65,14 @@ from shared.messages import (
 )
 from shared.network import network_of
 from shared.parameters import layout_of
-from shared.secagg.member import RoundState, confirm, contribute, unmask
+from shared.secagg.member import RoundState, confirm, unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, Seat, SiteRules, check_plan
 from shared.start import is_needed, longest
 from shared.study import Study, study_hash
 from shared.vectors import terms
 from shared.version import SOFTWARE
-from shared.wire import digest, unpack
+from shared.wire import unpack
 
 #: A run key that was not used for so long is deleted, and its run is over here.
 FORGET_S = 30 * 24 * 3600.0
@@ -105,8 +107,11 @@ class Site:
         self._consent = Consent(home, self._audit)
         self._outgoing = Outgoing(self._config.name, self._audit)
         self._bench = Workbench(home, note=self._audit.record, prepare=prepare, way=way, release=release)
+        keeper = Keeper(home.path / "kept", most_bytes=int(self._config.kept_gib * 2**30))
+        self._doing = Doing(self._config.name, home, self._bench, keeper)
         self._layouts: dict[bytes, Layout] = {}
         self._rounds.forget(FORGET_S)
+        keeper.forget(FORGET_S)
 
     def handle(self, data: bytes) -> bytes:
         """The reply to one request from outside: what was asked, or a refusal that says why."""
@@ -135,7 +140,8 @@ class Site:
         state = self._joined(about.run)
         roster, study = unpack(Roster, state.join.roster.roster), state.join.study
         layout = self._layout(study)
-        return longest_step(layout.moving, len(roster.entries), longest(layout) if is_needed(study) else 0)
+        vectors = 1 + algorithm_of(study).beside
+        return longest_step(vectors * layout.moving, len(roster.entries), longest(layout) if is_needed(study) else 0)
 
     def _join(self, join: Join) -> Leaving:
         """PROTOCOL.md step 0."""
@@ -172,6 +178,8 @@ class Site:
         stored = self._rounds.reply(key)
         if stored is None:
             stored = self._answer_plan(plan, key, step.payload, step.init)
+        if plan.step == "train":
+            self._doing.keeper.settle(plan.run, plan.round, stored)
         return Leaving(stored, plan.step, plan.run, plan.round)
 
     def _answer_plan(self, plan: Plan, key: bytes, payload: memoryview, init: memoryview) -> bytes:
@@ -183,6 +191,8 @@ class Site:
         check_round(study, task, plan)
         if isinstance(task, TrainTask):
             check_task(study, task, self._layout(study).moving)
+        if isinstance(task, EvaluateTask):
+            check_evaluation(study, task)
         self._consent.to_study(study, agreement.roster, plan.run)
         seat = self._seat(agreement, plan, task, payload)
         agreement.check_members(plan.sites())
@@ -194,14 +204,8 @@ class Site:
         prepared = self._bench.prepared(study)
         if charge(self._ledger, study, task, plan, prepared.images, limits=self._home.policy.limits):
             self._audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())
-        outcome = self._act(study, task, plan)
-        masked = contribute(
-            seat,
-            outcome.plain,
-            run_key=agreement.state.key,
-            identity=self._home.identity,
-            threads=self._config.threads,
-        )
+        outcome = self._doing.act(study, task, plan)
+        masked, kept = self._doing.hide(seat, outcome.plain, agreement.state.key), outcome.kept
         open_counts = self._home.policy.evaluation.per_site_counts
         shown = Shown(
             seconds=self._seconds(time.perf_counter() - started),
@@ -210,13 +214,16 @@ class Site:
             counts=self._own_counts(prepared) if isinstance(task, SurveyTask) else None,
         )
         del outcome  # the update it closes over is as long as the model
-        body = Contributed.sign(masked.contribution, masked.vector, shown, self._home.identity, key)
+        reply = messages.reply(Contributed.sign(masked.contribution, masked.vector, shown, self._home.identity, key))
+        if isinstance(task, TrainTask):
+            counted = task.counted.get(self._config.name, 0)
+            self._doing.keeper.draft(plan.run, plan.round, reply, kept, counted=counted)
         reply = self._rounds.store(
             key,
             plan.run,
             plan.round,
             plan.attempt,
-            reply=messages.reply(body),
+            reply=reply,
             secrets=masked.state,
             topic=topic_of(study, task, plan),
         )
@@ -234,16 +241,6 @@ class Site:
             parameters=self._layout(agreement.study).moving,
         )
         return check_plan(plan, agreement.state.record, agreement.roster, SiteRules(), agreed)
-
-    def _act(self, study: Study, task: AnyTask, plan: Plan) -> Outcome:
-        if isinstance(task, TrainTask):
-            seed = int.from_bytes(digest("konsil/augment/v1", self._config.name.encode())[:4], "big")
-            asked = Asked(plan.round, len(plan.cohort), plan.payload)
-            return train_round(study, task, asked, self._bench, seed=seed + study.training.seed)
-        if isinstance(task, EvaluateTask):
-            show = study.evaluation.per_site and self._home.policy.evaluation.per_site_figures
-            return evaluate(study, task, self._bench, show=show, smallest=self._home.policy.evaluation.smallest_count)
-        return survey(study, self._bench.prepared(study), self._home.policy.evaluation.smallest_count)
 
     def _confirm(self, body: Confirm) -> Leaving:
         """PROTOCOL.md step 2: one survivor set per plan."""

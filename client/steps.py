@@ -3,21 +3,24 @@
 Pure but for reading the images: no ledger, no keys, no network. The caller has charged the ledger.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from client.evaluation import look, own_figures
 from client.images import Images, Split
-from client.privacy.release import as_words
 from client.local_round import trained
+from client.personal import make_personal
+from client.privacy.release import as_words
 from client.survey import survey_of
 from client.training.algorithms.base import Kept
 from client.training.loop import step_private
+from client.votes import Votes
 from client.workbench import Prepared, Workbench
-from shared.errors import PeerError, SiteError
+from shared.errors import SiteError
+from shared.evaluated import model_digest
 from shared.messages import EvaluateTask, OwnFigures, TrainTask
-from shared.parameters import layout_of
+from shared.parameters import layout_of, to_vector
 from shared.secagg.member import Plain
 from shared.study import Study
 from shared.tasks.registry import kind_of
@@ -45,6 +48,15 @@ class Asked:
     kept: Kept = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What an evaluation needs of this hospital's own rounds before: what it `kept`, for its own model; its `votes`, if
+    it has one."""
+
+    kept: Kept = field(default_factory=dict)
+    votes: Votes | None = None
+
+
 def survey(study: Study, prepared: Prepared, smallest: int) -> Outcome:
     """Images by split, training images by label and by brightness, files left out by reason; counts that rest on fewer
     than `smallest` patients as 0."""
@@ -57,7 +69,7 @@ def train_round(study: Study, task: TrainTask, asked: Asked, bench: Workbench, *
     module = bench.network(study, task.weights)
     if study.privacy.mode == "distributed":
         return _step(study, task, asked, module, bench)
-    made = trained(study, task, asked.round, asked.kept, bench, module, seed=seed)
+    made = trained(study, task, bench, module, round_=asked.round, kept=asked.kept, seed=seed)
     most, weight = study.federation.max_images, weight_of(study, bench.prepared(study).images)
     codec = Codec.of(study, cohort=asked.cohort, parameters=layout_of(module).moving, seed=asked.payload)
     return Outcome(codec.write(made.up, weight, most, scaled=made.scaled, steps=made.steps), kept=made.kept)
@@ -94,11 +106,16 @@ def weight_of(study: Study, images: Images) -> int:
     return count
 
 
-def evaluate(study: Study, task: EvaluateTask, bench: Workbench, *, show: bool, smallest: int) -> Outcome:
+def evaluate(
+    study: Study, task: EvaluateTask, bench: Workbench, *, show: bool, smallest: int, memory: Remembered
+) -> Outcome:
     """Score one split, its counts noisy where the study asks; `show` adds this hospital's own figure in the clear."""
-    if task.split not in (Split.VALIDATION, Split.TEST):
-        raise PeerError("evaluate task", expected="the validation or the test split", got=str(task.split))
     module = bench.network(study, task.weights)
+    if task.personal:
+        make_personal(study, module, layout_of(module).part(to_vector(module)), memory.kept)
     found = look(study, module, bench.prepared(study).images, Split(task.split)).counts(smallest)
-    figures = own_figures(kind_of(study).judge(found.everybody)) if show else None
-    return Outcome(count_plain(found.to_integers()), figures)
+    judged = kind_of(study).judge(found.everybody)
+    if memory.votes is not None:
+        vote = memory.votes.on(model_digest(task.weights), judged.headline, task.before)
+        found = replace(found, harmful=vote.harmful, votes=vote.votes)
+    return Outcome(count_plain(found.to_integers()), own_figures(judged) if show else None)

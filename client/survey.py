@@ -13,6 +13,9 @@ The bias: a hospital with few patients of one label is missing from the sum of b
 others, equal ones if nobody is left; a brightness that few patients of every hospital have is missing from the
 histogram, so mean and deviation lean to the frequent ones.
 
+Where labels do not exclude each other (findings, structures), no total tells a hidden count: it is hidden alone; but a
+label that all patients have but a few is hidden too, since the count tells those few.
+
     >>> survey_of(images, counts.skipped, 5).labels
     (120, 31)
 """
@@ -37,7 +40,7 @@ Counts = NDArray[np.int64]
 def survey_of(images: Images, kind: Kind, skipped: Mapping[Reason, int], smallest: int) -> Survey:
     """The survey of `images`, whose labels `kind` tells; `skipped` are the files left out."""
     rows = images.rows(Split.TRAIN)
-    labels = _kept(*_by_label(images, kind, rows), smallest)
+    labels = _kept(*_by_label(images, kind, rows), smallest, alone=kind.target != "class")
     bins = _kept(*_by_brightness(images, rows), smallest)
     return Survey(
         splits=tuple(len(images.rows(split)) for split in Split),
@@ -49,22 +52,27 @@ def survey_of(images: Images, kind: Kind, skipped: Mapping[Reason, int], smalles
     )
 
 
-def _kept(counts: Counts, patients: Counts, smallest: int) -> tuple[Counts, int]:
+def _kept(counts: Counts, patients: Counts, smallest: int, *, alone: bool = False) -> tuple[Counts, int]:
     """`counts`, 0 where they rest on fewer than `smallest` patients, and how many of them that hides.
 
-    One hidden alone could be worked out from the total, which is known: then the smallest other is hidden too.
+    One hidden alone could be worked out from the total, where that is known: then the smallest other is hidden too,
+    unless they may be hidden `alone`.
     """
     hidden = (patients < smallest) & (patients > 0)
     others = np.flatnonzero(~hidden & (counts > 0))
-    if np.count_nonzero(hidden) == 1 and len(others):
+    if not alone and np.count_nonzero(hidden) == 1 and len(others):
         hidden[others[np.argmin(counts[others])]] = True
     return np.where(hidden, 0, counts), int(np.count_nonzero(hidden))
 
 
 def _by_label(images: Images, kind: Kind, rows: Counts) -> tuple[Counts, Counts]:
-    """Images and patients of each label."""
+    """Images of each label, and patients that its count rests on: those that have it, or, where labels do not exclude
+    each other, those that lack it if they are fewer."""
     present, patient = kind.presence(images.target[rows]), images.patient[rows]  # bool [n, labels]
-    people = [len(np.unique(patient[has])) for has in present.T]
+    people = []
+    for has in present.T:
+        those, others = len(np.unique(patient[has])), len(np.unique(patient[~has]))
+        people.append(min(those, others) if others and kind.target != "class" else those)
     return present.sum(axis=0, dtype=np.int64), np.array(people, dtype=np.int64)
 
 

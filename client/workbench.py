@@ -50,10 +50,8 @@ def prepare_for(home: Home, study: Study, progress: Progress | None = None) -> P
         home.labels,
         home.path / "archive",
         key=home.archive_key,
-        spec=study.input,
-        labels=study.task.labels,
-        test=study.evaluation.test,
-        validation=study.evaluation.validation,
+        study=study,
+        target=kind_of(study).target,
         cache_bytes=None if home.config.cache_gib is None else int(home.config.cache_gib * 2**30),
         progress=progress,
     )

@@ -44,6 +44,7 @@ from shared.messages import (
     Unmask,
     payload_digest,
 )
+from shared.open_sums import OpenCollector, total_of
 from shared.secagg.collector import Collector, Total
 from shared.secagg.plan import Plan
 from shared.study import study_hash
@@ -68,6 +69,8 @@ class Sum:
     #: who is in the sum but did not confirm its survivors; did not help to open it, or sent wrong shares; what happened
     unconfirmed: Mapping[str, str]
     unhelpful: Mapping[str, str]
+    #: every survivor's own part, in their order, of a step without masks
+    each: tuple[Total, ...] = ()
 
 
 class TooFewError(OperatorError):
@@ -154,6 +157,8 @@ class Aggregator:
     def _open(self, opened: OpenPlan, task: AnyTask, progress: Progress) -> Sum:
         """Collect and unmask one plan's sum. Raises TooFewError, or OperatorError for a sum that does not open."""
         plan, step, asked = opened.plan, opened.plan.step, opened.asked
+        if plan.adversary == "none":
+            return self._open_each(opened, task, progress)
         least = max(self.study.federation.min_sites, plan.threshold)
         with FileShelf(self._desk.folder) as shelf:
             collector = Collector(plan, self._roster, shelf)
@@ -171,6 +176,17 @@ class Aggregator:
         faults = dict(fault.split(" ", 1) for fault in collector.faults)  # each begins with the name of its site
         return Sum(summed, plan, survivors, shown, missing, unconfirmed, unhelpful=silent | faults)
 
+    def _open_each(self, opened: OpenPlan, task: AnyTask, progress: Progress) -> Sum:
+        """Collect the single updates of a step without masks. Raises TooFewError."""
+        plan, missing = opened.plan, dict(self.members.absent(_kind(task)))
+        collector = OpenCollector(plan, self._roster, most=self.study.federation.max_images)
+        shown = self._contributions(collector, opened, task, missing, progress)
+        least = max(self.study.federation.min_sites, plan.threshold)
+        if len(shown) < least:
+            raise TooFewError(plan.step, least, len(shown), missing)
+        survivors, each = collector.close(), collector.each()
+        return Sum(total_of(each), plan, survivors, shown, missing, {}, {}, each)
+
     def _plan(self, task: AnyTask, names: Sequence[str], payload: bytes, *, round_: int, attempt: int) -> Plan:
         study = self._invitation.study
         agreed = terms(study, task, payload_digest(payload), cohort=len(names), parameters=self.parameters)
@@ -186,13 +202,13 @@ class Aggregator:
 
     def _contributions(
         self,
-        collector: Collector,
+        collector: Collector | OpenCollector,
         opened: OpenPlan,
         task: AnyTask,
         missing: dict[str, str],
         progress: Progress,
     ) -> dict[str, Shown]:
-        """Add the masked vectors up as they come in; `missing` gains whoever is not in the sum."""
+        """Add the vectors up as they come in; `missing` gains whoever is not in the sum."""
         plan, asked, shown = opened.plan, opened.asked, dict[str, Shown]()
         progress(0, len(opened.asked))
         while asked:
@@ -222,7 +238,9 @@ class Aggregator:
             whole = messages.request(replace(step, init=memoryview(file)), self._operator)
         return {self.members.nodes[name]: whole or plain if name in given else plain for name in asked}
 
-    def _contribution(self, collector: Collector, name: str, kind: str, arrival: Arrival) -> Shown | str:
+    def _contribution(
+        self, collector: Collector | OpenCollector, name: str, kind: str, arrival: Arrival
+    ) -> Shown | str:
         if arrival.data is None:
             self.members.lose(name)
             return arrival.problem

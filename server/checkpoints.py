@@ -52,6 +52,10 @@ class Memory(Record, frozen=True):
     #: of an optimiser at the coordinator
     steps: int = 0
     clip: float = 0.0
+    #: the weight of the largest sum so far
+    weight: int = 0
+    #: digest of the model that the next vote compares with, in hex; empty before the first
+    voted: str = ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -97,6 +101,13 @@ class Checkpoints:
         files = self._files()
         return _read(files[-1]) if files else None
 
+    def state_after(self, round_: int) -> State:
+        """The strategy's state after `round_`, the one before the newest. Raises OperatorError for a lost file."""
+        path = self._path(round_)
+        if not path.exists():
+            raise OperatorError(f"checkpoint {path}", expected="the round before", got="none", do="Start a new run.")
+        return _read(path).state
+
     def resume(self, study_hash: str) -> Checkpoint:
         """The newest checkpoint of this very study; raises InputError if there is none to go on from."""
         found = self.newest()
@@ -129,7 +140,9 @@ def _read(path: Path) -> Checkpoint:
             raise ValueError("its digest does not match")
         memory = read_json(metadata["memory"].encode(), Memory)
         slots = tuple(tensors[name] for name in sorted(tensors) if name.startswith(SLOT))
-        state = State(tensors["weights"], tensors["result"], memory.mass, slots, memory.steps, memory.clip)
+        state = State(
+            tensors["weights"], tensors["result"], memory.mass, slots, memory.steps, memory.clip, memory.weight
+        )
         return Checkpoint(memory, state, tensors["best"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise OperatorError(

@@ -8,7 +8,9 @@ from rich.console import Console
 from server.commands import coordinator, federation, members
 from server.commands import runs as listing
 from server.commands.doctor import doctor
+from server.commands.export import export
 from server.commands.web import password
+from server.commands.weights import weights
 from shared.console import run as run_app
 from shared.version import versions
 
@@ -39,8 +41,10 @@ for command in (
     listing.report,
     listing.models,
     listing.verify,
+    export,
     doctor,
     password,
+    weights,
 ):
     app.command()(command)
 

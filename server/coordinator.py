@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from server.aggregate import Aggregator, Sum, TooFewError
 from server.checkpoints import Checkpoint, Checkpoints, Memory
+from server.guard import accepted, check_harm, counted, taken_back, voted
+from server.headline import called, headline_of
 from server.laps import Laps, row_of, with_evaluation
 from server.observer import (
     Event,
@@ -62,11 +64,14 @@ class Outcome:
     test: Evaluated | None
     #: hospitals' own figures on the test patients, where their policy shows them
     figures: Mapping[str, OwnFigures]
+    #: the hospitals' own models on the test patients, where the study lets them have some
+    personal: Evaluated | None = None
 
 
 class Coordinator:
     """One run, through `aggregator`. `start` counts the starts of this run, from 1, never the same twice. A run whose
-    `purpose` is the survey ends when that is on disk; the same run can go on for a model later."""
+    `purpose` is the survey ends when that is on disk; one for a search never looks at the test patients; the same run can
+    go on for a model later."""
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class Coordinator:
         self._figures: dict[str, OwnFigures] = {}
         #: by the final evaluation
         self._spent: dict[str, Spent] = {}
+        self._personal: Evaluated | None = None
 
     def run(self, begin: Checkpoint) -> Outcome:
         """Go on from `begin`: a fresh model or the last checkpoint. Raises InputError for a privacy target that
@@ -96,7 +102,9 @@ class Coordinator:
         study, expected = self._study, len(self._aggregator.expected)
         noise_multiplier(study)
         noisy = study.evaluation.epsilon is not None
-        self._tell(RunStarted(self._aggregator.run, study.name, expected, study.training.rounds, noisy))
+        head = headline_of(study)
+        run, rounds = self._aggregator.run, study.training.rounds
+        self._tell(RunStarted(run, study.name, expected, rounds, noisy, called(head), head.better))
         self._left = list(begin.memory.left_out)
         checkpoint, because = begin, ""
         del begin  # as long as the model
@@ -110,16 +118,17 @@ class Coordinator:
                 checkpoint = self._train(checkpoint) if checkpoint.memory.judged else self._judge(checkpoint)
                 self._checkpoints.save(checkpoint)
                 because = self._patience(checkpoint.memory)
+                check_harm(checkpoint.memory)
         except OperatorError as error:
             status, because = "stopped", str(error)
             self._blame(checkpoint.memory.round + 1, error)
         validation, test = self._final(checkpoint)
-        if test is None:
+        if (validation if self._purpose == "search" else test) is None:
             status = "failed"
         memory = replace(checkpoint.memory, left_out=tuple(self._left), spent=checkpoint.memory.spent | self._spent)
         checkpoint = replace(checkpoint, memory=memory)
         self._tell(RunFinished(status, because))
-        return Outcome(status, because, checkpoint, validation, test, self._figures)
+        return Outcome(status, because, checkpoint, validation, test, self._figures, self._personal)
 
     def _surveyed(self, checkpoint: Checkpoint) -> Outcome:
         """The end of a run that was for the survey only."""
@@ -208,13 +217,16 @@ class Coordinator:
         round_ = before.round + 1
         self._tell(RoundStarted(round_))
         self._welcome(REJOIN_S)
+        task = self._strategy.task(checkpoint.state, before.class_weights)
         total, applied = self._sum(
-            self._strategy.task(checkpoint.state, before.class_weights),
+            replace(task, counted=counted(self._study, before.rows)),
             round_,
-            lambda total: self._strategy.apply(checkpoint.state, total.opened, total.plan, len(total.survivors)),
+            lambda total: self._strategy.apply(
+                checkpoint.state, total.opened, total.plan, len(total.survivors), total.each
+            ),
         )
         state = applied.state
-        row = row_of(round_, self._attempt, total, scaled=applied.scaled_down, lap=self._laps.lap())
+        row = row_of(round_, self._attempt, total, applied=applied, lap=self._laps.lap())
         memory = replace(
             before,
             round=round_,
@@ -222,6 +234,7 @@ class Coordinator:
             mass=state.mass,
             steps=state.steps,
             clip=state.clip,
+            weight=state.images,
             spent=before.spent | _spent(total),
             rows=(*before.rows, row),
             left_out=tuple(self._left),
@@ -233,10 +246,15 @@ class Coordinator:
         study, round_ = self._study, checkpoint.memory.round
         row = checkpoint.memory.rows[-1]
         if round_ % study.evaluation.every == 0 or round_ == study.training.rounds:
-            judged, counts = self._evaluate(checkpoint.state.result, VALIDATION, round_)
+            before = bytes.fromhex(checkpoint.memory.voted)
+            judged, counts = self._evaluate(checkpoint.state.result, VALIDATION, round_, before=before)
             found = self._kind.judge(counts.everybody)
-            checkpoint = _keep_best(checkpoint, counts, found, _spent(judged))
-            row = with_evaluation(row, judged, found)
+            row = voted(with_evaluation(row, judged, found), counts, asked=bool(before))
+            if row.taken_back:
+                checkpoint = taken_back(checkpoint, self._checkpoints.state_after(round_ - 1))
+            else:
+                checkpoint = _keep_best(checkpoint, counts, found, _spent(judged))
+                checkpoint = accepted(study, checkpoint, self._moving(checkpoint.state.result))
         row = self._laps.lap().onto(row)
         memory = checkpoint.memory
         memory = replace(memory, judged=True, rows=(*memory.rows[:-1], row), left_out=tuple(self._left))
@@ -244,9 +262,15 @@ class Coordinator:
         self._tell(RoundFinished(round_, row.validation, epsilon, row.trained, row.seconds))
         return replace(checkpoint, memory=memory)
 
-    def _evaluate(self, weights: Weights, split: int, round_: int) -> tuple[Sum, Evaluated]:
-        moving = self._aggregator.layout.part(weights)
-        return self._sum(EvaluateTask(weights=moving.data.cast("B"), split=split), round_, self._read_counts)
+    def _evaluate(
+        self, weights: Weights, split: int, round_: int, *, before: bytes = b"", personal: bool = False
+    ) -> tuple[Sum, Evaluated]:
+        task = EvaluateTask(weights=self._moving(weights), split=split, before=before, personal=personal)
+        return self._sum(task, round_, self._read_counts)
+
+    def _moving(self, weights: Weights) -> memoryview:
+        """The part of `weights` that travels."""
+        return self._aggregator.layout.part(weights).data.cast("B")
 
     def _read_counts(self, total: Sum) -> Evaluated:
         """The counts of an evaluation. Raises OperatorError for ones that no hospitals can have sent."""
@@ -262,6 +286,8 @@ class Coordinator:
         if not memory.best_round:
             return None, None
         validation = Evaluated.from_integers(self._study, memory.best_counts)
+        if self._purpose == "search":
+            return validation, None
         self._welcome(REJOIN_S)
         try:
             total, test = self._evaluate(checkpoint.best, TEST, memory.round + 1)  # after all that hospitals were asked
@@ -270,7 +296,21 @@ class Coordinator:
             return validation, None
         self._figures = {name: c.figures for name, c in total.shown.items() if c.figures is not None}
         self._spent = _spent(total)
+        self._personal = self._own_models(checkpoint)
         return validation, test
+
+    def _own_models(self, checkpoint: Checkpoint) -> Evaluated | None:
+        """The hospitals' own models, as they are after the last round, on the test patients; None where the study has
+        none, or too few answered."""
+        memory = checkpoint.memory
+        if not self._study.federation.personal:
+            return None
+        try:
+            _, found = self._evaluate(checkpoint.state.result, TEST, memory.round + 1, personal=True)
+        except OperatorError as error:
+            self._blame(memory.round, error)
+            return None
+        return found
 
 
 def _images(survey: Survey, total: Sum) -> Images:

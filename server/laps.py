@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from server.aggregate import Sum
 from server.counted import Traffic
 from server.report.result import RoundRow
+from server.strategies.base import Applied
 from shared.judged import Judged
 
 
@@ -42,7 +43,7 @@ class Laps:
         return lap
 
 
-def row_of(round_: int, attempt: int, total: Sum, *, scaled: int, lap: Lap) -> RoundRow:
+def row_of(round_: int, attempt: int, total: Sum, *, applied: Applied, lap: Lap) -> RoundRow:
     """The round's line in the result, before its evaluation."""
     return RoundRow(
         round=round_,
@@ -53,7 +54,8 @@ def row_of(round_: int, attempt: int, total: Sum, *, scaled: int, lap: Lap) -> R
         slowest_site_s=round(max(c.seconds for c in total.shown.values()), 3),
         bytes_down=lap.down,
         bytes_up=lap.up,
-        scaled_down=scaled,
+        scaled_down=applied.scaled_down,
+        drift=applied.drift,
         validation=None,
         validation_auc=None,
         validation_ece=None,

@@ -7,16 +7,21 @@ on with the `RoundStarted` of its next round. An observer must not raise and mus
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from shared.judged import Better
+
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins or is resumed. `noisy`: its AUCs are of counts with noise on them (evaluation.epsilon)."""
+    """A run begins or is resumed. `noisy`: its figures are of counts with noise on them (evaluation.epsilon). `figure`:
+    what the headline is called, and which is `better`."""
 
     run: str
     study: str
     sites_expected: int
     rounds: int
     noisy: bool = False
+    figure: str = "AUC"
+    better: Better = "higher"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Live progress of a run in the terminal: round, who is in, who dropped out and why, AUC, ε per hospital, time left.
+"""Live progress of a run in the terminal: round, who is in, who dropped out and why, the headline figure, ε per hospital, time
+left.
 
 Guarantees: a hospital that ever dropped out stays marked to the end; words from outside are shown as plain text, no
 terminal codes, no markup. Where output is no terminal, one plain line per event. Draws in the caller's thread only.
@@ -91,16 +92,17 @@ class Progress:
         for site, epsilon in event.epsilon.items():
             self._sites[site].epsilon = epsilon
         worst = max(event.epsilon.values(), default=None)  # of no hospital where the study's privacy is off
-        figures = self._auc() + (f", ε at most {number(worst, 2)}" if worst is not None else "")
+        figures = self._figure() + (f", ε at most {number(worst, 2)}" if worst is not None else "")
         trained = f"{len(event.trained)} of {plural(self._run.sites_expected, 'hospital')} trained"
         return f"round {event.round}/{self._run.rounds}: {figures}, {trained}, {duration(event.seconds)}{self._left()}"
 
-    def _auc(self) -> str:
+    def _figure(self) -> str:
+        name, sign = self._run.figure, 1 if self._run.better == "higher" else -1
         known = [(event.figure, event.round) for event in self._finished if event.figure is not None]
-        best = max(known, key=lambda pair: pair[0], default=None)
+        best = max(known, key=lambda pair: sign * pair[0], default=None)
         now = number(self._finished[-1].figure if self._finished else None)
         noisy = "noisy; " if self._run.noisy else ""
-        return f"AUC {now} ({noisy}best {number(best[0])} in round {best[1]})" if best else f"AUC {now}"
+        return f"{name} {now} ({noisy}best {number(best[0])} in round {best[1]})" if best else f"{name} {now}"
 
     def _left(self) -> str:
         rest = (self._run.rounds - self._done) * sum(event.seconds for event in self._finished)
@@ -127,4 +129,4 @@ class Progress:
             why = "; ".join(site.missed[-1:]) + f" ({len(site.missed)} times)" * (len(site.missed) > 1)
             missed = Text(printable(why) or NONE, style="red" if why else "dim")
             table.add_row(Text(printable(name)), now, str(site.trained), number(site.epsilon, 2), missed)
-        return Group(head, line, Text(self._auc()), table)
+        return Group(head, line, Text(printable(self._figure())), table)

@@ -4,6 +4,7 @@ run.json                 the run's id and how often it was started
 FILE                     what the study's `model.init` names, if it does (server/initial.py)
 asked.json               what it is for, where that is not a model
 checkpoints/             one file per round
+counts.json              summed counts of the held-out patients
 result.json · report.html · model-card.md · model-card.html · model.safetensors
 """
 
@@ -35,6 +36,8 @@ from shared.wire import Record, read_json
 
 #: The file that says what a run is for.
 ASKED = "asked.json"
+#: The file of the summed counts.
+COUNTS = "counts.json"
 
 
 class RunId(Record, frozen=True):
@@ -42,6 +45,13 @@ class RunId(Record, frozen=True):
 
     run: str
     starts: int
+
+
+class SummedCounts(Record, frozen=True):
+    """What counts.json holds: summed counts of the held-out patients (shared/tasks), () where there are none."""
+
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
 
 
 class Asked(Record, frozen=True):
@@ -151,12 +161,20 @@ def conduct(
     receipts = Receipts(folder / "receipts.jsonl")
     desk = Desk(folder / "plan.bin")
     aggregator = Aggregator(
-        link, invitation, federation.roster, federation.operator, receipts=receipts, desk=desk, owner=owner, folder=folder
+        link,
+        invitation,
+        federation.roster,
+        federation.operator,
+        receipts=receipts,
+        desk=desk,
+        owner=owner,
+        folder=folder,
     )
     checkpoints = Checkpoints(folder / "checkpoints")
     coordinator = Coordinator(aggregator, checkpoints, observer, start=start.identity.starts, purpose=start.purpose)
     outcome = coordinator.run(start.begin)
     _write_model(folder, study, outcome)
+    _write_counts(folder, outcome)
     result = result_of(outcome, study, aggregator, start.purpose)
     publish(result, folder)
     return result
@@ -171,6 +189,21 @@ def publish(result: Result, folder: Path) -> None:
     if result.judged is not None:
         write_cards(result, folder)
     write_report(result, folder)
+
+
+def read_counts(folder: Path) -> SummedCounts:
+    """The summed counts of the run in `folder`. Raises OperatorError for a damaged file or none."""
+    path = folder / COUNTS
+    try:
+        return read_json(path.read_bytes(), SummedCounts)
+    except (OSError, msgspec.DecodeError) as error:
+        raise OperatorError(str(path), expected="the counts of a run", got=str(error), do="Run it again.") from None
+
+
+def _write_counts(folder: Path, outcome: Outcome) -> None:
+    """The sums that all figures are made of: folds and models can be judged together by them."""
+    sums = (found.everybody if found is not None else () for found in (outcome.validation, outcome.test))
+    write_atomically(folder / COUNTS, msgspec.json.encode(SummedCounts(*sums)))
 
 
 def _write_model(folder: Path, study: Study, outcome: Outcome) -> None:

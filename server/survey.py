@@ -8,23 +8,37 @@ import numpy as np
 
 from server.report.result import SurveyFigures
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.vectors import INTENSITY_BINS, Survey
+
+
+#: No label weighs more: it would rest on a handful of images.
+MOST_WEIGHT = 100.0
 
 
 def class_weights(study: Study, survey: Survey) -> tuple[float, ...]:
     """One weight per label: the study's own numbers, or inverse to the surveyed counts, 1 for a label that an n-th of
-    the images has, n being the number of labels.
+    the images has, n being the number of labels; of findings that may be there together, images without one for each
+    with it, at most MOST_WEIGHT.
 
-    Of hospitals that hide a small count neither label is in the counts (client/survey.py): the weights are those of the
-    others, and equal where nothing is known of either.
+    Of hospitals that hide a small count the label is not in the counts (client/survey.py): the weights are those of the
+    others, and equal where nothing is known of any.
     """
     asked = study.training.class_weights
     if asked == "equal":
         return (1.0,) * len(study.task.labels)
     if asked != "balanced":
         return asked
+    if kind_of(study).target == "classes":
+        return tuple(_against_all(count, survey.splits[0]) for count in survey.labels)
     counts = [max(1, count) for count in survey.labels]
     return tuple(sum(counts) / (len(counts) * count) for count in counts)
+
+
+def _against_all(count: int, images: int) -> float:
+    """Images without a finding for each with it; 1 where it is known of none or of all."""
+    without = max(0, images - count)
+    return min(MOST_WEIGHT, without / count) if count and without else 1.0
 
 
 def surveyed(study: Study, survey: Survey, weights: tuple[float, ...]) -> SurveyFigures:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shared.study import Study
 from shared.subgroups import subgroups
 from shared.tasks.registry import kind_of
+from shared.wire import digest
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Evaluated:
         pieces = [tuple(values[first : first + each]) for first in range(0, each * (1 + number), each)]
         hidden = tuple(values[each * (1 + number) : -2])
         return cls(pieces[0], tuple(pieces[1:]), hidden, values[-2], values[-1])
+
+
+def model_digest(weights: bytes | memoryview) -> bytes:
+    """The 32 bytes by which votes name a model, of its weights as they travel."""
+    return digest("konsil/model/v1", weights)
 
 
 def evaluated_length(study: Study) -> int:

@@ -8,10 +8,11 @@ patients travel masked, inside `Contributed.contribution`; the plain fields are 
 import math
 from typing import Literal, NamedTuple
 
+from msgspec import field
 from msgspec.structs import replace
 
 from shared.crypto.identity import Identity, verify
-from shared.crypto.roster import SignedRoster
+from shared.crypto.roster import SignedRoster, SiteName
 from shared.errors import KonsilError, PeerError, RefusalError
 from shared.secagg.joining import JoinRecord, RunName
 from shared.secagg.plan import Plan
@@ -74,6 +75,9 @@ class TrainTask(Record, frozen=True, tag="train"):
     clip: float | None = None
     #: what the algorithm sends beside the weights (shared/algorithms), float32 as they are; mostly nothing
     beside: memoryview = memoryview(b"")
+    #: by name, the last round whose sum holds a hospital's update and was not taken back; only where hospitals keep
+    #: something between rounds: it goes on from what it kept of that round
+    counted: dict[SiteName, int] = field(default_factory=dict)
 
 
 class EvaluateTask(Record, frozen=True, tag="evaluate"):

@@ -61,7 +61,8 @@ class Clusters:
         """Design effect of the share of the images [BINS] in bins ≥ `threshold`; never below 1."""
         above = np.cumsum(histogram[::-1])[::-1]
         place = int(np.searchsorted(THRESHOLDS, threshold))
-        near = {max(0, place - 1), min(place, len(THRESHOLDS) - 1)}
+        exact = place < len(THRESHOLDS) and THRESHOLDS[place] == threshold
+        near = {place} if exact else {max(0, place - 1), min(place, len(THRESHOLDS) - 1)}
         whole = int(histogram.sum())
         return max(
             design_effect(

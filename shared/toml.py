@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
+import tomli_w
 
 from shared.errors import InputError
 from shared.wire import Record, pack
@@ -157,3 +158,14 @@ def read_toml(cls: type[R], path: Path, *, renamed: Mapping[str, str] = _NOTHING
         got = getattr(error, "strerror", None) or "bytes that are not UTF-8"
         raise InputError(str(path), expected="a readable TOML file", got=got, do="Check the path.") from None
     return parse_toml(cls, text, path.name, renamed=renamed)
+
+
+def write_toml(record: Record) -> str:
+    """`record` as TOML text that `parse_toml` reads as the same; what is None is left out."""
+    return tomli_w.dumps(_without_nothing(msgspec.to_builtins(record)))
+
+
+def _without_nothing(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _without_nothing(value) for key, value in plain.items() if value is not None}
+    return [_without_nothing(value) for value in plain] if isinstance(plain, list | tuple) else plain

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shared.accounting import noise_multiplier
 from shared.algorithms.registry import algorithm_of
-from shared.errors import InputError, MisuseError, OperatorError, unlikely
+from shared.errors import InputError, MisuseError, OperatorError, PeerError, unlikely
 from shared.evaluated import evaluated_length
 from shared.mechanism import Mechanism
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, TrainTask
@@ -144,6 +144,15 @@ class Codec:
             mean = self.rotation.inverse(mean)
         mean *= np.float32(most / weight)
         return Update(sites, scaled, clamped, weight, mean, spread / (weight * unit) * self.norm**2, work / weight)
+
+
+def check_one(part: Total, most: int, site: str) -> None:
+    """Raise PeerError unless `part` holds counts that one hospital's training step can have: of itself alone, its
+    weight from 1 to `most`, the others no larger than that weight allows."""
+    sites, scaled, clamped, weight, spread, work = decode_counts(part.counts)
+    flags = sites == 1 and scaled in (0, 1) and clamped >= 0
+    if not (flags and 0 < weight <= most and 0 <= spread <= weight * _unit(most) and work >= 0):
+        raise PeerError(f"counts of {site}", expected=f"those of one hospital of 1 to {most} images", got="others")
 
 
 def _unit(most: int) -> int:

@@ -8,16 +8,19 @@ import typer
 from rich.console import Console
 
 from server.report.result import Purpose, Result
-from server.text import number, printable, span
+from server.text import printable
 from shared.console import run as run_app
 from shared.errors import InputError, OperatorError
 from shared.study import parse_study, read_study
+from simulations.archives import archives_of
 from simulations.audit_cli import audit
 from simulations.demo import write_archives
 from simulations.faults_cli import faults
 from simulations.federation import Wish, simulate, simulate_processes
 from simulations.hospital import PROFILES, write_hospital
 from simulations.plan_cli import plan
+from simulations.repeat_cli import cross_validation, searching
+from simulations.synthesize_cli import synthesize
 
 app = typer.Typer(
     name="konsil-simulate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -55,7 +58,7 @@ def run(
     read = read_study(study)
     source, purpose = study.read_text("utf-8"), _purpose(survey)
     wish = Wish(
-        read, source, _archives(site), out, resume=resume, baselines=baselines, purpose=purpose, beside=study.parent
+        read, source, archives_of(site), out, resume=resume, baselines=baselines, purpose=purpose, beside=study.parent
     )
     _finish(simulate_processes(wish, console) if processes else simulate(wish, console), out, console)
 
@@ -76,33 +79,30 @@ def hospital(
     Console().print(f"wrote {out}")
 
 
-for command in (plan, audit, faults):
+for command in (plan, audit, faults, synthesize):
     app.command()(command)
+app.command("search")(searching)
+app.command("cross-validate")(cross_validation)
 
 
 def _purpose(survey: bool) -> Purpose:
     return "survey" if survey else "model"
 
 
-def _archives(options: list[str]) -> dict[str, Path]:
-    archives: dict[str, Path] = {}
-    for option in options:
-        name, separator, path = option.partition("=")
-        if not separator or not name or not path:
-            raise InputError("--site", expected="NAME=ARCHIVE", got=option, do="Give a name and a folder.")
-        if name in archives:
-            raise InputError("--site", expected="each name once", got=f"{name} twice", do="Rename one.")
-        archives[name] = Path(path)
-    return archives
+def _headline(result: Result) -> str:
+    """The figure that speaks for the run, and whom it is of."""
+    if (found := result.judged) is None:
+        return ""
+    head, noise = found.headline, result.metrics.noise if result.metrics else None
+    judged = f"about {found.images} held-out patients, with noise" if noise else f"{found.images} held-out images"
+    name, unit = f"{head.shown[:1].lower()}{head.shown[1:]}", f" {head.unit}" if head.unit else ""
+    return f"{name} {number(head.value)}{unit} ({span(head.low, head.high)}) on {judged}"
 
 
 def _finish(result: Result, out: Path, console: Console) -> None:
     """One line of what came out and where it is; a run that did not finish fails the command."""
-    if result.metrics is not None:
-        found = result.metrics
-        interval = span(found.stratified_low, found.stratified_high)
-        judged = f"about {found.n} held-out patients, with noise" if found.noise else f"{found.n} held-out images"
-        console.print(f"site-stratified AUC {number(found.stratified_auc)} ({interval}) on {judged}")
+    if result.judged is not None:
+        console.print(printable(_headline(result)), markup=False, highlight=False)
     if result.survey is not None and result.purpose == "survey":
         held = ", ".join(f"{count} {label}" for label, count in result.survey.labels.items())
         if hidden := result.survey.hidden_labels:

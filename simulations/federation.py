@@ -49,6 +49,13 @@ class Wish:
     baselines: bool = False
     purpose: Purpose = "model"
     beside: Path = Path()
+    #: where the hospitals' homes and the federation's keys are, if not in `out`: runs that share them share the splits
+    homes: Path | None = None
+
+    @property
+    def federation(self) -> Path:
+        """The folder of homes and keys."""
+        return self.homes or self.out
 
 
 def simulate(wish: Wish, console: Console) -> Result:
@@ -62,7 +69,7 @@ def simulate(wish: Wish, console: Console) -> Result:
     start = open_run(wish.out, study, resume=wish.resume, purpose=wish.purpose)
     write_atomically(wish.out / "study.toml", wish.source.encode())
     sites = _open_sites(wish, console)
-    result = _run(start, sites, console)
+    result = _run(start, wish, sites, console)
     if wish.baselines and result.judged is not None:
         result = replace(result, baselines=_baselines(study, sites, wish.out, console))
         publish(result, wish.out)
@@ -102,22 +109,22 @@ def _shown(bar: Progress, task: TaskID, name: str) -> Callable[[str, int, int], 
 
 
 def _open_sites(wish: Wish, console: Console) -> list[SimulatedSite]:
-    federation = create(wish.out / "federation")
+    federation = create(wish.federation / "federation")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     sites = []
     with bars(console) as bar:
         for name, archive in wish.archives.items():
             task = bar.add_task(f"{name}: scan", total=None)
-            folder, show = wish.out / "sites" / name, _shown(bar, task, name)
+            folder, show = wish.federation / "sites" / name, _shown(bar, task, name)
             sites.append(open_site(folder, name, archive, federation, wish.study, device=device, progress=show))
     federation.enroll({site.name: site.home.identity.public for site in sites})
     return sites
 
 
-def _run(start: Start, sites: list[SimulatedSite], console: Console) -> Result:
+def _run(start: Start, wish: Wish, sites: list[SimulatedSite], console: Console) -> Result:
     """The ServerApp in this process, the ClientApps in Ray's."""
     found: list[Result] = []
-    federation = create(start.folder / "federation")
+    federation = create(wish.federation / "federation")
 
     with RunProgress(console) as observer:
         server_app = make_app(lambda grid, _: found.append(conduct(start, GridLink(grid), federation, observer)))

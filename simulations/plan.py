@@ -29,7 +29,7 @@ from simulations.plan_noise import Noise, noise_of
 from simulations.plan_tables import TARGETS, Rate, Varied, epsilons, noises, rates
 
 #: Trips of one sum (docs/protocol.md).
-TRIPS = {"semi-honest": 2, "active": 3}
+TRIPS = {"none": 1, "semi-honest": 2, "active": 3}
 #: The most hospitals of a roster.
 MOST_SITES = 200
 

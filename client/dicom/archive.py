@@ -1,41 +1,44 @@
-"""From an archive and a label file to tensors: scan, join, cache, split by patient.
+"""From an archive and what is known of its images to tensors and targets: scan, join, cache, split by patient.
 
-Guarantees: every file is counted once, as used or under one reason; a patient is in one part of the study only, and
-stays there when images are added, removed or labelled anew (the part follows from the patient's keyed hash alone);
-`home` holds no identity in clear.
+Guarantees: every file is counted once, as used or under one reason; a patient is in one part of the study only
+(splits.py); image i and target i are of the same object, on the same grid; `home` holds no identity in clear.
 """
 
-import hmac
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.dicom.cache import Cache, Cached
-from client.dicom.item import Location
+from client.dicom.item import Item, Location
 from client.dicom.items import Candidate, choose_items
-from client.dicom.labels.labels import Labels
-from client.dicom.labels.source import read_source
-from client.dicom.labels.table import Layout
+from client.dicom.labels.source import kept_beside
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import Entry, place_of
 from client.dicom.scanning.judge import judge, repeated_files
 from client.dicom.scanning.refresh import refresh
 from client.dicom.scanning.walk import base_of
-from client.images import Images, Split
+from client.dicom.splits import split_of
+from client.dicom.targets.base import Known
+from client.dicom.targets.gather import decoded, known_of, raster_of, told
+from client.dicom.targets.groups import groups_of
+from client.dicom.targets.outline import Outline, outlined
+from client.images import Images
 from shared.errors import InputError
-from shared.study import Input, spec_hash
+from shared.study import Input, Study
+from shared.tasks.base import Target
 
-#: progress(stage, done, total); the stages are "scan" and "decode".
+__all__ = ["Counts", "Progress", "prepare", "split_of"]
+
+#: progress(stage, done, total); the stages are "scan", "decode" and, of masks and boxes, "target".
 Progress = Callable[[str, int, int], None]
 
 Stage = Callable[[int, int], None]
 
-#: Before a finding that a table with a column of its own says is not there: a study asks for "no nodule" and "nodule".
-ABSENT = "no "
 #: Perhaps a moment's trouble: not remembered.
 _AGAIN = (Reason.UNREADABLE, Reason.CHANGED)
 
@@ -56,48 +59,101 @@ def prepare(
     home: Path,
     *,
     key: bytes,
-    spec: Input,
-    labels: tuple[str, ...],
-    test: float,
-    validation: float,
+    study: Study,
+    target: Target = "class",
     cache_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Images, Counts]:
-    """The images of `archive` that a study can use, as tensors `spec`, and what became of all files.
+    """The images of `archive` that `study` can use, as the tensors it asks for, with the `target` that its kind of task
+    wants to know of each; and what became of all files.
 
-    `source` says the labels (labels/source.py); `key` is the site's secret; `labels` are the study's, in its order;
-    `test` and `validation` are shares of patients. The catalog and the cache live under `home`; the cache of all
-    studies takes `cache_bytes` at most. Raises InputError (nothing to use, wrong label file), SiteError (disk).
+    `source` says what is known (targets/gather.py); nothing is read of it for "none". `key` is the site's secret. The
+    catalog and the cache live under `home`; the cache of all studies takes `cache_bytes` at most. Raises InputError
+    (nothing to use, wrong label file), SiteError (disk).
     """
-    known = read_source(source, key, Layout(findings=labels, absent=ABSENT))
-    cache = Cache(home / "cache", spec, limit_bytes=cache_bytes)
+    known = known_of(target, source, key, study)
     with Catalog.of(archive, home) as catalog:
-        refresh(archive, catalog, key=key, ignore=source, progress=_stage(progress, "scan"))
-        candidates, left_out = _choose(catalog, base_of(archive), key, _Asked(spec, known, labels))
-        failed = catalog.failures(spec_hash(spec))
-        cached = cache.build(
-            [each.item for each in candidates if each.item.name not in failed], _stage(progress, "decode")
-        )
-        lasting = {name: reason for name, reason in cached.failures.items() if reason not in _AGAIN}
-        catalog.record_failures(spec_hash(spec), lasting)
-    failed |= cached.failures
+        refresh(archive, catalog, key=key, ignore=kept_beside(source), progress=_stage(progress, "scan"))
+        candidates, left_out = _choose(catalog, base_of(archive), key, study.input, known)
+        rooms = _Rooms(home / "cache", catalog, cache_bytes)
+        cached, failed = rooms.images(candidates, study.input, _stage(progress, "decode"))
+        drawn = rooms.targets([one for one in candidates if one.item.name not in failed], study, target, progress)
+    failed |= drawn.failed
     kept = [each for each in candidates if each.item.name not in failed]
     counts = _count(candidates, kept, failed, left_out)
     if not kept:
         _refuse(archive, counts)
-    return _images(cached, kept, labels, key, (test, validation)), counts
+    rows = dict(zip(cached.names, cached.rows, strict=True))
+    return _images(
+        cached, np.array([rows[each.item.name] for each in kept]), drawn.of(kept), kept, (key, study)
+    ), counts
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the study wants to be made of the files, and what is known of them."""
+class _Drawn:
+    """Targets that were decoded: `rows` of a cache and the place of each image's; and why images have none. Without
+    `rows` targets need no decoding."""
 
-    spec: Input
-    known: Labels
-    labels: tuple[str, ...]
+    target: Target
+    failed: dict[bytes, Reason]
+    rows: Cached | None = None
+    places: Mapping[bytes, int] | None = None
+
+    def of(self, kept: Sequence[Candidate]) -> NDArray[np.generic]:
+        """Images.target of `kept`."""
+        if self.rows is None or self.places is None:
+            return told(self.target, [each.fact for each in kept])
+        places = np.array([self.places[each.item.name] for each in kept], np.int64)
+        return decoded(self.target, self.rows.pixels, places)
 
 
-def _choose(catalog: Catalog, base: Path, key: bytes, asked: _Asked) -> tuple[list[Candidate], Counter[Reason]]:
+@dataclass(frozen=True)
+class _Rooms:
+    """The caches under `root`, for images and for what is drawn on them; `catalog` remembers what failed."""
+
+    root: Path
+    catalog: Catalog
+    limit_bytes: int | None
+
+    def images(
+        self, candidates: Sequence[Candidate], spec: Input, stage: Stage | None
+    ) -> tuple[Cached, dict[bytes, Reason]]:
+        """The tensors of `candidates`, and why some have none."""
+        return self._build(
+            Cache(self.root, spec, limit_bytes=self.limit_bytes), [one.item for one in candidates], stage
+        )
+
+    def targets(
+        self, candidates: Sequence[Candidate], study: Study, target: Target, progress: Progress | None
+    ) -> _Drawn:
+        """What is drawn on `candidates`, decoded if `target` has a grid."""
+        raster = raster_of(target, study)
+        if raster is None:
+            return _Drawn(target, {})
+        items = {
+            one.item.name: outlined(one.item, one.fact, one.files)
+            for one in candidates
+            if isinstance(one.fact, Outline)
+        }
+        cache = Cache(self.root, study.input, limit_bytes=self.limit_bytes, decode=raster.decode, form=raster.form)
+        cached, failed = self._build(cache, list(items.values()), _stage(progress, "target"))
+        rows = dict(zip(cached.names, cached.rows.tolist(), strict=True))
+        places = {name: rows[item.name] for name, item in items.items() if item.name in rows}
+        return _Drawn(
+            target, {name: failed[item.name] for name, item in items.items() if item.name in failed}, cached, places
+        )
+
+    def _build(self, cache: Cache, items: Sequence[Item], stage: Stage | None) -> tuple[Cached, dict[bytes, Reason]]:
+        failed = self.catalog.failures(cache.form.name)
+        cached = cache.build([item for item in items if item.name not in failed], stage)
+        lasting = {name: reason for name, reason in cached.failures.items() if reason not in _AGAIN}
+        self.catalog.record_failures(cache.form.name, lasting)
+        return cached, failed | dict(cached.failures)
+
+
+def _choose(
+    catalog: Catalog, base: Path, key: bytes, spec: Input, known: Known
+) -> tuple[list[Candidate], Counter[Reason]]:
     """All tensors to be, in an order of their own, and how many files are in none, by reason."""
     repeated = repeated_files(catalog, key)
     candidates: list[Candidate] = []
@@ -108,14 +164,14 @@ def _choose(catalog: Catalog, base: Path, key: bytes, asked: _Asked) -> tuple[li
         return place_of(key, entry).location(base)
 
     for series in catalog.series_entries():
-        judged = {entry.file: judge(entry, repeated=repeated, spec=asked.spec) for entry in series}
+        judged = {entry.file: judge(entry, repeated=repeated, spec=spec) for entry in series}
         left_out.update(reason for reason in judged.values() if isinstance(reason, Reason))
-        matched += any(asked.known.match(entry) is not None for entry in series)
+        matched += any(known.match(entry) is not None for entry in series)
         usable = [entry for entry in series if not isinstance(judged[entry.file], Reason)]
-        chosen = choose_items(usable, asked.spec, asked.known, asked.labels, locate)
+        chosen = choose_items(usable, spec, known, locate)
         candidates += chosen.candidates
         left_out.update(chosen.left_out.values())
-    asked.known.require_match(matched)
+    known.require_match(matched)
     return sorted(candidates, key=lambda each: each.item.name), left_out
 
 
@@ -135,25 +191,24 @@ def _count(
     return Counts(len(kept), len(used) + skipped.total(), {reason: skipped[reason] for reason in Reason})
 
 
-def split_of(key: bytes, patient: bytes, test: float, validation: float) -> Split:
-    """The part of a patient: uniform in [0, 1) by HMAC-SHA256, below `test` first, then `validation`, then training."""
-    drawn = hmac.digest(key, b"konsil/split/v1" + patient, "sha256")
-    uniform = int.from_bytes(drawn[:8], "big") / 2**64
-    return Split.TEST if uniform < test else Split.VALIDATION if uniform < test + validation else Split.TRAIN
-
-
 def _images(
-    cached: Cached, kept: Sequence[Candidate], labels: tuple[str, ...], key: bytes, shares: tuple[float, float]
+    cached: Cached,
+    place: NDArray[np.int64],
+    target: NDArray[np.generic],
+    kept: Sequence[Candidate],
+    asked: tuple[bytes, Study],
 ) -> Images:
+    key, study = asked
     keys = tuple(sorted({each.patient for each in kept}))
     number = {patient: index for index, patient in enumerate(keys)}
     return Images(
         pixels=cached.pixels,
-        target=np.array([labels.index(each.label) for each in kept], dtype=np.int64),
+        target=target,
         patient=np.array([number[each.patient] for each in kept], dtype=np.int64),
         keys=keys,
-        split=np.array([split_of(key, patient, *shares) for patient in keys], dtype=np.int64),
-        place=cached.rows,
+        split=np.array([split_of(key, patient, study.evaluation) for patient in keys], dtype=np.int64),
+        place=place,
+        groups=groups_of([each.traits for each in kept], study.evaluation),
     )
 
 

@@ -44,8 +44,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Cached:
-    """`pixels` [R, *form.shape] of form.dtype, float32 of images, read-only and mapped, with rows of other studies among
-    them; `rows` int64 [N]: row `rows[i]` is the item `names[i]`; `failures`: name → why it has none."""
+    """`pixels` [R, *form.shape] of form.dtype, float32 of images, read-only and mapped, with rows of other studies
+    among them; `rows` int64 [N]: row `rows[i]` is the item `names[i]`; `failures`: name → why it has none."""
 
     pixels: NDArray[Any]
     rows: NDArray[np.int64]
@@ -54,8 +54,8 @@ class Cached:
 
 
 class Cache:
-    """The cache of a site in the folder `root`, for tensors of `spec`, or for rows of another `form` that `decode` makes
-    of the same images; both are made if they are not there.
+    """The cache of a site in the folder `root`, for tensors of `spec`, or for rows of another `form` that `decode`
+    makes of the same images; both are made if they are not there.
 
     `limit_bytes` holds for all tensors together; without it the disk is the limit. `limits` are of the processes that
     decode, `decode` is what they call, `clock` tells seconds since 1970.
@@ -131,9 +131,7 @@ class Cache:
             if progress:
                 progress(done, len(tasks))
 
-        decode_all(
-            rows.path, self._spec, tasks, told, decode=self._decode, form=self.form, limits=self._limits
-        )
+        decode_all(rows.path, self._spec, tasks, told, decode=self._decode, form=self.form, limits=self._limits)
         return failures
 
     def _trim(self, rows: Rows) -> None:

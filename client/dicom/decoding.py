@@ -68,8 +68,8 @@ def decode_all(
 ) -> dict[int, int | Reason]:
     """Decode `tasks` into the rows of `file`: row → CRC-32 of its bytes, or why it was not written.
 
-    `told` gets each result as it comes. `decode` is a function of a module, and makes rows of `form`, by default that of
-    the canonical tensor. Raises OSError if `file` cannot be written.
+    `told` gets each result as it comes. `decode` is a function of a module, and makes rows of `form`, by default that
+    of the canonical tensor. Raises OSError if `file` cannot be written.
     """
     results: dict[int, int | Reason] = {}
     form = form or form_of(spec)

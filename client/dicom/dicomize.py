@@ -23,12 +23,18 @@ _LABEL = "konsil/dicomized/v1"
 
 
 def dicomize(
-    images: Path, labels: str | Path | None, out: Path, *, progress: Callable[[int, int], None] | None = None
+    images: Path,
+    labels: str | Path | None,
+    out: Path,
+    *,
+    description: str = "",
+    progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write the pictures of `images` (folder, zip or NPZ) to the new folder `out`. Returns how many.
 
     `labels` is the table: a CSV file, or the name of a member of the zip; None: labels.csv in the folder, the only
-    CSV of the zip, or the labels in the NPZ. Raises InputError (which row, which column), SiteError (disk).
+    CSV of the zip, or the labels in the NPZ. `description` stands in every header as the series'. Raises InputError
+    (which row, which column), SiteError (disk).
     """
     if not images.exists():
         raise InputError(f"{images}", expected="a folder, a .zip or an .npz", got="none", do="Check the path.")
@@ -45,6 +51,8 @@ def dicomize(
             patient = numbers.setdefault(row.patient, len(numbers) + 1)
             count = counts[row.patient] = counts.get(row.patient, 0) + 1
             dataset = _image_object(row, pictures.pixels(row), count)
+            if description:
+                dataset.SeriesDescription = description
             folder = draft / "DICOM" / f"P{patient:06d}"
             folder.mkdir(parents=True, exist_ok=True)
             write_object(folder / f"IM{count:06d}.dcm", dataset)

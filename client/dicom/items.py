@@ -1,7 +1,7 @@
 """From the files of one series to what becomes tensors: images, slices with neighbours, or volumes. Pure.
 
 Guarantees: every file ends in at least one item, or under one reason; a volume is regular (geometry/stacks.py), holds
-files of one patient only, and has one label: that of the files a table speaks of, if they agree.
+files of one patient only, and one thing is known of it: what is said of those of its files of which anything is said.
 """
 
 import itertools
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from client.dicom.geometry.frame import Frame, unpack_frames
 from client.dicom.geometry.stacks import stacks
 from client.dicom.item import Item, Location, Part
-from client.dicom.labels.findings import choose
-from client.dicom.labels.labels import Labels
 from client.dicom.reasons import Reason
 from client.dicom.scanning.entry import Entry, by_patient
+from client.dicom.targets.base import Fact, Known
+from client.dicom.targets.groups import Traits
 from shared.study import Input
 from shared.wire import digest
 
@@ -24,12 +24,14 @@ Locate = Callable[[Entry], Location]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One tensor to be, whose it is, what is known of it, and the files (Entry.file) that it is made of."""
+    """One tensor to be, whose it is, what is known of it, the file (Entry.file) of each of its parts, and what the
+    header says of whoever is on it."""
 
     item: Item
     patient: bytes
-    label: str
+    fact: Fact
     files: tuple[bytes, ...]
+    traits: Traits
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,23 @@ class _Slot:
     frame: Frame
 
 
-def choose_items(
-    entries: Sequence[Entry], spec: Input, known: Labels | None, labels: tuple[str, ...], locate: Locate
-) -> Chosen:
-    """What a study with `spec` and `labels` makes of `entries`: one series, without a fault of their own."""
+def choose_items(entries: Sequence[Entry], spec: Input, known: Known, locate: Locate) -> Chosen:
+    """What a study with `spec` makes of `entries` and what is `known` of them: one series, without a fault of their
+    own."""
     found: list[Candidate] = []
     reasons: dict[bytes, Reason] = {}
     for group in by_patient(entries):
         slots = [slot for entry in group for slot in _slots(entry, spec)]
         for entries_of, slots_of, affine, fault in _groups(slots, spec):
-            label = fault or _label(entries_of, known, labels)
-            if isinstance(label, Reason):
-                reasons |= {entry.file: label for entry in entries_of}
-                continue
-            found += (_candidate(chosen, affine, label, locate) for chosen in _windows(slots_of, spec))
+            apart = fault is None and known.apart and spec.kind == "stack"
+            fact = fault or (None if apart else known.of(entries_of))
+            for window in _windows(slots_of, spec):
+                middle = window[len(window) // 2].entry
+                said = known.of([middle]) if apart else fact
+                if isinstance(said, Reason):
+                    reasons |= {entry.file: said for entry in ([middle] if apart else entries_of)}
+                else:
+                    found.append(_candidate(window, affine, said, locate))
     used = {file for candidate in found for file in candidate.files}
     return Chosen(tuple(found), {file: reason for file, reason in reasons.items() if file not in used})
 
@@ -90,11 +95,6 @@ def _groups(slots: Sequence[_Slot], spec: Input) -> Iterator[_Group]:
         yield list({slot.entry.file: slot.entry for slot in own}.values()), own, affine, stack.reason
 
 
-def _label(entries: Sequence[Entry], known: Labels | None, labels: tuple[str, ...]) -> str | Reason:
-    """The one label of the study that the table gives to all of `entries` that it speaks of."""
-    return "" if known is None else choose(known.label_of(entries, labels), labels)
-
-
 def _windows(slots: Sequence[_Slot], spec: Input) -> Iterator[Sequence[_Slot]]:
     """The frames of each tensor: one; one and its neighbours, the outermost repeated at the ends; all."""
     if spec.kind == "volume":
@@ -105,10 +105,11 @@ def _windows(slots: Sequence[_Slot], spec: Input) -> Iterator[Sequence[_Slot]]:
         yield [slots[min(max(place, 0), len(slots) - 1)] for place in around]
 
 
-def _candidate(slots: Sequence[_Slot], affine: tuple[float, ...] | None, label: str, locate: Locate) -> Candidate:
+def _candidate(slots: Sequence[_Slot], affine: tuple[float, ...] | None, fact: Fact, locate: Locate) -> Candidate:
     parts = tuple(Part(locate(slot.entry), slot.entry.stamp, slot.index) for slot in slots)
-    files = tuple(dict.fromkeys(slot.entry.file for slot in slots))
-    return Candidate(Item(_name(slots, affine), parts, affine), slots[0].entry.patient, label, files)
+    files, first = tuple(slot.entry.file for slot in slots), slots[0].entry
+    traits = Traits(first.sex, first.age, first.manufacturer)
+    return Candidate(Item(_name(slots, affine), parts, affine), first.patient, fact, files, traits)
 
 
 def _name(slots: Sequence[_Slot], affine: tuple[float, ...] | None) -> bytes:

@@ -7,29 +7,16 @@ no mean is known to be right is refused by name. Probabilities are averaged, not
     network = Ensemble((first, second), "softmax")
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from shared.errors import InputError
+from shared.links import LINKS, Link
 from shared.published import Model
 from shared.study import Study
 from shared.wire import pack
-
-#: What turns outputs into what may be averaged: classes that exclude each other, labels that do not, values.
-Link = Literal["softmax", "sigmoid", "mean"]
-
-#: By kind of task, of those for which the mean of outputs is one.
-LINKS: Mapping[str, Link] = {
-    "classification": "softmax",
-    "multilabel": "sigmoid",
-    "sequence": "softmax",
-    "segmentation": "softmax",
-    "regression": "mean",
-    "enhancement": "mean",
-}
 
 #: Keeps logarithms finite; float32 probabilities below it are 0 for every measure.
 _LEAST = 1e-7

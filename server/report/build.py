@@ -62,6 +62,7 @@ def result_of(outcome: Outcome, study: Study, aggregator: Aggregator, purpose: P
         groups=dict(zip(names, groups, strict=False)),
         hidden=dict(zip(names, outcome.test.hidden if outcome.test else (), strict=False)),
         own={name: _own(study, own) for name, own in outcome.figures.items()},
+        personal=kind_of(study).judge(outcome.personal.everybody) if outcome.personal is not None else None,
     )
 
 

@@ -15,8 +15,8 @@ from shared.judged import Figure, Judged
 from shared.study import Study
 from shared.wire import Record, read_json
 
-#: What a run is for: a model, or only to know what hospitals hold.
-Purpose = Literal["model", "survey"]
+#: What a run is for: a model; only to know what hospitals hold; or to try settings, on the validation patients alone.
+Purpose = Literal["model", "survey", "search"]
 
 
 class StudyId(Record, frozen=True):

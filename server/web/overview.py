@@ -11,6 +11,7 @@ from typing import Literal
 
 from server import observer as seen
 from server.history import Moment, RunLine
+from shared.judged import Better
 
 Presence = Literal["in", "out", "not yet"]
 
@@ -66,14 +67,18 @@ class RunView:
     absences: tuple[Absence, ...]
     step: seen.StepProgress | None
     left_s: float | None
-    #: every AUC is of counts with noise on them
+    #: every figure is of counts with noise on them
     noisy: bool = False
+    #: what the headline figure is called, and which is better
+    figure: str = "AUC"
+    better: Better = "higher"
 
     @property
     def best(self) -> Round | None:
-        """The round with the highest AUC."""
+        """The round with the best figure."""
         judged = [one for one in self.rounds if one.event.figure is not None]
-        return max(judged, key=lambda one: one.event.figure or 0.0, default=None)
+        sign = 1 if self.better == "higher" else -1
+        return max(judged, key=lambda one: sign * (one.event.figure or 0.0), default=None)
 
     @property
     def worst(self) -> Site | None:
@@ -87,6 +92,8 @@ class _Fold:
     planned: int = 0
     expected: int = 0
     noisy: bool = False
+    figure: str = "AUC"
+    better: Better = "higher"
     round: int = 0
     rounds: dict[int, Round] = field(default_factory=dict)
     sites: dict[str, Site] = field(default_factory=dict)
@@ -99,6 +106,7 @@ class _Fold:
         match event:
             case seen.RunStarted(_, _, expected, rounds, noisy):
                 self.planned, self.expected, self.noisy, self.step = rounds, expected, noisy, None
+                self.figure, self.better = event.figure, event.better
             case seen.SiteJoined(site):
                 self._move(site, "in", at, "")
             case seen.SiteLeft(site, step, reason):
@@ -157,6 +165,8 @@ def view_of(line: RunLine, moments: Iterable[Moment], expected: Iterable[str] = 
         step=fold.step if line.state == "running" else None,
         left_s=_left(rounds, fold.planned, now) if line.state == "running" else None,
         noisy=fold.noisy,
+        figure=fold.figure,
+        better=fold.better,
     )
 
 

@@ -140,7 +140,7 @@ def _result(folder: Path) -> Result | None:
 
 
 def _charts(view: RunView) -> list[Chart]:
-    subject = f"AUC of the validation patients{', with noise' if view.noisy else ''}"
+    subject = f"{view.figure} of the validation patients{', with noise' if view.noisy else ''}"
     judged = chart(subject, [(one.event.round, one.event.figure) for one in view.rounds])
     spent = chart("Largest ε of any hospital", [(one.event.round, one.worst_epsilon) for one in view.rounds])
     return [drawn for drawn in (judged, spent) if drawn is not None]

@@ -18,20 +18,22 @@ from shared.options import chosen, options_of
 from shared.study import Study
 from shared.wire import pack, unpack
 
-__all__ = ["ALGORITHMS", "Algorithm", "algorithm_of", "options_for"]
+__all__ = ["ALGORITHMS", "Algorithm", "algorithm_of", "keeps", "options_for"]
 
 
 @dataclass(frozen=True)
 class Algorithm:
     """`options`: the struct of its options. Vectors as long as what moves of the model: `up` in the masked sum, the
     update first; `beside` the weights on their way down. `open`: it must see each hospital's update.
-    `plain_steps`: a hospital's steps must be SGD without momentum."""
+    `plain_steps`: a hospital's steps must be SGD without momentum. `keeps`: a hospital keeps something between rounds.
+    """
 
     options: type[having.Common]
     up: int = 1
     beside: int = 0
     open: bool = False
     plain_steps: bool = False
+    keeps: bool = False
 
 
 #: Name in a study → what it is.
@@ -41,8 +43,8 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "fedadam": Algorithm(having.Adaptive),
     "fedyogi": Algorithm(having.Adaptive),
     "fedadagrad": Algorithm(having.Adding),
-    "scaffold": Algorithm(having.Rate, up=2, beside=1, plain_steps=True),
-    "feddyn": Algorithm(having.Regularised),
+    "scaffold": Algorithm(having.Rate, up=2, beside=1, plain_steps=True, keeps=True),
+    "feddyn": Algorithm(having.Regularised, keeps=True),
     "fedexp": Algorithm(having.Extrapolating),
     "fednova": Algorithm(having.Rate, plain_steps=True),
     "median": Algorithm(having.Common, open=True),
@@ -61,6 +63,11 @@ def algorithm_of(study: Study) -> Algorithm:
 def options_for(study: Study) -> having.Common:
     """Its options. Raises InputError as `algorithm_of`."""
     return _checked(pack(study))[1]
+
+
+def keeps(study: Study) -> bool:
+    """Whether hospitals keep something between the rounds of `study`."""
+    return algorithm_of(study).keeps or bool(study.federation.personal)
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """Latent diffusion (Rombach et al. 2022, arXiv 2112.10752): noise is taken off the latents of an autoencoder, in steps.
 
-The autoencoder (shared/models/autoencoder.py) is trained by a study of its own and comes by `model.init`; its weights
-stay as they are. The U-Net, MONAI's, learns to tell the noise in noisy latents (Ho et al. 2020, arXiv 2006.11239, eq.
+The autoencoder (shared/models/autoencoder.py) is trained by a study of its own and comes by `model.init`; with
+`model.frozen` its weights stay as they are (shared/tasks/synthesis.py insists), and none of them is sent. The U-Net, MONAI's, learns to tell the noise in noisy latents (Ho et al. 2020, arXiv 2006.11239, eq.
 14), with the label beside them as planes. New images are drawn along DDIM's deterministic path (Song et al. 2021, arXiv
 2010.02502): the noise that a path begins with says all about the image.
 """
@@ -54,7 +54,7 @@ class Diffusion(nn.Module):
     def __init__(self, options: Options, *, channels: int, labels: int, scale: tuple[float, float]) -> None:
         super().__init__()
         self.options, self.channels, self.scale = options, channels, Scale(*scale)
-        self.autoencoder = auto.network(options.autoencoder, channels=channels, sides=2).requires_grad_(False)
+        self.autoencoder = auto.network(options.autoencoder, channels=channels, sides=2)
         self.unet = DiffusionModelUNet(
             spatial_dims=2,
             in_channels=options.latent + labels,

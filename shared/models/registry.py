@@ -39,6 +39,7 @@ MODELS: Mapping[str, str] = {
     "recurrent": "shared.models.recurrent",
     "resnet": "shared.models.resnet",
     "restorer": "shared.models.restorer",
+    "retinanet": "shared.models.retinanet",
     "scattering": "shared.models.scattering",
     "segresnet": "shared.models.segresnet",
     "swinunetr": "shared.models.swinunetr",

@@ -8,8 +8,9 @@ noise and labels alone, and returns new images [n, C, H, W].
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 
 class Given(NamedTuple):
@@ -40,3 +41,17 @@ def planes_of(label: Tensor, maps: Tensor) -> Tensor:
     """Labels [n, L] as planes beside `maps` [n, C, h, w], [n, C + L, h, w]."""
     planes = label[:, :, None, None].expand(-1, -1, *maps.shape[2:])
     return torch.cat([maps, planes], dim=1)
+
+
+@torch.no_grad()
+def drawn(module: nn.Module, labels: Tensor, shape: tuple[int, ...], seed: int, first: int = 0) -> Tensor:
+    """New images [n, C, H, W] in [0, 1] of `shape` (C, H, W), of the labels [n, L]. Image k of a `seed` is the same
+    whatever else is drawn; `first` is the number of the first one. Leaves `module` in its mode."""
+    device, black, training = next(module.parameters()).device, torch.zeros(1, *shape), module.training
+    given = []
+    for number, label in enumerate(labels, start=first):
+        word = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        given.append(packed(black, label[None], Generator().manual_seed(word >> 1)))
+    made: Tensor = module.eval()(torch.cat(given).to(device))
+    module.train(training)
+    return torch.nan_to_num(made.float()).clamp(0, 1).cpu()

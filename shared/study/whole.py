@@ -41,6 +41,9 @@ class Study(Record, frozen=True):
             raise ValueError('training.augmentation without "quarter" where labels are mirrored: it knows no left')
         if not self.task.mirrored and "flip" in self.training.augmentation and any(map(_says_a_side, self.task.labels)):
             raise ValueError('task.mirrored with training.augmentation "flip": some labels say left or right')
+        weights = self.training.class_weights
+        if not isinstance(weights, str) and len(weights) != len(self.task.labels):
+            raise ValueError("training.class_weights: one number for each of task.labels")
         if self.privacy.mode == "off":
             return
         if self.training.local_steps is None:

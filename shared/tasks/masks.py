@@ -4,7 +4,7 @@ ones. Every image on its own.
 Only imported by functions that hospitals call: the coordinator has no torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from monai.inferers.utils import sliding_window_inference
 from monai.losses.dice import DiceLoss
 from monai.losses.focal_loss import FocalLoss
-from monai.metrics.utils import get_edge_surface_distance
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Generator, Tensor, nn
 
 from shared.models.layers import Output, parts_of
+from shared.tasks.symmetries import symmetries
 
 Loss = Literal["dice-ce", "dice-focal", "ce"]
 Bits = NDArray[np.bool_]
@@ -75,7 +76,8 @@ def loss_of(output: Tensor | Output, target: Tensor, weights: Sequence[float], n
         probabilities = logits.sigmoid() if alone else logits.softmax(dim=1)[:, 1:]
         dice = DiceLoss(reduction="none", smooth_nr=SMOOTH, smooth_dr=SMOOTH)(probabilities, structures)
         found = found + (dice.flatten(1) * scale[-len(weights) :]).mean(dim=1)
-    return found + penalty
+    whole: Tensor = found + penalty
+    return whole
 
 
 def masks_of(
@@ -84,21 +86,21 @@ def masks_of(
     """Which structures are where, bool [n, L, …]: of probabilities that are averaged over the views, the largest; or
     those above a half if each is `alone`. `mirrored`: channel that each becomes in a mirror."""
     size = max(1, AT_ONCE // images[0, 0].numel())
-    found = [_masks(module, some, views, patch=patch, alone=alone, mirrored=mirrored) for some in images.split(size)]
-    return torch.cat(found)
+    pieces = torch.split(images, size)
+    return torch.cat([_masks(module, some, views, patch=patch, alone=alone, mirrored=mirrored) for some in pieces])
 
 
 def _masks(
     module: nn.Module, images: Tensor, views: int, *, patch: int, alone: bool, mirrored: Sequence[int]
 ) -> Tensor:
-    total: Tensor | float = 0.0
+    found = []
     for flips, swapped in symmetries(views, square=images.shape[-1] == images.shape[-2]):
         turned = images.flip(flips)
         logits = _logits(module, turned.transpose(-1, -2) if swapped else turned, patch).float()
         probabilities = logits.sigmoid() if alone else logits.softmax(dim=1)
         back = (probabilities.transpose(-1, -2) if swapped else probabilities).flip(flips)
-        total = total + (back[:, list(mirrored)] if flips == (-1,) else back)
-    whole = torch.as_tensor(total) / views_of(views, square=images.shape[-1] == images.shape[-2])
+        found.append(back[:, list(mirrored)] if flips == (-1,) else back)
+    whole = torch.stack(found).mean(dim=0)
     if alone:
         return whole > 0.5
     return F.one_hot(whole.argmax(dim=1), whole.shape[1]).movedim(-1, 1)[:, 1:].bool()
@@ -113,21 +115,6 @@ def _logits(module: nn.Module, images: Tensor, patch: int) -> Tensor:
     return torch.as_tensor(pieced)
 
 
-def symmetries(views: int, *, square: bool) -> Iterator[tuple[tuple[int, ...], bool]]:
-    """Sides along which an image is mirrored, and whether its last two are swapped then: the views of
-    shared/models/views.py."""
-    if views <= 2:
-        yield from [((), False), ((-1,), False)][:views]
-        return
-    for swapped in (False, True)[: 1 + square]:
-        yield from ((flips, swapped) for flips in ((), (-1,), (-2,), (-2, -1)))
-
-
-def views_of(views: int, *, square: bool) -> int:
-    """How many `symmetries` there are."""
-    return sum(1 for _ in symmetries(views, square=square))
-
-
 def agreement(found: Bits, drawn: Bits, spacing: Sequence[float], tolerance: float) -> list[float]:
     """The measures of structures.py for two masks of one size: pixels shared, found and drawn, distance, surface Dice.
 
@@ -138,10 +125,9 @@ def agreement(found: Bits, drawn: Bits, spacing: Sequence[float], tolerance: flo
     counts = [float((found & drawn).sum()), float(found.sum()), float(drawn.sum())]
     if not (counts[1] and counts[2]):
         return [*counts, float("nan"), 0.0]
-    _, distances, _ = get_edge_surface_distance(
-        torch.from_numpy(found), torch.from_numpy(drawn), spacing=list(spacing), symmetric=True
-    )
-    there, back = (each.double() for each in distances)
-    furthest = max(float(torch.quantile(each, 0.95)) for each in (there, back))
+    edges = [mask & ~binary_erosion(mask) for mask in (found, drawn)]
+    away = [distance_transform_edt(~edge, sampling=spacing) for edge in edges]
+    there, back = away[1][edges[0]], away[0][edges[1]]
+    furthest = max(float(np.quantile(each, 0.95)) for each in (there, back))
     near = float((there <= tolerance).sum() + (back <= tolerance).sum())
     return [*counts, furthest, near / (len(there) + len(back))]

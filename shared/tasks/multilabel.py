@@ -69,7 +69,7 @@ class Multilabel:
         return images, target
 
     def loss(self, output: Tensor | Output, target: Tensor, class_weights: Sequence[float]) -> Tensor:
-        """Mean over the findings of each image, one that is there scaled by its weight, plus what the model adds, [n]."""
+        """Mean over the findings of each image, those there scaled by their weight, plus what the model adds, [n]."""
         import torch.nn.functional as F  # noqa: PLC0415  base.py says why
 
         from shared.models.layers import parts_of  # noqa: PLC0415

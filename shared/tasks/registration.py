@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LABEL = b"konsil/registration/v1"
 #: Errors in pixels beyond it are taken for it.
 FARTHEST = 256.0
+#: Deviations of a knot, at most: neighbours a quarter of whose distance is one deviation do not overtake each other.
+MOST = 1.5
 #: Side in pixels of the window of "lncc".
 WINDOW = 9
 #: correlation before and after, target registration error before and after, share of folds
@@ -164,9 +166,9 @@ def deformation(images: Tensor, options: Options, generator: Generator) -> Tenso
     import torch.nn.functional as F  # noqa: PLC0415
 
     size = images.shape[2:]
-    knots = [max(2, side // options.spacing) for side in size]
-    drawn = options.strength * torch.randn((len(images), len(size), *knots), generator=generator)
-    framed = F.pad(drawn, (1, 1) * len(size))
+    knots = [max(1, round((side - 1) / options.spacing) - 1) for side in size]  # beside those of the frame
+    drawn = torch.randn((len(images), len(size), *knots), generator=generator).clamp(-MOST, MOST)
+    framed = F.pad(options.strength * drawn, (1, 1) * len(size))
     mode = "bicubic" if len(size) == 2 else "trilinear"
     return F.interpolate(framed, size=list(size), mode=mode, align_corners=True).to(images)
 

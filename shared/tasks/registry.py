@@ -22,6 +22,7 @@ KINDS: Mapping[str, str] = {
     "classification": "shared.tasks.classification",
     "regression": "shared.tasks.regression",
     "multilabel": "shared.tasks.multilabel",
+    "detection": "shared.tasks.detection",
     "enhancement": "shared.tasks.enhancement",
     "registration": "shared.tasks.registration",
     "segmentation": "shared.tasks.segmentation",

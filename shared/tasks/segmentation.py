@@ -117,7 +117,7 @@ class Segmentation:
                     agreement(mask, drawn == label, self._spacing, options.tolerance)
                     for label, mask in enumerate(found, start=1)
                 ]
-        return kept.reshape(len(images), -1)
+        return kept.reshape(len(images), len(self._labels) * MEASURES)
 
     def count(self, measures: Floats, target: NDArray[np.generic], patients: NDArray[np.int64]) -> list[int]:
         """`INTEGERS` for each structure."""

@@ -1,4 +1,4 @@
-"""How well masks of structures agree with those drawn by people, as integers that add up over hospitals, and the figures
+"""How well masks of structures agree with those drawn by people: integers that add up over hospitals, and the figures
 of a sum. No torch.
 
 Rules for what is empty, for one structure in one image:
@@ -93,7 +93,9 @@ class Structure:
     @classmethod
     def from_integers(cls, values: Sequence[int]) -> "Structure":
         """The inverse. Raises OperatorError for sums that no hospitals can have sent."""
-        made = cls(*values[: INTEGERS - BINS], histogram=tuple(values[INTEGERS - BINS :]))
+        sums, histogram = values[: INTEGERS - BINS], tuple(values[INTEGERS - BINS :])
+        names = [field.name for field in fields(cls)[:-1]]
+        made = cls(histogram=histogram, **dict(zip(names, sums, strict=True)))
         if min(values) < 0 or max(values) >= MOST:
             raise unlikely(f"sums from 0 to {MOST}", "others")
         most = (made.with_it + 1) * SHARE

@@ -47,9 +47,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def create(options: Options, study: Study) -> Synthesis:
-    """Raises InputError for volumes, for one label, for several views, and for a model that makes no images."""
-    if study.input.kind == "volume":
-        raise InputError("input.kind", expected="image or stack with synthesis", got="volume")
+    """Raises InputError for volumes and stacks, for one label, for several views, for a model that makes no images, and
+    for a diffusion whose autoencoder would move."""
+    if study.input.kind != "image":
+        raise InputError("input.kind", expected='"image" with synthesis', got=study.input.kind)
     if len(study.task.labels) == 1:
         raise InputError("task.labels", expected="none, or two and more", got="one")
     if study.evaluation.views != 1:
@@ -57,6 +58,9 @@ def create(options: Options, study: Study) -> Synthesis:
     if study.model.name not in MODELS:
         expected = f"{' or '.join(MODELS)} with synthesis"
         raise InputError("model.name", expected=expected, got=study.model.name, do="Name one of them.")
+    if study.model.name == "diffusion" and "autoencoder" not in study.model.frozen:
+        got, do = str(list(study.model.frozen)), "Train it first, and give it as model.init."
+        raise InputError("model.frozen", expected='["autoencoder"] with diffusion', got=got, do=do)
     return Synthesis(options, study.input.channels, len(study.task.labels))
 
 

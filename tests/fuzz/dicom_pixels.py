@@ -27,6 +27,7 @@ from client.dicom.scanning.entry import Entry, place_of
 from client.dicom.scanning.reading import read_entry
 from client.dicom.scanning.unusual import MALFORMED
 from client.dicom.scanning.walk import File
+from client.dicom.targets.base import NOTHING
 from shared.study import Input
 from shared.wire import pack
 from tests.client.dicom.geometry.series import encoded, line, series
@@ -101,7 +102,7 @@ def _series(folder: Path) -> Decoder:
         def locate(one: Entry) -> Location:
             return place_of(KEY, one).location(archive)
 
-        chosen = choose_items([*entries, entry], spec, None, ("a", "b"), locate)
+        chosen = choose_items([*entries, entry], spec, NOTHING, locate)
         if {file for each in chosen.candidates for file in each.files} & chosen.left_out.keys():
             raise AssertionError("a file that is used and left out")
         for candidate in itertools.islice((one for one in chosen.candidates if entry.file in one.files), TRIED):

@@ -14,6 +14,7 @@ from shared.errors import InputError
 from shared.study import Input
 from simulations import hospital
 from simulations.hospital import PROFILES, write_hospital
+from tests.client.dicom.archives import study_of
 
 KEY = b"k" * 32
 SPEC = Input(modalities=("CR", "DX"), size=(32, 32))
@@ -70,10 +71,7 @@ def test_what_archives_really_hold(tmp_path: Path) -> None:
         out / "labels.csv",
         tmp_path / "home",
         key=KEY,
-        spec=SPEC,
-        labels=("clear", "nodule"),
-        test=0.3,
-        validation=0.2,
+        study=study_of(SPEC),
     )
     assert {reason: count for reason, count in counts.skipped.items() if count} == {
         Reason.NOT_DICOM: 1,
@@ -97,10 +95,7 @@ def test_four_scanners_one_polarity_and_contrast(tmp_path: Path) -> None:
             out / "labels.csv",
             tmp_path / "home",
             key=KEY,
-            spec=SPEC,
-            labels=("clear", "nodule"),
-            test=0.3,
-            validation=0.2,
+            study=study_of(SPEC),
         )
         means.append(images.tensors(np.arange(len(images.target))).mean(axis=(0, 1)))
     for mean in means:

@@ -1,7 +1,7 @@
 """What the rows of one file hold: arrays of one shape and kind of number, made in one way.
 
-    >>> form_of(study.input).row_bytes  # of one canonical tensor
-    12288
+>>> form_of(study.input).row_bytes  # of one canonical tensor
+12288
 """
 
 from dataclasses import dataclass

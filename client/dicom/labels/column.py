@@ -1,7 +1,8 @@
 """One column of a table, of any meaning: what its cells say of each image.
 
-Guarantees: as for labels (table.py): the most specific row that matches an image decides, rows that say different things
-of one identifier are a conflict unless they add up, identifiers are hashed as they are read, an empty cell says nothing.
+Guarantees: as for labels (table.py): the most specific row that matches an image decides, rows that say different
+things of one identifier are a conflict unless they add up, identifiers are hashed as they are read, an empty cell says
+nothing.
 
     >>> read_column(Path("labels.csv"), key, "diameter_mm", float)
 """
@@ -75,7 +76,11 @@ def read_column(
         for row in table.rows:
             if row.level and (cell := row.cells[place]):
                 count += 1
-                known, value, said = levels.setdefault(row.level, {}), identifier_key(key, row.level, row.identifier), parse(cell)
+                known, value, said = (
+                    levels.setdefault(row.level, {}),
+                    identifier_key(key, row.level, row.identifier),
+                    parse(cell),
+                )
                 known[value] = _joined(known[value], said, join) if value in known else said
     return Column(path, name, {level: levels[level] for level in LEVELS if level in levels}, count)
 

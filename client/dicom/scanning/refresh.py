@@ -72,9 +72,9 @@ def refresh(
 ) -> Changes:
     """Bring `catalog` up to date with `archive`: a folder, a zip, or a DICOMDIR, whose folder is then read.
 
-    `key` is the site's; `ignore` files that are none of the archive's: its label file, masks; `processes` read headers, by
-    default as many as there are processors for. progress(done, total) is told after each chunk of files that was read;
-    the total is an estimate. Raises InputError if there is no DICOM file, SiteError for the catalog's disk.
+    `key` is the site's; `ignore` files that are none of the archive's: its label file, masks; `processes` read headers,
+    by default as many as there are processors for. progress(done, total) is told after each chunk of files that was
+    read; the total is an estimate. Raises InputError if there is no DICOM file, SiteError for the catalog's disk.
     """
     with catalog.alone():
         task = _Refresh(archive, catalog, key, progress)

@@ -64,8 +64,8 @@ def base_of(archive: Path) -> Path:
 
 
 def pages(archive: Path, ignore: Iterable[Path] = ()) -> Iterator[Page]:
-    """The pages of `archive`, a folder, a zip or a DICOMDIR (then its folder), without the files `ignore` (the label file
-    and what it names).
+    """The pages of `archive`, a folder, a zip or a DICOMDIR (then its folder), without the files `ignore` (the label
+    file and what it names).
 
     Raises InputError for anything else.
     """

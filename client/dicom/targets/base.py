@@ -44,10 +44,12 @@ class Nothing:
     def match(self, entry: Entry) -> object:
         """Nothing."""
         del entry
+        return None
 
     def of(self, entries: Sequence[Entry]) -> Fact | Reason:
         """Nothing."""
         del entries
+        return None
 
     def require_match(self, matched: int) -> None:
         """Nothing to match."""

@@ -24,6 +24,11 @@ from client.dicom.targets.outline import ANY_LABEL, Drawn, Outline
 from shared.errors import InputError
 from shared.wire import digest
 
+#: Levels of a table (labels/levels.py) at which a row speaks of one image.
+_OF_ONE = ("sop_instance_uid", "file")
+#: Label, file, and whether it is said of more than one image.
+_Told = tuple[int, Location, bool]
+
 
 def read_drawn(source: Path, key: bytes, labels: tuple[str, ...]) -> Known:
     """The masks that `source` tells of: a table, or a folder or zip of SEG and RTSTRUCT. Raises InputError."""
@@ -57,22 +62,23 @@ class TableMasks:
 
     def of(self, entries: Sequence[Entry]) -> Fact | Reason:
         """The files drawn on `entries`. All that any table says of them, and each table must say something."""
-        drawn: dict[tuple[int, Location], set[bytes]] = {}
+        drawn: dict[_Told, set[bytes]] = {}
         bare: list[set[bytes]] = []
         for label, table in self._tables:
             bare.append(set())
             try:
-                said = [(entry.file, table.of(entry)) for entry in entries]
+                said = [(entry, table.of(entry)) for entry in entries]
             except MaskError:
                 return Reason.UNUSABLE_LABEL
             told = [place for _, place in said if place is not Reason.NO_LABEL]
             if not told or Reason.LABEL_CONFLICT in told:
                 return Reason.LABEL_CONFLICT if told else Reason.NO_LABEL
-            for file, place in said:
+            for entry, place in said:
                 if place is None:
-                    bare[-1].add(file)
+                    bare[-1].add(entry.file)
                 elif isinstance(place, Location):
-                    drawn.setdefault((label, place), set()).add(file)
+                    level, _ = table.names.match(entry) or ("", b"")
+                    drawn.setdefault((label, place, level not in _OF_ONE), set()).add(entry.file)
         return _outline(self._key, drawn, frozenset(set.intersection(*bare)))
 
     def require_match(self, matched: int) -> None:
@@ -95,7 +101,7 @@ class SeriesMasks:
     def of(self, entries: Sequence[Entry]) -> Fact | Reason:
         """The files drawn on the series of `entries`."""
         drawn = {
-            (ANY_LABEL, source.location): {entry.file for entry in entries}
+            (ANY_LABEL, source.location, True): {entry.file for entry in entries}
             for source in self._masks.of(entries[0].series)
         }
         return _outline(self._key, drawn, frozenset()) if drawn else Reason.NO_LABEL
@@ -111,10 +117,11 @@ class SeriesMasks:
             )
 
 
-def _outline(key: bytes, drawn: dict[tuple[int, Location], set[bytes]], bare: frozenset[bytes]) -> Fact | Reason:
+def _outline(key: bytes, drawn: dict[_Told, set[bytes]], bare: frozenset[bytes]) -> Fact | Reason:
     try:
         files = tuple(
-            Drawn(place, label, _name(key, place), frozenset(owners)) for (label, place), owners in drawn.items()
+            Drawn(place, label, _name(key, place), frozenset(owners), shared)
+            for (label, place, shared), owners in drawn.items()
         )
     except OSError:  # no such file
         return Reason.UNUSABLE_LABEL

@@ -1,4 +1,4 @@
-"""What is drawn on an image: files of masks, or boxes; and the image with it, ready to be decoded apart from its pixels.
+"""What is drawn on an image: files of masks, or boxes; and the image with it, to be decoded apart from its pixels.
 
 Guarantees: the name of an `Outlined` changes with the image, with any file drawn on it, and with the boxes; its `repr`
 tells no path.
@@ -16,12 +16,14 @@ ANY_LABEL = -1
 @dataclass(frozen=True)
 class Drawn:
     """A file of masks. `label`: index of the one label it is of, or ANY_LABEL; `name`: 16 bytes that name it and its
-    state; `files`: those of the images (Entry.file) that it is said to be drawn on."""
+    state; `files`: those of the images (Entry.file) that it is said to be drawn on; `shared`: it is said of a series,
+    a study or a patient, so that a drawing without a place of its own could be of any of their images."""
 
     location: Location = field(repr=False)
     label: int
     name: bytes
     files: frozenset[bytes]
+    shared: bool = False
 
 
 @dataclass(frozen=True)

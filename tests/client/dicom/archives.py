@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from pydicom.dataset import Dataset
 
 from client.dicom.archive import Counts, prepare
 from client.dicom.writing import derived_uid, write_object
 from client.images import Images
-from shared.study import Input
+from shared.study import MINIMAL, Evaluation, Input, Study, parse_study
+from shared.tasks.base import Target
 
 KEY = b"k" * 32
+
+
+def study_of(spec: Input, labels: tuple[str, ...] = ("clear", "nodule"), **evaluation: Any) -> Study:
+    """The shortest study of `spec` and `labels`; a fifth of the patients for the test and the validation each."""
+    base = parse_study(MINIMAL)
+    held = Evaluation(**({"test": 0.2, "validation": 0.2} | evaluation))
+    return replace(base, task=replace(base.task, labels=labels), input=spec, evaluation=held)
 
 
 def keep(folder: Path, datasets: Iterable[Dataset], series: str = "1", **values: object) -> None:
@@ -29,9 +38,19 @@ def keep(folder: Path, datasets: Iterable[Dataset], series: str = "1", **values:
         write_object(folder / f"{series}-{number:03d}.dcm", dataset)
 
 
-def ready(folder: Path, spec: Input, rows: str, **changes: Any) -> tuple[Images, Counts]:
-    """`folder`'s images for a study with labels clear and nodule; `rows` are those of the table, header included."""
+def ready(
+    folder: Path,
+    spec: Input,
+    rows: str,
+    *,
+    labels: tuple[str, ...] = ("clear", "nodule"),
+    target: Target = "class",
+    source: Path | None = None,
+    **changes: Any,
+) -> tuple[Images, Counts]:
+    """`folder`'s images for a study with `labels`; `rows` are those of the table, header included."""
     table = folder.parent / "labels.csv"
-    table.write_text(rows)
-    arguments: dict[str, Any] = {"labels": ("clear", "nodule"), "test": 0.2, "validation": 0.2} | changes
-    return prepare(folder, table, folder.parent / "home", key=KEY, spec=spec, **arguments)
+    if rows:
+        table.write_text(rows)
+    study = study_of(spec, labels)
+    return prepare(folder, source or table, folder.parent / "home", key=KEY, study=study, target=target, **changes)

@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from client.dicom.archive import Counts, prepare, split_of
+from client.dicom.archive import Counts, prepare
 from client.dicom.reasons import Reason
 from client.dicom.writing import derived_uid
 from client.images import Images, Split
 from shared.errors import InputError
 from shared.study import Input
+from tests.client.dicom.archives import study_of
 
 Write = Callable[..., Path]
 
@@ -21,15 +20,9 @@ KEY = b"k" * 32
 SPEC = Input(modalities=("DX",), size=(8, 8))
 
 
-def ready(tmp_path: Path, **changes: object) -> tuple[Images, Counts]:
-    arguments: dict[str, Any] = {
-        "key": KEY,
-        "spec": SPEC,
-        "labels": ("clear", "nodule"),
-        "test": 0.25,
-        "validation": 0.25,
-    } | changes
-    return prepare(tmp_path / "archive", tmp_path / "labels.csv", tmp_path / "home", **arguments)
+def ready(tmp_path: Path, **changes: Any) -> tuple[Images, Counts]:
+    study = study_of(changes.pop("spec", SPEC), test=0.25, validation=0.25)
+    return prepare(tmp_path / "archive", tmp_path / "labels.csv", tmp_path / "home", key=KEY, study=study, **changes)
 
 
 @pytest.fixture
@@ -63,7 +56,7 @@ def test_same_archive_same_arrays_and_nothing_decoded_again(archive: Path, tmp_p
     stages: list[str] = []
     second, _ = ready(tmp_path, progress=lambda stage, done, total: stages.append(stage))
     assert stages == []
-    for name in ("pixels", "label", "patient", "split"):
+    for name in ("pixels", "target", "patient", "split"):
         assert np.array_equal(getattr(first, name), getattr(second, name))
 
 
@@ -132,18 +125,3 @@ def test_a_lost_cache_is_no_loss(archive: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "home")
     after, _ = ready(tmp_path)
     assert np.array_equal(pixels, after.pixels)
-
-
-@given(patient=st.binary(min_size=32, max_size=32), test=st.floats(0.05, 0.45), validation=st.floats(0.05, 0.45))
-def test_parts_follow_from_the_patient_alone(patient: bytes, test: float, validation: float) -> None:
-    part = split_of(KEY, patient, test, validation)
-    assert part == split_of(KEY, patient, test, validation)
-    if part is Split.TEST:
-        assert split_of(KEY, patient, 0.9, 0.05) is Split.TEST  # a larger share keeps who was in it
-
-
-def test_parts_have_the_asked_sizes() -> None:
-    parts = [split_of(KEY, bytes([n % 256, n // 256]) * 16, 0.25, 0.15) for n in range(4000)]
-    counts = np.bincount(parts) / len(parts)
-    assert counts == pytest.approx([0.60, 0.15, 0.25], abs=0.03)
-    assert split_of(b"x" * 32, b"p" * 32, 0.25, 0.15) in Split

@@ -14,6 +14,7 @@ from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import Entry, place_of
 from client.dicom.scanning.refresh import refresh
 from client.dicom.scanning.walk import base_of
+from client.dicom.targets.base import NOTHING
 from shared.study import Input
 
 ARCHIVE = Path(__file__).parents[4] / "shared" / "data" / "dicom" / "agfa_reexport.zip"
@@ -47,7 +48,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Entry]
 
 def tensors(entries: list[Entry], spec: Input) -> Tensors:
     """What a study with `spec` makes of one series, all of it."""
-    chosen = choose_items(entries, spec, None, ("a", "b"), located)
+    chosen = choose_items(entries, spec, NOTHING, located)
     assert not chosen.left_out
     return {
         tuple((Path(part.location.member).name, part.frame) for part in item.parts): hashlib.sha256(

@@ -13,6 +13,7 @@ from client.dicom.archive import prepare
 from client.dicom.dicomize import dicomize
 from shared.errors import InputError
 from shared.study import Input
+from tests.client.dicom.archives import study_of
 
 ROOT = Path(__file__).parents[3]
 SKIN = ROOT.parent / "shared" / "data" / "skin" / "rosendahl.zip"
@@ -139,7 +140,7 @@ def test_grey_comes_back_as_it_was(tmp_path: Path) -> None:
     dicomize(tmp_path / "x.npz", None, tmp_path / "out")
     images, _ = prepare(
         tmp_path / "out", tmp_path / "out" / "labels.csv", tmp_path / "home", key=b"k" * 32,
-        spec=Input(modalities=("OT",), size=(8, 8)), labels=("0", "1"), test=0.3, validation=0.3,
+        study=study_of(Input(modalities=("OT",), size=(8, 8)), ("0", "1")),
     )  # fmt: skip
     assert np.allclose(images.pixels[0, 0] * 255, pixels[0], atol=0.01)
 
@@ -153,8 +154,7 @@ def test_real_skin(tmp_path: Path) -> None:
     assert dicomize(SKIN, tmp_path / "some.csv", tmp_path / "out") == 20
     images, counts = prepare(
         tmp_path / "out", tmp_path / "out" / "labels.csv", tmp_path / "home", key=b"k" * 32,
-        spec=Input(modalities=("XC",), size=(32, 32), color=True), labels=("benign", "malignant"),
-        test=0.3, validation=0.3,
+        study=study_of(Input(modalities=("XC",), size=(32, 32), color=True), ("benign", "malignant")),
     )  # fmt: skip
     assert (images.pixels.shape, counts.usable) == ((20, 3, 32, 32), 20)
 

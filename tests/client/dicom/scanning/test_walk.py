@@ -9,7 +9,7 @@ from shared.errors import InputError
 
 
 def files_of(archive: Path, ignore: Path | None = None) -> list[File]:
-    return [file for page in pages(archive, ignore) for file in page.files]
+    return [file for page in pages(archive, [ignore] if ignore else ()) for file in page.files]
 
 
 def faults_of(archive: Path) -> dict[str, str]:

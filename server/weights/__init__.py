@@ -1,0 +1,1 @@
+"""Weights out of files that others made: torch archives read without torch, and their names matched to a model's."""
