@@ -55,12 +55,19 @@ def dicomize(
     labels: Annotated[
         str | None, typer.Option(help="CSV with image, patient_id, label; or its name in the zip.")
     ] = None,
+    label_column: Annotated[str, typer.Option(help="Column of it that becomes the label.")] = "label",
 ) -> None:
-    """Turn images with a table of labels into a DICOM archive with labels.csv."""
+    """Turn images with a table of labels, and masks if there are, into a DICOM archive with labels.csv."""
     console = Console(stderr=True)
     with bars(console) as bar:
         task = bar.add_task("writing DICOM", total=None)
-        count = write_archive(images, labels, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
+        count = write_archive(
+            images,
+            labels,
+            out,
+            label_column=label_column,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
     console.print(f"wrote {count} images to {out}")
 
 

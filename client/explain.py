@@ -122,8 +122,8 @@ def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
     cohort, shows = study.federation.min_sites, policy.evaluation
     lines = [
         _update(study, cohort),
-        "Masked counts, readable as such sums: images by split, files left out by reason, how the model's scores of "
-        f"held-out patients are spread, or how far it is off{', with noise' if study.evaluation.epsilon is not None else ''}.",
+        "Masked counts, readable as such sums: images by split, files left out by reason, how well the model "
+        f"does on held-out patients{', with noise' if study.evaluation.epsilon is not None else ''}.",
         "Masked counts of training images by label and by brightness; those that rest on fewer than "
         f"{shows.smallest_count} patients of this hospital leave as 0.",
         "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),

@@ -64,9 +64,9 @@ class _Round:
         study, weights = self.study, self.task.class_weights
         sigma = noise_multiplier(study)
         if sigma is None:
-            images = self.bench.prepared(study).images
+            module, images = self.bench.learning(study)
             return train(
-                self.module, images, study, round=self.number, class_weights=weights, seed=self.seed, pull=pull
+                module, images, study, round=self.number, class_weights=weights, seed=self.seed, pull=pull
             ).steps
         module, images, choice = self.bench.private(study, weights)
         return train_private(

@@ -121,15 +121,21 @@ class Workbench:
     def private(self, study: Study, class_weights: Sequence[float]) -> tuple[nn.Module, Images, Choice]:
         """The part of the study's network that is trained, with the weights of the last `network`; the images as it
         takes them; and the quickest way to its per-patient gradients."""
+        warm, (trained, images) = self._of(study), self.learning(study)
+        if warm.choice is None:
+            warm.choice = self._choose(trained, study, class_weights, given_shape(study, images))
+        return trained, images, warm.choice
+
+    def learning(self, study: Study) -> tuple[nn.Module, Images]:
+        """The part of the study's network that is trained, with the weights of the last `network`, and the images as it
+        takes them: where all before it stays, features that were made once."""
         warm = self._of(study)
         if warm.trained is None or warm.images is None:
             images = self.prepared(study).images
             fixed = has_fixed(warm.module, study.training)
             warm.images = features_of(warm.module, images) if fixed else images
             warm.trained = Learned(warm.module) if fixed else warm.module
-        if warm.choice is None:
-            warm.choice = self._choose(warm.trained, study, class_weights, given_shape(study, warm.images))
-        return warm.trained, warm.images, warm.choice
+        return warm.trained, warm.images
 
     def _choose(
         self, module: nn.Module, study: Study, class_weights: Sequence[float], shape: tuple[int, ...]

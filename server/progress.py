@@ -1,4 +1,4 @@
-"""Live progress of a run in the terminal: round, who is in, who dropped out and why, the headline figure, ε per hospital, time
+"""Live progress of a run in the terminal: round, who is in, who dropped out and why, figures, ε per hospital, time
 left.
 
 Guarantees: a hospital that ever dropped out stays marked to the end; words from outside are shown as plain text, no

@@ -11,7 +11,6 @@ from shared.study import Study
 from shared.tasks.registry import kind_of
 from shared.vectors import INTENSITY_BINS, Survey
 
-
 #: No label weighs more: it would rest on a handful of images.
 MOST_WEIGHT = 100.0
 

@@ -41,15 +41,15 @@ class Alone:
         self._weights = class_weights(self.study, _labels(self.study, self.images))
         self._trained, self._seen = self.module, self.images
         self._choice: Choice | None = None
-        if self._sigma is None:
-            return
-        if has_fixed(self.module, self.study.training):
-            self._trained, self._seen = Learned(self.module), features_of(self.module, self.images)
-        shape, loss = given_shape(self.study, self._seen), loss_of(kind_of(self.study), self._weights)
-        self._choice = choose(self._trained.train(), loss, shape, self.study)
 
     def begin(self, start: Weights) -> State:
         """The state before the first round."""
+        load_vector(self.module, start)
+        if has_fixed(self.module, self.study.training):  # what stays of `start` makes the features
+            self._trained, self._seen = Learned(self.module), features_of(self.module, self.images)
+        if self._sigma is not None:
+            shape, loss = given_shape(self.study, self._seen), loss_of(kind_of(self.study), self._weights)
+            self._choice = choose(self._trained.train(), loss, shape, self.study)
         distributed = self.study.privacy.mode == "distributed"
         return dpsgd.init(start, self.study, self.layout) if distributed else fedavg.init(start)
 
@@ -65,7 +65,7 @@ class Alone:
     def _train(self, round_: int) -> None:
         study, weights = self.study, self._weights
         if self._sigma is None:
-            train(self.module, self.images, study, round=round_, class_weights=weights, seed=study.training.seed)
+            train(self._trained, self._seen, study, round=round_, class_weights=weights, seed=study.training.seed)
             return
         train_private(
             self._trained,

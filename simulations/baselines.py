@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from client.evaluation import look, own_figures
 from client.home import Home
@@ -22,13 +23,14 @@ from server.initial import start_of
 from server.report.build import site_auc
 from server.report.result import Baseline, Baselines
 from server.strategies.base import Weights
-from shared.judged import goodness
+from shared.judged import Table, goodness
 from shared.network import network_of
 from shared.parameters import load_vector
 from shared.study import Study
 from shared.tasks.registry import kind_of
 from shared.workers import pool
 from simulations.alone import Alone
+from simulations.shortcut import shortcut_of
 
 POOLED = "all hospitals pooled"
 
@@ -60,11 +62,19 @@ def together(sites: Sequence[Images]) -> Images:
     offsets = np.cumsum([0, *(len(images.keys) for images in sites)])
     return Images(
         pixels=np.concatenate([images.tensors(np.arange(len(images.target))) for images in sites]),
-        target=np.concatenate([images.target for images in sites]),
+        target=_stacked([images.target for images in sites]),
         patient=np.concatenate([images.patient + first for images, first in zip(sites, offsets, strict=False)]),
         keys=tuple(key for images in sites for key in images.keys),
         split=np.concatenate([images.split for images in sites]),
     )
+
+
+def _stacked(targets: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """The targets of all sites, [N, …]; of boxes as many places as the site with most has."""
+    if targets[0].ndim != 3 or len({target.shape[1:] for target in targets}) == 1:
+        return np.concatenate(targets)
+    most = max(target.shape[1] for target in targets)
+    return np.concatenate([np.pad(t, ((0, 0), (0, most - t.shape[1]), (0, 0)), constant_values=-1) for t in targets])
 
 
 def alone_study(study: Study, sites: int) -> Study:
@@ -82,12 +92,21 @@ def baselines(
     jobs += [_Job(name, alone_study(study, len(homes)), (name,), homes, folder) for name in homes]
     found: dict[str, Baseline] = {}
     with pool(workers) as executor:
+        shortcut = executor.submit(_shortcut, study, homes)
         waiting = {executor.submit(_run, job): job.name for job in jobs}
         for done in as_completed(waiting):
             found[waiting[done]] = done.result()
             progress(waiting[done])
+        told = shortcut.result()
     pooled = found.pop(POOLED)
-    return Baselines(alone={name: found[name] for name in homes}, pooled=pooled)
+    return Baselines(alone={name: found[name] for name in homes}, pooled=pooled, shortcut=told)
+
+
+def _shortcut(study: Study, homes: Mapping[str, Home]) -> Table:
+    torch.set_num_threads(1)
+    sites = {name: prepare_for(home, study).images for name, home in homes.items()}
+    binary = study.task.kind == "classification" and len(study.task.labels) == 2
+    return shortcut_of(sites, binary=binary).table
 
 
 def _run(job: _Job) -> Baseline:

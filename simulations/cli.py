@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from server.report.result import Purpose, Result
-from server.text import printable
+from server.text import number, printable, span
 from shared.console import run as run_app
 from shared.errors import InputError, OperatorError
 from shared.study import parse_study, read_study

@@ -1,5 +1,7 @@
-"""A simulated hospital: a folder of DICOM radiographs as an archive really holds them, and labels.csv.
+"""A simulated hospital: a folder of DICOM radiographs as an archive really holds them, labels.csv and masks.
 
+labels.csv says of each image: a label; the patient's sex and age; how many nodules are seen, and how large the largest
+is; whether there is one in the patient's left and right lung; the file of a mask, or none; and a box around each.
 Guarantees: the same patients, seed and profile give the same bytes of every file; the folder appears whole
 or not at all. Besides the labelled images it holds what every archive has: a localizer, a byte-for-byte copy, an
 object sent twice with a changed header, a truncated file, a text file and an image that nobody labelled.
@@ -21,15 +23,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
 
+from client.dicom.labels.mask_table import NONE
 from client.dicom.writing import derived_uid, whole_folder, write_object
 from shared.workers import pool
+from simulations.findings import COLUMNS, LABELS, Visit, known, write_drawn
 from simulations.profiles import PROFILES, Profile
-from simulations.radiograph import Anatomy, Image, Nodule, draw, draw_anatomy, draw_nodules
+from simulations.radiograph import Image, Pose, draw, draw_anatomy, draw_nodules, draw_pose, outline
 
 __all__ = ["COLUMNS", "LABELS", "PROFILES", "Profile", "write_hospital"]
-
-LABELS = ("clear", "nodule")
-COLUMNS = ("sop_instance_uid", "label", "sex", "age")
 
 #: Fewer patients than this are written by this process alone: starting others takes longer.
 ALONE = 40
@@ -37,27 +38,11 @@ ALONE = 40
 
 @dataclass(frozen=True)
 class Exposure:
-    """One image's place in the archive, and what labels.csv says of it."""
+    """One image's place in the archive, and its row of labels.csv."""
 
     path: Path
     sop_uid: str
-    label: str
-    sex: Literal["F", "M"]
-    age: int
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One study of one patient: who, when, and with which nodules."""
-
-    patient: int
-    study: int
-    date: str
-    sex: Literal["F", "M"]
-    age: int
-    anatomy: Anatomy
-    nodules: tuple[Nodule, ...]
-    images: int
+    row: tuple[str | int, ...]
 
 
 def write_hospital(
@@ -82,8 +67,10 @@ def write_hospital(
         with (draft / "labels.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(COLUMNS)
-            table.writerows((e.sop_uid, e.label, e.sex, e.age) for e in exposures)
-            table.writerow((_uid(profile, seed, "truncated"), LABELS[0], exposures[0].sex, exposures[0].age))
+            table.writerows(exposure.row for exposure in exposures)
+            table.writerow(
+                (_uid(profile, seed, "truncated"), LABELS[0], *exposures[0].row[2:4], 0, 0, 0, 0, NONE, NONE)
+            )
 
 
 def _write_all(draft: Path, patients: int, seed: int, profile: Profile) -> Iterator[tuple[Exposure, ...]]:
@@ -105,9 +92,12 @@ def _write_patient(draft: Path, seed: int, profile: Profile, patient: int) -> tu
         for number in range(1, visit.images + 1):
             path = folder / f"IM{number:06d}.dcm"
             uid = _uid(profile, seed, str(patient), str(visit.study), str(number))
-            dataset = _image_object(profile, seed, visit, _expose(rng, profile, visit), number=number, uid=uid)
+            pose = draw_pose(rng)
+            dataset = _image_object(profile, seed, visit, _expose(rng, profile, visit, pose), number=number, uid=uid)
             write_object(path, dataset, profile.syntax)
-            exposures.append(Exposure(path, uid, LABELS[bool(visit.nodules)], visit.sex, visit.age))
+            seen = [outline(nodule, pose, profile.matrix, aspect=_aspect(profile)) for nodule in visit.nodules]
+            name = f"{patient:05d}-{visit.study}-{number:06d}.png"
+            exposures.append(Exposure(path, uid, (uid, *known(profile, visit), *write_drawn(draft, name, seen))))
     return tuple(exposures)
 
 
@@ -128,11 +118,15 @@ def _visits(rng: np.random.Generator, profile: Profile, patient: int) -> Iterato
         yield Visit(patient, study, date, sex, age + study - 1, anatomy, found, images)
 
 
-def _expose(rng: np.random.Generator, profile: Profile, visit: Visit) -> Image:
-    """Attenuation as this detector sees it: float32 [rows, columns], noise included."""
+def _aspect(profile: Profile) -> float:
+    """Height over width of the detector."""
     rows, columns = profile.matrix
-    aspect = rows * profile.spacing_mm[0] / (columns * profile.spacing_mm[1])
-    image = draw(rng, visit.anatomy, visit.nodules, profile.matrix, aspect=aspect)
+    return rows * profile.spacing_mm[0] / (columns * profile.spacing_mm[1])
+
+
+def _expose(rng: np.random.Generator, profile: Profile, visit: Visit, pose: Pose | None = None) -> Image:
+    """Attenuation as this detector sees it: float32 [rows, columns], noise included."""
+    image = draw(rng, visit.anatomy, visit.nodules, profile.matrix, aspect=_aspect(profile), pose=pose)
     image += np.float32(profile.noise) * rng.standard_normal(profile.matrix, dtype=np.float32)
     return image
 

@@ -21,6 +21,7 @@ from shared.accounting import (
     rdp_epsilon,
     round_event,
 )
+from shared.algorithms.registry import algorithm_of
 from shared.errors import InputError
 from shared.layout import layout_for
 from shared.study import Study
@@ -177,11 +178,12 @@ def _traffic(study: Study, sites: int, trained: int) -> Traffic:
     else:
         words = Codec.of(study, cohort=sites, parameters=trained, seed=bytes(32)).length
         up = words * study.aggregation.bits // 8
+    beside = algorithm_of(study).beside
     rounds, sums = study.training.rounds, study.training.rounds + sum(planned_evaluations(study).values())
     return Traffic(
         round_up=up,
-        round_down=4 * trained,
+        round_down=4 * trained * (1 + beside),
         run_up=up * rounds,
-        run_down=4 * trained * sums,
+        run_down=4 * trained * (sums + beside * rounds),
         trips=TRIPS[study.aggregation.adversary] * sums,
     )

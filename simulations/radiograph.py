@@ -19,7 +19,18 @@ from scipy.ndimage import gaussian_filter
 
 from simulations.anatomy import Anatomy, Difficulty, Nodule, Pose, draw_anatomy, draw_nodules, draw_pose
 
-__all__ = ["Anatomy", "Difficulty", "Image", "Nodule", "draw", "draw_anatomy", "draw_nodules"]
+__all__ = [
+    "Anatomy",
+    "Difficulty",
+    "Image",
+    "Nodule",
+    "Pose",
+    "draw",
+    "draw_anatomy",
+    "draw_nodules",
+    "draw_pose",
+    "outline",
+]
 
 Image = NDArray[np.float32]
 
@@ -32,13 +43,14 @@ def draw(
     *,
     aspect: float | None = None,
     difficulty: Difficulty | None = None,
+    pose: Pose | None = None,
 ) -> Image:
-    """One exposure in a new pose, float32 rows × columns in [0, 1], brighter where more is attenuated.
+    """One exposure in a new pose, or in `pose`, float32 rows × columns in [0, 1], brighter where more is attenuated.
 
     `aspect` is the detector's height over its width in mm; by default that of the matrix (square pixels).
     """
     difficulty = difficulty or Difficulty()
-    pose = draw_pose(rng)
+    pose = pose or draw_pose(rng)
     x, y = _patient_frame(pose, size_px, aspect or size_px[0] / size_px[1])
     lungs = _lungs(anatomy, x, y)
     heart = _heart(anatomy, x, y)
@@ -54,6 +66,13 @@ def draw(
     image *= np.float32(pose.exposure)
     result: Image = np.clip(image, 0, 1, out=image)
     return result
+
+
+def outline(nodule: Nodule, pose: Pose, size_px: tuple[int, int], *, aspect: float | None = None) -> NDArray[np.bool_]:
+    """Where `draw` in the same pose shows `nodule`, bool [rows, columns]: from half of its contrast on."""
+    x, y = _patient_frame(pose, size_px, aspect or size_px[0] / size_px[1])
+    shown: NDArray[np.bool_] = _shadow(nodule, x, y) >= np.float32(nodule.contrast / 2)
+    return shown
 
 
 @lru_cache(maxsize=16)

@@ -10,6 +10,7 @@ from server.federation import Federation
 from shared.errors import InputError
 from shared.files import write_atomically
 from shared.study import Study
+from shared.tasks.registry import kind_of
 
 #: What a simulated hospital allows unless its home holds a policy.toml already.
 POLICY = """\
@@ -44,7 +45,8 @@ class SimulatedSite:
 
 
 def check_archives(archives: Mapping[str, Path], study: Study) -> None:
-    """Raise InputError for too few hospitals or an archive without its labels."""
+    """Raise InputError for too few hospitals, or an archive without its labels where the task needs any."""
+    needed = kind_of(study).target != "none"
     least = study.federation.min_sites
     if len(archives) < least:
         raise InputError(
@@ -53,7 +55,7 @@ def check_archives(archives: Mapping[str, Path], study: Study) -> None:
     for name, archive in archives.items():
         if not archive.is_dir():
             raise InputError(f"site {name}", expected="a folder", got=str(archive), do="Check the path.")
-        if not (archive / "labels.csv").is_file():
+        if needed and not (archive / "labels.csv").is_file():
             raise InputError(
                 f"site {name}", expected=f"{archive / 'labels.csv'}", got="no such file", do="Put the labels there."
             )

@@ -1,86 +1,102 @@
-"""Pictures with a table of labels, one by one: from a folder, a zip of one, or the arrays of an NPZ file.
+"""Pictures with a table of labels, one by one: from a folder, a zip of one, or the arrays of an NPZ file; and masks.
 
 Guarantees: a path in the table reaches nothing outside the folder or zip; nothing is unpacked to disk or unpickled;
-every row is one picture, or an InputError that names the row (never the patient).
+every row is one picture, or an InputError that names the row (never the patient). A mask is as large as its picture,
+and a soft edge in it becomes a hard one at half of white.
 """
 
-import csv
 import io
 import lzma
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from client.dicom.labels.mask_table import NONE
+from client.dicom.picture_table import Row, is_number, no_table, read_rows
 from client.dicom.scanning.header import MALFORMED
 from shared.errors import InputError
 
 #: No picture of a study unpacks to more.
 MEMBER_LIMIT = 1 << 29
 
-#: Digits of a number of pictures or of years.
-MOST_DIGITS = 9
+#: The folder of masks beside the table, and how those of a picture are called that no column `mask` names.
+MASKS, MASK_ENDINGS = "masks", (".png", ".bmp", ".tif", ".tiff")
+WHITE = 255
 #: What zipfile, numpy and Pillow raise on bytes that are not what they say.
 _BROKEN = (*MALFORMED, OSError, SyntaxError, zipfile.BadZipFile, lzma.LZMAError)
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table; `number` counts from 1 below the header, `sex` is M, F, O or empty, `age` in years."""
-
-    number: int
-    image: str = field(repr=False)
-    patient: str = field(repr=False)
-    label: str
-    sex: str
-    age: int | None
-
-
 class Pictures(Protocol):
     """A source of pictures."""
 
-    def rows(self) -> tuple[Row, ...]:
-        """Its table."""
+    def rows(self, label: str) -> tuple[Row, ...]:
+        """Its table, the labels in the column `label`."""
 
     def pixels(self, row: Row) -> Pixels:
         """[rows, columns] grey or [rows, columns, 3] RGB. Raises InputError naming the row."""
 
+    def mask(self, row: Row) -> Pixels | None:
+        """[rows, columns], 0 where nothing is; None if there is none. Raises InputError naming the row."""
 
-class Folder:
+
+class _Files:
+    """Pictures in files, however they are reached."""
+
+    def _bytes(self, name: str, row: Row) -> bytes | None:
+        """What is in the file `name`; None if there is none. Raises InputError naming the row."""
+        raise NotImplementedError
+
+    def pixels(self, row: Row) -> Pixels:
+        """The picture of `row`."""
+        data = self._bytes(row.image, row)
+        if data is None:
+            raise _no_picture(row, "no such file beside the table, in the folder or in the zip")
+        return _picture(data, row)
+
+    def mask(self, row: Row) -> Pixels | None:
+        """The mask that the row names; else that of the picture's name in the folder `masks`."""
+        if row.mask.lower() == NONE:
+            return None
+        stem = f"{MASKS}/{PurePosixPath(row.image).stem}"
+        for name in [row.mask] if row.mask else [stem + ending for ending in MASK_ENDINGS]:
+            if (data := self._bytes(name, row)) is not None:
+                return hard(_picture(data, row), row)
+        if row.mask:
+            raise _no_picture(row, "no such file as its mask")
+        return None
+
+
+class Folder(_Files):
     """Pictures in `folder`, the table in the file `labels`; paths are relative to the table or the folder."""
 
     def __init__(self, folder: Path, labels: Path) -> None:
         self._roots = (labels.parent.resolve(), folder.resolve())
         self._labels = labels
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self, label: str) -> tuple[Row, ...]:
         """Its table."""
-        try:
-            return _table(self._labels.read_bytes(), self._labels.name)
-        except OSError as error:
-            raise _no_table(self._labels.name, error.strerror or str(error)) from None
+        return read_rows(_file(self._labels), self._labels.name, label)
 
-    def pixels(self, row: Row) -> Pixels:
-        """The picture of `row`."""
+    def _bytes(self, name: str, row: Row) -> bytes | None:
         try:
             for root in self._roots:
-                path = (root / row.image).resolve()
+                path = (root / name).resolve()
                 if path.is_file() and any(path.is_relative_to(each) for each in self._roots):
-                    return _picture(path.read_bytes(), row)
+                    return path.read_bytes()
         except (OSError, ValueError) as error:  # a name too long, or with a NUL
             raise _no_picture(row, f"a path that cannot be read ({type(error).__name__})") from None
-        raise _no_picture(row, "no such file beside the table or in the folder")
+        return None
 
 
-class Zip:
+class Zip(_Files):
     """Pictures in the zip at `path`; the table is the member `labels`, by default the only CSV in it, or a file."""
 
     def __init__(self, path: Path, labels: str | None) -> None:
@@ -96,21 +112,19 @@ class Zip:
                 f"{path}", expected="one CSV in the zip", got=f"{len(tables)}", do="Name it with --labels."
             )
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self, label: str) -> tuple[Row, ...]:
         """Its table."""
-        if self._labels in self._members:
-            return _table(self._read(self._labels), self._labels)
-        try:
-            return _table(Path(self._labels).read_bytes(), self._labels)
-        except OSError as error:
-            raise _no_table(self._labels, f"{error.strerror}, and no member of the zip has this name") from None
+        inside = self._labels in self._members
+        data = self._read(self._labels) if inside else _file(Path(self._labels), ", and no member of the zip")
+        return read_rows(data, self._labels, label)
 
-    def pixels(self, row: Row) -> Pixels:
-        """The picture of `row`; its path is relative to the table or to the zip's root."""
-        for name in (str(PurePosixPath(self._labels).parent / row.image), row.image):
-            if name in self._members:
-                return _picture(self._read(name), row)
-        raise _no_picture(row, "no such member of the zip")
+    def _bytes(self, name: str, row: Row) -> bytes | None:
+        """`name` is relative to the table or to the zip's root."""
+        del row
+        for path in (str(PurePosixPath(self._labels).parent / name), name):
+            if path in self._members:
+                return self._read(path)
+        return None
 
     def _read(self, name: str) -> bytes:
         if self._members[name].file_size > MEMBER_LIMIT:
@@ -125,8 +139,8 @@ class Zip:
 
 class Arrays:
     """Pictures in the arrays of an NPZ file: `images` [N, H, W(, 1 or 3)] and `labels` [N(, 1)], or several such
-    pairs (`train_images`, `train_labels`, ...), one after the other. Without a table every picture is its own
-    patient; a table's `image` is the number of the picture, from 0."""
+    pairs (`train_images`, `train_labels`, ...), one after the other; beside them `masks` [N, H, W]. Without a table
+    every picture is its own patient; a table's `image` is the number of the picture, from 0."""
 
     def __init__(self, path: Path, labels: Path | None) -> None:
         try:
@@ -144,21 +158,23 @@ class Arrays:
             expected = "arrays images [N, H, W(, 1 or 3)] (uint8 or uint16) and labels"
             raise InputError(f"{path}", expected=expected, got=found)
         self._images = [image for images, _ in pairs for image in images]
+        self._masks = _masks_of(arrays, path)
         self._known = [str(label[0]) for _, labels in pairs for label in labels]
         self._labels = labels
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self, label: str) -> tuple[Row, ...]:
         """Its table."""
         if self._labels is None:
             return tuple(Row(n + 1, str(n), str(n), label, "", None) for n, label in enumerate(self._known))
-        try:
-            return _table(self._labels.read_bytes(), self._labels.name, self._known)
-        except OSError as error:
-            raise _no_table(self._labels.name, error.strerror or str(error)) from None
+        return read_rows(_file(self._labels), self._labels.name, label, self._known)
+
+    def mask(self, row: Row) -> Pixels | None:
+        """The mask of `row`."""
+        return hard(self._masks[int(row.image)], row) if self._masks else None
 
     def pixels(self, row: Row) -> Pixels:
         """The picture of `row`."""
-        if not _is_number(row.image) or int(row.image) >= len(self._images):
+        if not is_number(row.image) or int(row.image) >= len(self._images):
             raise _no_picture(row, f"not a number below {len(self._images)}")
         array = self._images[int(row.image)]
         return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
@@ -172,53 +188,6 @@ def open_pictures(images: Path, labels: str | None) -> Pictures:
     if images.suffix.lower() == ".npz":
         return Arrays(images, Path(labels) if labels is not None else None)
     return Zip(images, labels)
-
-
-def _table(data: bytes, source: str, known: list[str] | None = None) -> tuple[Row, ...]:
-    """The rows of a CSV; `known` labels of numbered pictures fill in where the table has no label column."""
-    try:
-        table = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        names = {name.strip().lower(): name for name in table.fieldnames or ()}
-        lacking = [name for name in ("image", "label") if name not in names and not (name == "label" and known)]
-        if lacking:
-            got = ", ".join(names) or "no header line"
-            raise _no_table(source, got, f"columns image and label; {' and '.join(lacking)} is missing")
-        rows = tuple(_row(number, line, names, known) for number, line in enumerate(table, start=1))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _no_table(source, type(error).__name__) from None
-    seen: set[str] = set()
-    for row in rows:
-        if row.image in seen:
-            raise InputError(
-                f"{source}, row {row.number}", expected="a picture once", got="one of an earlier row again"
-            )
-        seen.add(row.image)
-    return rows
-
-
-def _row(number: int, line: Mapping[str, str | None], names: Mapping[str, str], known: list[str] | None) -> Row:
-    cell = {name: (line[original] or "").strip() for name, original in names.items()}
-    image = cell["image"]
-    label = cell.get("label", "")
-    if not label and known and _is_number(image) and int(image) < len(known):
-        label = known[int(image)]
-    if not image or not label:
-        raise InputError(f"label table, row {number}", expected="an image and a label", got="an empty cell")
-    sex = cell.get("sex", "").upper()[:1]
-    age = cell.get("age", "").partition(".")[0]
-    return Row(
-        number,
-        image,
-        cell.get("patient_id") or image,
-        label,
-        sex if sex in ("M", "F", "O") else "",
-        int(age) if _is_number(age) and int(age) < 1000 else None,
-    )
-
-
-def _is_number(text: str) -> bool:
-    """Whether `text` is a whole number that is not absurd."""
-    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 def _are_pictures(images: NDArray[np.generic]) -> bool:
@@ -253,5 +222,34 @@ def _no_picture(row: Row, got: str) -> InputError:
     return InputError(f"label table, row {row.number}", expected="a picture", got=got, do="Correct or remove the row.")
 
 
-def _no_table(source: str, got: str, expected: str = "a readable CSV file in UTF-8") -> InputError:
-    return InputError(f"label table {source}", expected=expected, got=got, do="Name the table with --labels.")
+def hard(mask: Pixels, row: Row) -> Pixels:
+    """A mask's pixels: where the brightest is white, 255 where at least half of it, else 0; else as they are, numbers
+    of structures. Raises InputError naming the row."""
+    if mask.ndim == 3 and not (mask == mask[..., :1]).all():
+        raise InputError(f"label table, row {row.number}", expected="a mask in grey", got="one in colour")
+    grey = mask[..., 0] if mask.ndim == 3 else mask
+    soft = grey.dtype == np.uint8 and grey.max(initial=0) == WHITE
+    return np.ascontiguousarray(np.where(grey > WHITE // 2, np.uint8(WHITE), np.uint8(0)) if soft else grey)
+
+
+def _masks_of(arrays: Mapping[str, NDArray[Any]], path: Path) -> list[NDArray[np.uint8]]:
+    """The masks of all pictures, in their order; [] if there are none."""
+    pairs = [(name, name.removesuffix("images") + "masks") for name in arrays if name.endswith("images")]
+    pairs = [(name, masks) for name, masks in pairs if name.removesuffix("images") + "labels" in arrays]
+    if not any(masks in arrays for _, masks in pairs):
+        return []
+    for name, masks in pairs:
+        found = arrays.get(masks, np.zeros(0))
+        if found.dtype.kind not in "bu" or found.dtype.itemsize > 1 or found.shape != arrays[name].shape[:3]:
+            expected = f"an array {masks} {list(arrays[name].shape[:3])} of bool or uint8, as large as {name}"
+            raise InputError(f"{path}", expected=expected, got=f"{found.dtype} {list(found.shape)}")
+    drawn = [mask for _, masks in pairs for mask in arrays[masks]]
+    return [mask.astype(np.uint8) * np.uint8(WHITE) if mask.dtype == np.bool_ else mask for mask in drawn]
+
+
+def _file(path: Path, also: str = "") -> bytes:
+    """The bytes of the table at `path`. Raises InputError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise no_table(path.name, (error.strerror or str(error)) + also) from None

@@ -1,7 +1,8 @@
 """What a model computes of an image before its first trained weight, computed once for each image.
 
-A module may say `fixed(images [n, C, H, W]) -> features [n, F]`, which no weight and no generator enters, and
-`learned(features)`, so that `forward(x)` is `learned(fixed(x))`. Where the images of a step are the same each time (no
+A module may say `fixed(images [n, C, H, W]) -> features [n, F]`, which no trained weight and no generator enters, and
+`learned(features)`, so that `forward(x)` is `learned(fixed(x))`; one that can be trained whole says by `resting`
+whether that is so (shared/models/backbone.py). Where the images of a step are the same each time (no
 augmentation), training on the features gives the same gradients as training on the images.
 
 Guarantees: nothing of it leaves, and nothing in the result tells that it was done; one image at a time, so that no
@@ -45,7 +46,7 @@ class Learned(nn.Module):
 
 def has_fixed(module: nn.Module, training: Training) -> bool:
     """Whether features may take the place of images."""
-    return isinstance(module, Fixed) and not training.augmentation
+    return isinstance(module, Fixed) and getattr(module, "resting", True) and not training.augmentation
 
 
 def features_of(module: nn.Module, images: Images) -> Images:

@@ -32,7 +32,7 @@ from shared.models.layers import Output
 from shared.optimiser import learning_rate
 from shared.parameters import layout_of, load_part, to_vector
 from shared.study import Study, Training
-from shared.tasks.base import Kind
+from shared.tasks.base import Kind, blank
 from shared.tasks.registry import kind_of
 
 #: Both of two labels weigh the same.
@@ -185,8 +185,11 @@ def loss_of(kind: Kind, class_weights: Sequence[float]) -> Loss:
 
 def given_shape(study: Study, images: Images) -> tuple[int, ...]:
     """Of what the network is given of one of `images`, [C, …]: features as they are, images as the kind makes them."""
-    shape = images.pixels.shape[1:]
-    return shape if len(shape) == 1 else (kind_of(study).channels, *shape[1:])
+    shape, kind = images.pixels.shape[1:], kind_of(study)
+    if len(shape) == 1:
+        return shape
+    target = torch.from_numpy(blank(study, kind.target)[None])
+    return tuple(kind.example(torch.zeros(1, *shape), target, Generator().manual_seed(0))[0].shape[1:])
 
 
 def _plain_steps(images: Images, groups: Sequence[Rows], study: Study, generator: Generator) -> Iterator[Rows]:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from server.aggregate import Aggregator
 from server.checkpoints import Memory
 from server.coordinator import Outcome
-from server.report.judged import metrics_of
+from server.report.judged import metrics_of, metrics_without_finding, shown_group
 from server.report.result import (
     AggregationFacts,
     EvaluationPrice,
@@ -24,10 +24,10 @@ from server.report.result import (
 from shared.accounting import TEST, VALIDATION, SampledGaussian, evaluation_event, prv_epsilon, rdp_epsilon
 from shared.judged import Figure, Judged
 from shared.messages import OwnFigures, Spent
-from shared.metrics import BinaryCounts
 from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
 from shared.subgroups import subgroups
+from shared.tasks.classification import Classification
 from shared.tasks.registry import kind_of
 from shared.vectors import Codec
 from shared.version import versions
@@ -72,7 +72,7 @@ def _judged(outcome: Outcome, study: Study) -> tuple[Judged | None, tuple[Judged
         return None, ()
     kind, chosen_on = kind_of(study), outcome.validation.everybody
     everybody = kind.judge(outcome.test.everybody, chosen_on)
-    return everybody, tuple(kind.judge(group, chosen_on) for group in outcome.test.groups)
+    return everybody, tuple(shown_group(kind.judge(group, chosen_on)) for group in outcome.test.groups)
 
 
 def _own(study: Study, own: OwnFigures) -> Figure:
@@ -99,15 +99,14 @@ def site_auc(own: OwnFigures) -> SiteAuc:
 
 
 def _metrics(outcome: Outcome, study: Study) -> Metrics | None:
-    if outcome.validation is None or outcome.test is None:
-        return None
-    if not kind_of(study).noisy:
+    kind = kind_of(study)
+    if outcome.validation is None or outcome.test is None or not isinstance(kind, Classification):
         return None
     shown = {name: site_auc(own) for name, own in outcome.figures.items()}
-    validation, test = (
-        BinaryCounts.from_integers(list(found.everybody)) for found in (outcome.validation, outcome.test)
-    )
-    return metrics_of(validation, test, study.evaluation.sensitivity, shown)
+    chosen, found = (kind.finding(of.everybody) for of in (outcome.validation, outcome.test))
+    if chosen is None or found is None:
+        return metrics_without_finding(kind.judge(outcome.test.everybody), shown)
+    return metrics_of(chosen.counts, found.counts, study.evaluation.sensitivity, shown)
 
 
 def _rounds(memory: Memory, rows: tuple[RoundRow, ...]) -> Rounds:

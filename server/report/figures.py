@@ -24,6 +24,7 @@ from matplotlib.ticker import MaxNLocator
 
 from server.report.result import CalibrationRow, OperatingPoint
 from server.text import number, percent, printable, span
+from shared.judged import Curve
 
 WIDTH = 5.0
 Kind = Literal["good", "error", "time"]
@@ -37,6 +38,8 @@ _VARIABLES = {
     ORANGE: "var(--orange)",
     GREEN: "var(--green)",
 }
+#: Lines of one chart, so that no two look alike: every colour in every stroke.
+_STROKES = tuple((color, stroke) for stroke in ("-", "--", ":", "-.") for color in (BLUE, ORANGE, GREEN, INK))
 _KINDS: dict[Kind, tuple[str, str]] = {"good": (BLUE, "o"), "error": (ORANGE, "s"), "time": (GREEN, "^")}
 #: Any: Matplotlib's stubs list every name one by one
 _STYLE: Final[Any] = {
@@ -65,10 +68,10 @@ _STYLE: Final[Any] = {
 
 @dataclass(frozen=True)
 class Dot:
-    """One row of a dot plot: an area under the curve with its 95 % interval; `ours` is the federation's."""
+    """One row of a dot plot: a figure with its 95 % interval; `ours` is the federation's."""
 
     name: str
-    auc: float
+    value: float
     low: float | None
     high: float | None
     ours: bool = False
@@ -138,26 +141,58 @@ def curve(subject: str, points: Sequence[tuple[int, float | None]], best: int, k
 
 
 @_style()
-def dots(rows: Sequence[Dot], subject: str) -> str:
-    """Areas under the curve with 95 % intervals, one row each; the federation's is a diamond."""
+def dots(rows: Sequence[Dot], subject: str, name: str = "AUC") -> str:
+    """Figures of one `name` with 95 % intervals, one row each; the federation's is a diamond."""
     figure = Figure(figsize=(WIDTH, 0.75 + 0.27 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for y, row in enumerate(rows):
         color = ORANGE if row.ours else BLUE
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [y, y], "-", color=color, linewidth=1.5)
-        axes.plot([row.auc], [y], "D" if row.ours else "o", color=color, markersize=8 if row.ours else 6)
-    ours = next((row.auc for row in rows if row.ours), None)
+        axes.plot([row.value], [y], "D" if row.ours else "o", color=color, markersize=8 if row.ours else 6)
+    ours = next((row.value for row in rows if row.ours), None)
     if ours is not None:
         axes.axvline(ours, color=ORANGE, linewidth=0.8, linestyle=":")
-    least = min((row.low if row.low is not None else row.auc for row in rows), default=0.5)
-    axes.set_xlim(max(0.0, min(0.5, least) - 0.02), 1.02)
+    least = min((row.low if row.low is not None else row.value for row in rows), default=0.5)
+    if name.endswith("AUC"):
+        axes.set_xlim(max(0.0, min(0.5, least) - 0.02), 1.02)
     axes.set_yticks(range(len(rows)), [printable(row.name, 24) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("AUC with 95 % interval")
-    spoken = "; ".join(f"{row.name} {number(row.auc)}, {span(row.low, row.high)}" for row in rows)
-    return _svg(figure, f"{subject}, AUC with 95 % interval: {spoken}")
+    axes.set_xlabel(printable(f"{name} with 95 % interval", 60))
+    spoken = "; ".join(f"{row.name} {number(row.value)}, {span(row.low, row.high)}" for row in rows)
+    return _svg(figure, f"{subject}, {name} with 95 % interval: {spoken}")
+
+
+@_style()
+def lines(chart: str, curves: Sequence[Curve]) -> str:
+    """The lines of one chart of a record, at most as many as differ by colour and stroke; those beyond are named."""
+    drawn, rest = curves[: len(_STROKES)], curves[len(_STROKES) :]
+    inside = all(0 <= value <= 1 for curve in drawn for value in (*curve.x, *curve.y))
+    labels = printable(curves[0].x_label, 60), printable(curves[0].y_label, 60)
+    figure, axes = _square(*labels) if inside and curves[0].diagonal else _plain(*labels)
+    if curves[0].diagonal and inside:
+        axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
+    for curve, (color, stroke) in zip(drawn, _STROKES, strict=False):
+        marker = "o" if len(curve.x) <= 12 else ""
+        axes.plot(curve.x, curve.y, stroke, marker=marker, color=color, label=printable(curve.name, 32))
+    if len(drawn) > 1:
+        axes.legend(loc="best", fontsize=8)
+    spoken = "; ".join(f"{curve.name}: {_ends(curve)}" for curve in drawn)
+    more = f" Not drawn: {', '.join(curve.name for curve in rest)}." if rest else ""
+    return _svg(figure, f"{chart}, {labels[1]} over {labels[0]}. {spoken}.{more}")
+
+
+def _ends(curve: Curve) -> str:
+    if not curve.x:
+        return "nothing"
+    (x0, y0), (x1, y1) = ((curve.x[k], curve.y[k]) for k in (0, -1))
+    return f"from {number(y0)} at {number(x0)} to {number(y1)} at {number(x1)}"
+
+
+def _plain(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    return figure, figure.add_subplot(xlabel=x, ylabel=y)
 
 
 @_style()

@@ -18,15 +18,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from server import text
-from server.report import figures, verdict
+from server.report import figures, panels, verdict
 from server.report.figures import Dot
+from server.report.heads import baseline_head, head_of, named
+from server.report.judged import LEAST_IMAGES
 from server.report.promises import promises
-from server.report.result import Metrics, Result, RoundRow, Rounds, SiteAuc
+from server.report.result import Result, RoundRow, SiteAuc
 from shared.files import write_atomically
+from shared.judged import Figure
 from shared.reasons import Reason
 
 #: rounds side by side in one block of the participation grid
 _BLOCK = 50
+FEDERATED = "federated"
 State = Literal["trained", "evaluated", "out"]
 
 
@@ -40,9 +44,10 @@ class Block:
 
 @dataclass(frozen=True)
 class SiteRow:
-    """One hospital's own figure, or why there is none."""
+    """One hospital's own figure, or why there is none; `own` has its numbers of images, of areas under curves."""
 
     name: str
+    figure: Figure | None
     own: SiteAuc | None
     why: str
 
@@ -56,7 +61,7 @@ def write_report(result: Result, folder: Path) -> Path:
 
 def render(result: Result, *, audit: bool = False) -> str:
     """The page; with `audit`, it links audit.html."""
-    site_rows = _site_rows(result)
+    site_rows, head = _site_rows(result), head_of(result)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -72,7 +77,17 @@ def render(result: Result, *, audit: bool = False) -> str:
             absences=verdict.absences(result),
             blocks=tuple(_blocks(result)),
             site_rows=site_rows,
-            baselines=_baseline_dots(result),
+            baselines=_baseline_heads(result),
+            head=head,
+            named=named(head),
+            areas=_areas(result),
+            names=_names(result),
+            panel=panels.panel(result.judged, drawn=_areas(result)),
+            groups=panels.group_rows(result),
+            least_images=LEAST_IMAGES,
+            personal=panels.personal_rows(result),
+            guarded=any(row.votes for row in result.rounds.each),
+            drifted=any(row.drift is not None for row in result.rounds.each),
             epsilon=_worst_epsilon(result),
             promises=promises(result),
             audit=audit,
@@ -94,7 +109,7 @@ def _environment() -> Environment:
     )
     for name in ("number", "percent", "span", "power", "size", "duration", "ranges", "plural"):
         environment.filters[name] = getattr(text, name)
-    environment.filters["explain"] = _explain
+    environment.filters["explain"], environment.filters["cell"] = _explain, _cell
     return environment
 
 
@@ -103,96 +118,120 @@ def _explain(key: str) -> str:
     return Reason(key).explain if key in set(Reason) else key
 
 
+def _cell(value: str | float | None) -> str:
+    """One cell of a record's table."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value if isinstance(value, str) else text.number(value)
+
+
 def _clean(value: object) -> object:
     return text.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _areas(result: Result) -> bool:
+    """Whether the record is of one finding: areas under curves, an operating point."""
+    task = result.study.text.task
+    return task.kind == "classification" and (len(task.labels) == 2 or bool(task.finding))
+
+
+def _names(result: Result) -> tuple[str, str]:
+    """What is not the finding, and what is."""
+    task = result.study.text.task
+    finding = task.finding or task.labels[-1:]
+    return ", ".join(label for label in task.labels if label not in finding), ", ".join(finding)
 
 
 def _figures(result: Result, site_rows: Iterable[SiteRow]) -> dict[str, str]:
     """The figures that have something to show, by name."""
     drawn: dict[str, str] = {}
-    metrics = result.metrics
+    metrics, head = result.metrics, head_of(result)
     if metrics is not None and metrics.pooled_auc is not None:
         drawn["roc"] = figures.roc(metrics.roc_fpr, metrics.roc_tpr, metrics.operating_point, metrics.pooled_auc)
     if metrics is not None and any(row.count for row in metrics.calibration):
         drawn["calibration"] = figures.calibration(metrics.calibration)
-    drawn |= _curves(result.rounds)
+    drawn |= _curves(result)
     if result.survey is not None and result.survey.intensities:
         drawn["intensities"] = figures.histogram(result.survey.intensities, "Values of the training images")
-    shown = [_dot(row.name, row.own) for row in site_rows if row.own is not None and row.own.auc is not None]
-    if metrics is not None and shown:
-        own = [dot for dot in shown if dot is not None]
-        drawn["sites"] = figures.dots([*own, *_federated(metrics, "stratified")], "The model at each hospital")
-    baselines = [dot for _, dot in _baseline_dots(result) if dot is not None]
+    short = _short(head)
+    shown = [dot for row in site_rows if (dot := _dot(row.name, row.figure)) is not None]
+    if shown and head.value is not None:
+        ours = Dot(head.shown, head.value, head.low, head.high, ours=True)
+        drawn["sites"] = figures.dots([*shown, ours], "The model at each hospital", short)
+    baselines = [dot for name, own in _baseline_heads(result) if (dot := _dot(name, own)) is not None]
     if len(baselines) > 1:
-        drawn["baselines"] = figures.dots(baselines, "Alone, pooled and federated")
+        drawn["baselines"] = figures.dots(baselines, "Alone, pooled and federated", short)
+    if groups := panels.group_dots(result):
+        drawn["groups"] = figures.dots(groups, "The model by subgroup", short)
     return drawn
 
 
-def _curves(rounds: Rounds) -> dict[str, str]:
-    each = rounds.each
-    drawn: dict[str, str] = {}
-    if any(row.validation_auc is not None for row in each):
-        areas = [(row.round, row.validation_auc) for row in each]
-        drawn["auc"] = figures.curve("Validation AUC", areas, rounds.best, "good")
+def _short(head: Figure) -> str:
+    """The headline's name in a chart, with its unit."""
+    if head.name == "stratified_auc":
+        return "AUC"
+    return f"{head.shown} ({head.unit})" if head.unit else head.shown
+
+
+def _curves(result: Result) -> dict[str, str]:
+    """What changed from round to round."""
+    rounds, drawn = result.rounds, dict[str, str]()
+    each, name = rounds.each, f"Validation {_short(head_of(result))}"
+    heads = [(row.round, row.validation_auc if row.validation is None else row.validation) for row in each]
+    if any(value is not None for _, value in heads):
+        drawn["validation"] = figures.curve(name, heads, rounds.best, "good")
     if any(row.validation_ece is not None for row in each):
         errors = [(row.round, row.validation_ece) for row in each]
         drawn["ece"] = figures.curve("Calibration error", errors, 0, "error")
+    if any(row.drift is not None for row in each):
+        drawn["drift"] = figures.curve("Drift", [(row.round, row.drift) for row in each], 0, "error")
     if each:
         drawn["seconds"] = figures.curve("Seconds", [(row.round, row.seconds) for row in each], 0, "time")
     return drawn
 
 
-def _dot(name: str, own: SiteAuc | None) -> Dot | None:
-    return None if own is None or own.auc is None else Dot(name, own.auc, own.low, own.high)
-
-
-def _federated(metrics: Metrics | None, name: str) -> list[Dot]:
-    if metrics is None or metrics.stratified_auc is None:
-        return []
-    return [Dot(name, metrics.stratified_auc, metrics.stratified_low, metrics.stratified_high, ours=True)]
+def _dot(name: str, own: Figure | None) -> Dot | None:
+    if own is None or own.value is None:
+        return None
+    return Dot(name, own.value, own.low, own.high, ours=name == FEDERATED)
 
 
 def _site_rows(result: Result) -> tuple[SiteRow, ...]:
     """Every hospital with its own figure, or the reason that the record gives for its absence."""
-    shown = result.metrics.sites if result.metrics else {}
+    shown, counted = panels.own_by_site(result), result.metrics.sites if result.metrics else {}
     evaluated = {site for row in result.rounds.each for site in row.evaluated}
     rows = []
     for site in verdict.hospitals(result):
         own = shown.get(site)
-        if result.metrics is None:
+        if result.metrics is None and result.judged is None:
             why = "the model was not judged"
         elif own is not None:
-            why = "" if own.auc is not None else _uncertain(result)
+            why = "" if own.value is not None else _uncertain(result)
         elif not result.study.text.evaluation.per_site:
             why = "not shown: the study does not ask for it"
         elif site not in evaluated:
             why = "took part in no evaluation"
         else:
             why = "not shown: the hospital's policy keeps it"
-        rows.append(SiteRow(site, own, why))
+        rows.append(SiteRow(site, own, counted.get(site), why))
     return tuple(rows)
 
 
 def _uncertain(result: Result) -> str:
-    """Why a hospital's own figures hold no AUC."""
+    """Why a hospital's own figures hold no headline."""
     if result.evaluation is not None:
         return "too few held-out patients of one class to tell through the noise"
-    return "only one class among its held-out patients"
+    return "only one class among its held-out patients" if _areas(result) else "too little among its held-out patients"
 
 
-def _baseline_dots(result: Result) -> tuple[tuple[str, Dot | None], ...]:
-    """Name and figure of each hospital alone, the pooled training, and last the federation."""
+def _baseline_heads(result: Result) -> tuple[tuple[str, Figure | None], ...]:
+    """Name and headline of each hospital alone, the pooled training, and last the federation; None without a value."""
     if result.baselines is None:
         return ()
-    trained = [(f"{site} alone", own) for site, own in result.baselines.alone.items()]
+    heads = [(f"{site} alone", baseline_head(own)) for site, own in result.baselines.alone.items()]
     if result.baselines.pooled is not None:
-        trained.append(("pooled in one place", result.baselines.pooled))
-    rows: list[tuple[str, Dot | None]] = []
-    for name, own in trained:
-        known = own.stratified_auc
-        rows.append((name, None if known is None else Dot(name, known, own.low, own.high)))
-    ours = _federated(result.metrics, "federated")
-    return (*rows, ("federated", ours[0] if ours else None))
+        heads.append(("pooled in one place", baseline_head(result.baselines.pooled)))
+    return tuple((name, None if own.value is None else own) for name, own in (*heads, (FEDERATED, head_of(result))))
 
 
 def _worst_epsilon(result: Result) -> tuple[str, str]:

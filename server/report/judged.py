@@ -4,8 +4,14 @@ Guarantees: a figure that the counts do not hold is None; noisy counts are shown
 their range, only here at the end.
 """
 
+from msgspec.structs import replace
+
 from server.report.result import CalibrationRow, Metrics, NoiseFacts, OperatingPoint, SiteAuc, figure
+from shared.judged import Judged
 from shared.metrics import BinaryCounts, bin_edges
+
+#: Subgroups of fewer images show no figures.
+LEAST_IMAGES = 20
 
 
 def operating_point(validation: BinaryCounts, test: BinaryCounts, sensitivity: float) -> OperatingPoint:
@@ -38,6 +44,33 @@ def noise_of(counts: BinaryCounts) -> NoiseFacts | None:
         pooled_low=figure(low),
         pooled_high=figure(high),
         calibration_error=figure(counts.calibration_deviation),
+    )
+
+
+def shown_group(judged: Judged) -> Judged:
+    """A subgroup as it may stand in a record: of fewer than LEAST_IMAGES nothing is said, not even how many."""
+    if judged.images >= LEAST_IMAGES:
+        return judged
+    return Judged(judged.kind, 0, tuple(replace(f, value=None, low=None, high=None) for f in judged.figures))
+
+
+def metrics_without_finding(judged: Judged, sites: dict[str, SiteAuc]) -> Metrics:
+    """Of several classes without a finding: the mean of their areas, and no operating point."""
+    head = judged.headline
+    return Metrics(
+        stratified_auc=head.value,
+        stratified_low=head.low,
+        stratified_high=head.high,
+        mean_site_auc=None,
+        pooled_auc=None,
+        n=judged.images,
+        positives=0,
+        sites=sites,
+        operating_point=None,
+        calibration_error=None,
+        calibration=(),
+        roc_fpr=(),
+        roc_tpr=(),
     )
 
 

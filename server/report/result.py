@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from shared.files import write_atomically
-from shared.judged import Figure, Judged
+from shared.judged import Figure, Judged, Table
 from shared.study import Study
 from shared.wire import Record, read_json
 
@@ -201,6 +201,8 @@ class Baselines(Record, frozen=True):
 
     alone: dict[str, Baseline]
     pooled: Baseline | None
+    #: how well the hospital can be told from the image (simulations/shortcut.py)
+    shortcut: Table | None = None
 
 
 class SitePrivacy(Record, frozen=True):

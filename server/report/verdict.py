@@ -8,26 +8,17 @@ known is said to be unknown.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from server.report import compared
+from server.report.finding import Finding, Level
 from server.report.promises import least_honest
 from server.report.result import Result, SitePrivacy
 from server.text import number, plural, power, ranges
 
-Level = Literal["bad", "note", "good"]
 #: reasons shown per hospital in the verdict; all of them stand under participation
 _REASONS = 2
 #: hospitals with their reasons in the verdict, the most absent first; the others are named with a count
 _DETAILED = 6
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence of the verdict, with what it rests on."""
-
-    level: Level
-    text: str
-    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,11 +83,27 @@ def _when(rounds: Sequence[int]) -> str:
 
 def findings(result: Result) -> tuple[Finding, ...]:
     """All findings, the bad ones first."""
-    found = [_ending(result), _missing(result), _privacy(result), comparison(result)]
+    found = [
+        _ending(result),
+        _open(result),
+        _missing(result),
+        _privacy(result),
+        comparison(result),
+        compared.subgroups(result),
+    ]
     if _is_survey(result):
         found = [_ending(result), _surveyed(result)]
     present = [finding for finding in found if finding is not None]
     return tuple(sorted(present, key=lambda finding: ("bad", "note", "good").index(finding.level)))
+
+
+def _open(result: Result) -> Finding | None:
+    """That nothing hid a hospital's update from the coordinator, where that is so."""
+    study = result.study.text
+    if study.aggregation.adversary != "none" or not result.rounds.each:
+        return None
+    why = f"no masks (aggregation.adversary = “none”), for {study.federation.strategy} compares single updates"
+    return Finding("bad", f"The coordinator saw each hospital's own update in every round: {why}.")
 
 
 def _is_survey(result: Result) -> bool:
@@ -216,21 +223,4 @@ def _over(own: SitePrivacy, epsilon: float | None, delta: float | None) -> bool:
 
 def comparison(result: Result) -> Finding:
     """Whether the federation beats its best member."""
-    ours = result.metrics.stratified_auc if result.metrics else None
-    if result.metrics is None or ours is None:
-        return Finding("bad", "The model was not judged: there is no AUC on held-out patients.")
-    alone = result.baselines.alone if result.baselines else {}
-    known = {site: own.stratified_auc for site, own in alone.items() if own.stratified_auc is not None}
-    if not known:
-        return Finding("note", "Whether the federation beats its best member is not known: no baselines were trained.")
-    best = max(known, key=lambda site: known[site])
-    against = f"site-stratified AUC {number(ours)} against {number(known[best])} of {best} alone"
-    absent = [site for site in contributing(result) if site not in known]
-    unknown = f" Without a baseline: {', '.join(absent)}." if absent else ""
-    if ours <= known[best]:
-        return Finding("bad", f"The federation does not beat its best member: {against}.{unknown}")
-    low = result.metrics.stratified_low
-    if low is None or known[best] >= low:
-        chance = "the gap lies within the federation's 95 % interval, so chance is not ruled out"
-        return Finding("note", f"The federation beats its best member: {against}; {chance}.{unknown}")
-    return Finding("note" if absent else "good", f"The federation beats its best member: {against}.{unknown}")
+    return compared.comparison(result, contributing(result))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]  # it has no types
+import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from shared.errors import InputError
 from shared.export.base import FACTS, Images, Runner, Source

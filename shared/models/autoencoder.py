@@ -63,7 +63,9 @@ def check_size(options: Options, size: tuple[int, ...]) -> None:
     """Raise InputError unless every side can be halved as often as `options` says, and widths hold whole groups."""
     if any(side % 2**options.halvings for side in size):
         got = " × ".join(map(str, size))
-        raise InputError("input.size", expected=f"multiples of {2**options.halvings}", got=got, do="Or halve less often.")
+        raise InputError(
+            "input.size", expected=f"multiples of {2**options.halvings}", got=got, do="Or halve less often."
+        )
     if options.width % options.groups:
         raise InputError("model.options.width", expected=f"a multiple of {options.groups}", got=f"{options.width}")
 

@@ -1,9 +1,10 @@
 """Latent diffusion (Rombach et al. 2022, arXiv 2112.10752): noise is taken off the latents of an autoencoder, in steps.
 
 The autoencoder (shared/models/autoencoder.py) is trained by a study of its own and comes by `model.init`; with
-`model.frozen` its weights stay as they are (shared/tasks/synthesis.py insists), and none of them is sent. The U-Net, MONAI's, learns to tell the noise in noisy latents (Ho et al. 2020, arXiv 2006.11239, eq.
-14), with the label beside them as planes. New images are drawn along DDIM's deterministic path (Song et al. 2021, arXiv
-2010.02502): the noise that a path begins with says all about the image.
+`model.frozen` its weights stay as they are (shared/tasks/synthesis.py insists), and none of them is sent. The U-Net,
+MONAI's, learns to tell the noise in noisy latents (Ho et al. 2020, arXiv 2006.11239, eq. 14), with the label beside
+them as planes. New images are drawn along DDIM's deterministic path (Song et al. 2021, arXiv 2010.02502): the noise
+that a path begins with says all about the image.
 """
 
 from typing import Annotated

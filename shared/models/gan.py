@@ -81,7 +81,9 @@ def create(
         raise InputError("model.name", expected='task.kind "synthesis" of images with gan', got="another")
     if any(side % 2**options.doublings for side in size):
         got = " × ".join(map(str, size))
-        raise InputError("input.size", expected=f"multiples of {2**options.doublings}", got=got, do="Or double less often.")
+        raise InputError(
+            "input.size", expected=f"multiples of {2**options.doublings}", got=got, do="Or double less often."
+        )
     if options.latent > size[0] * size[1]:
         raise InputError("model.options.latent", expected=f"at most {size[0] * size[1]}", got=f"{options.latent}")
     return Gan(options, channels=classes, labels=channels - classes - 2, size=size, scale=scale)

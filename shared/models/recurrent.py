@@ -44,7 +44,7 @@ class Gated(nn.Module):
     def forward(self, steps: Tensor) -> Tensor:
         """From a state of zeros."""
         given = self.of_input(steps)  # [n, steps, 3 · state]
-        state, states = steps.new_zeros(len(steps), self.state), []
+        state, states = steps.new_zeros(steps.shape[0], self.state), []
         for step in given.unbind(dim=1):
             reset, update, new = step.chunk(3, dim=1)
             before_reset, before_update, before_new = self.of_state(state).chunk(3, dim=1)

@@ -41,7 +41,9 @@ class Restorer(nn.Module):
         self.up: nn.Module = (
             nn.Identity()
             if options.stride == 1
-            else SubpixelUpsample(sides, options.width, options.width, scale_factor=options.stride, apply_pad_pool=False)
+            else SubpixelUpsample(
+                sides, options.width, options.width, scale_factor=options.stride, apply_pad_pool=False
+            )
         )
         self.last = convolution(options.width, classes, 3, padding=1)
         for weight in self.last.parameters():
@@ -67,7 +69,9 @@ def create(
         )
     if classes > channels:
         raise InputError(
-            "model.name", expected="a task that makes images of images with restorer", got=f"{classes} of {channels} channels"
+            "model.name",
+            expected="a task that makes images of images with restorer",
+            got=f"{classes} of {channels} channels",
         )
     return Restorer(options, channels=channels, classes=classes, sides=len(size), scale=scale)
 

@@ -1,9 +1,9 @@
 """What a model that makes new images is given, as the channels of one tensor: so that all that is random about an image
 is drawn before, and no image depends on another.
 
-[n, C + 2 + L, H, W]: the image · one of noise · one of a time in [0, 1), everywhere the same · one for each of L labels,
-1 everywhere or 0. In training a model returns its whole loss as the `penalty` of an Output; in evaluation it looks at
-noise and labels alone, and returns new images [n, C, H, W].
+[n, C + 2 + L, H, W]: the image · one of noise · one of a time in [0, 1), everywhere the same · one for each of L
+labels, 1 everywhere or 0. In training a model returns its whole loss as the `penalty` of an Output; in evaluation it
+looks at noise and labels alone, and returns new images [n, C, H, W].
 """
 
 from typing import NamedTuple

@@ -66,6 +66,9 @@ def create(
         raise InputError("model.name", expected=expected, got=f"{channels} channels in, {classes} out")
     if any(side % 2**options.levels for side in size):
         raise InputError(
-            "input.size", expected=f"multiples of {2**options.levels}", got=" × ".join(map(str, size)), do="Or take fewer levels."
+            "input.size",
+            expected=f"multiples of {2**options.levels}",
+            got=" × ".join(map(str, size)),
+            do="Or take fewer levels.",
         )
     return VoxelMorph(options, channels=channels, sides=len(size), scale=scale)

@@ -19,13 +19,14 @@ def warped(images: Tensor, displacement: Tensor) -> Tensor:
         own = along.reshape([-1 if other == side else 1 for other in range(len(size))])
         places.append((own + displacement[:, side]) * (2 / max(1, length - 1)) - 1)
     grid = torch.stack(places[::-1], dim=-1)  # [n, *size, sides], the last side first, −1 … 1 from edge to edge
-    return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="border", align_corners=True)
+    grid = grid.to(images.dtype)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
 def integrated(velocity: Tensor, steps: int) -> Tensor:
     """The displacement after one unit of time along a velocity [n, sides, *size] that stays, by 2^`steps` small ones
     (scaling and squaring, Arsigny et al. 2006): smooth, and all but free of folds."""
-    displacement = velocity / 2**steps
+    displacement: Tensor = velocity / 2**steps
     for _ in range(steps):
         displacement = displacement + warped(displacement, displacement)
     return displacement
@@ -35,13 +36,13 @@ def determinants(displacement: Tensor) -> Tensor:
     """How much the places between pixels grow, [n, sides, *size] → [n, *(size − 1)]; 0 or less where they fold."""
     sides = displacement.shape[1]
     inner = tuple(slice(0, length - 1) for length in displacement.shape[2:])
-    rows = []
-    for side in range(sides):
-        change = displacement.diff(dim=2 + side)[(slice(None), slice(None), *inner)]  # [n, sides, *(size − 1)]
-        rows.append(change)
+    rows = [  # [n, sides, *(size − 1)]
+        displacement.diff(dim=2 + side)[(slice(None), slice(None), *inner)] for side in range(sides)
+    ]
     jacobian = torch.stack(rows, dim=1).movedim((1, 2), (-2, -1))  # [n, *(size − 1), by, of]
     eye = torch.eye(sides, device=jacobian.device, dtype=jacobian.dtype)
-    return torch.linalg.det(jacobian + eye)
+    found: Tensor = torch.linalg.det(jacobian + eye)
+    return found
 
 
 def bending(displacement: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class Wavelets(nn.Module):
         """Modulus of the Gabor responses, [n, c, h, w] → [n, c · angles, h, w]; `turned`, their means over the
         directions and then their deviations, [n, 2c, h, w]."""
         responses = _filter(images, self.gabor)  # [n, c · angles · 2, h, w]: real and imaginary parts alternate
-        parts = responses.reshape(len(images), -1, 2, *images.shape[2:])
+        parts = responses.reshape(images.shape[0], -1, 2, *images.shape[2:])
         strengths = torch.sqrt(parts.square().sum(dim=2) + 1e-8)
         if not self.turned:
             return strengths

@@ -10,14 +10,16 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from monai.data.box_utils import non_max_suppression
+from monai.losses.focal_loss import FocalLoss
 from torch import Tensor, nn
-from torchvision.ops import sigmoid_focal_loss
 
 from shared.models.layers import Output, parts_of
 from shared.tasks.symmetries import symmetries
 
 #: An anchor is a box's from this overlap on, nobody's below the other, and not looked at between (Lin et al. 2017).
 MATCHED, EMPTY = 0.5, 0.4
+#: Of the focal loss: how little an anchor counts that is right already, and the weight of those with a box.
+GAMMA, ALPHA = 2.0, 0.25
 #: Where the loss of a place turns from square to straight; the most a side may grow, as a logarithm.
 BETA, MOST_GROWTH = 1 / 9, 4.0
 #: Shortest side, in pixels, that is reckoned with.
@@ -66,7 +68,8 @@ def loss_of(output: Tensor | Output, target: Tensor, weights: Sequence[float]) -
     label = torch.arange(len(weights), device=target.device)
     hot = ((box[..., :1] == label) & matched[..., None]).to(rows.logits)  # [n, A, labels]
     scale = 1 + hot * (rows.logits.new_tensor(list(weights)) - 1)
-    scores = sigmoid_focal_loss(rows.logits, hot, reduction="none") * scale
+    focal = FocalLoss(gamma=GAMMA, alpha=ALPHA, reduction="none")
+    scores = focal(rows.logits.movedim(1, 2), hot.movedim(1, 2)).movedim(1, 2) * scale
     looked_at = (matched | (best < EMPTY))[..., None]
     places = F.smooth_l1_loss(rows.moves, _moves(box[..., 1:], anchors), reduction="none", beta=BETA)
     count = matched.sum(dim=1).clamp_min(1)

@@ -57,7 +57,9 @@ def create(options: Options, study: Study) -> Enhancement:
     """Raises InputError for images too small for the factor, and for several views, which no network averages here."""
     if options.degrade == "downsample" and min(study.input.size) < 4 * options.factor:
         got = " × ".join(map(str, study.input.size))
-        raise InputError("task.options.factor", expected=f"at most a quarter of the sides {got}", got=f"{options.factor}")
+        raise InputError(
+            "task.options.factor", expected=f"at most a quarter of the sides {got}", got=f"{options.factor}"
+        )
     if study.evaluation.views != 1:
         raise InputError("evaluation.views", expected="1 with enhancement", got=f"{study.evaluation.views}")
     return Enhancement(options, study.input.channels)

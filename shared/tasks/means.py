@@ -95,8 +95,10 @@ class Means:
             raise unlikely("counts of patients and their images", f"{patients} patients, {images} images")
         for total, square in zip(found.sums, found.squares, strict=True):
             # Shares are at most 1, and no mean square is below the square of the mean; rounding is half a step each.
-            if total > patients * UNIT or square > total + patients or (total - patients) ** 2 > patients * UNIT * (
-                square + patients
+            if (
+                total > patients * UNIT
+                or square > total + patients
+                or (total - patients) ** 2 > patients * UNIT * (square + patients)
             ):
                 raise unlikely("a sum of shares and of their squares", f"{total} and {square} of {patients} patients")
         return found

@@ -105,10 +105,12 @@ class Registration:
         from shared.models.warp import determinants, warped  # noqa: PLC0415
 
         del target, views
-        truth = torch.cat([
-            images.new_zeros(0, self.outputs, *images.shape[2:]),
-            *(deformation(image[None], self.options, own_generator(image, LABEL)) for image in images),
-        ])
+        truth = torch.cat(
+            [
+                images.new_zeros(0, self.outputs, *images.shape[2:]),
+                *(deformation(image[None], self.options, own_generator(image, LABEL)) for image in images),
+            ]
+        )
         moving = warped(images, truth)
         field = module(torch.cat([moving, images], dim=1))
         self._check(field, torch.cat([moving, images], dim=1))
@@ -174,8 +176,8 @@ def deformation(images: Tensor, options: Options, generator: Generator) -> Tenso
 
 
 def target_error(field: Tensor, truth: Tensor) -> Tensor:
-    """Mean distance in pixels between where each place of the moving image lies in the fixed one and where `field` says,
-    [n]. The moving image at q is the fixed one at p = q + `truth`(q); `field` finds p at p + field(p)."""
+    """Mean distance in pixels between where each place of the moving image lies in the fixed one and where `field`
+    says, [n]. The moving image at q is the fixed one at p = q + `truth`(q); `field` finds p at p + field(p)."""
     import torch  # noqa: PLC0415
 
     from shared.models.warp import warped  # noqa: PLC0415
@@ -183,13 +185,17 @@ def target_error(field: Tensor, truth: Tensor) -> Tensor:
     found = truth + warped(field, truth)  # p + field(p) − q
     inside = torch.ones_like(truth[:, 0], dtype=torch.bool)
     for side, length in enumerate(truth.shape[2:]):
-        along = torch.arange(length, device=truth.device).reshape([-1 if s == side else 1 for s in range(truth.dim() - 2)])
+        along = torch.arange(length, device=truth.device).reshape(
+            [-1 if s == side else 1 for s in range(truth.dim() - 2)]
+        )
         inside = inside & (along + truth[:, side] >= 0) & (along + truth[:, side] <= length - 1)
     distance = found.square().sum(dim=1).sqrt() * inside  # [n, *size]
-    return distance.flatten(1).sum(dim=1) / inside.flatten(1).sum(dim=1).clamp_min(1)
+    mean: Tensor = distance.flatten(1).sum(dim=1) / inside.flatten(1).sum(dim=1).clamp_min(1)
+    return mean
 
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:
     """Of the pixels of each two images [n, C, …], [n]; 0 of an image that is all the same."""
     a, b = (image.flatten(1) - image.flatten(1).mean(dim=1, keepdim=True) for image in (first, second))
-    return (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-8)
+    found: Tensor = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-8)
+    return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+import client.doing
 import client.site
 import client.workbench
 import server.attendance
@@ -81,8 +82,9 @@ def waits(reply: object) -> Refused:
 def test_nothing_of_a_waiting_study_is_run_prepared_or_agreed(
     local: LocalFederation, attacker: Attacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("train_round", "survey", "evaluate", "network_of", "contribute"):
-        monkeypatch.setattr(client.site, name, never)
+    monkeypatch.setattr(client.site, "network_of", never)
+    for name in ("train_round", "survey", "evaluate", "contribute"):
+        monkeypatch.setattr(client.doing, name, never)
     monkeypatch.setattr(client.workbench.Workbench, "prepared", never)
     for _ in range(2):
         waits(attacker.say("alder", attacker.invitation))
@@ -174,7 +176,7 @@ def test_no_round_begins_in_quiet_hours_and_what_was_begun_is_finished(
     first = attacker.sites["alder"].handle(again)
     set_policy(local, QUIET)
     for name in ("train_round", "survey", "evaluate", "contribute"):
-        monkeypatch.setattr(client.site, name, never)
+        monkeypatch.setattr(client.doing, name, never)
     for attempt in (2, 3):
         reply = attacker.step("alder", attacker.train_task(), attacker.plan(attacker.train_task(), attempt=attempt))
         assert isinstance(reply, Refused)

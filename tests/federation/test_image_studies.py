@@ -139,7 +139,8 @@ def test_a_private_generator_draws_an_archive_that_a_study_can_use(local: LocalF
 
 def test_latents_of_one_run_are_diffused_by_another(local: LocalFederation, tmp_path: Path) -> None:
     rebuilding = study_of(
-        'kind = "enhancement"\n[task.options]\ndegrade = "none"', f'name = "autoencoder"\n[model.options]\n{AUTOENCODER}'
+        'kind = "enhancement"\n[task.options]\ndegrade = "none"',
+        f'name = "autoencoder"\n[model.options]\n{AUTOENCODER}',
     )
     outcome, result = finished(local, rebuilding)
     assert figures(result, ["psnr_before"]) == [100.0]

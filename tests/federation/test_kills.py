@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+import client.doing
 import client.site
 import server.coordinator
 from client.audit import Audit
@@ -108,7 +109,7 @@ class Kill:
 KILLS = {
     "before the charge": Kill(Ledger, "reserve", after=False, charged=0, stored=False),
     "after the charge, before training": Kill(Ledger, "reserve", after=True, charged=1, stored=False),
-    "after training, before the mask": Kill(client.site, "contribute", after=False, charged=1, stored=False),
+    "after training, before the mask": Kill(client.doing, "contribute", after=False, charged=1, stored=False),
     "masked, not stored": Kill(Rounds, "store", after=False, charged=1, stored=False),
     "stored, not sent": Kill(Rounds, "store", after=True, charged=1, stored=True),
 }
@@ -235,7 +236,7 @@ def test_a_killed_coordinator_resumes_and_no_ledger_says_less_than_was_trained(
         trained.append(1)
         return train_round(*args, **kwargs)
 
-    monkeypatch.setattr(client.site, "train_round", counted)
+    monkeypatch.setattr(client.doing, "train_round", counted)
     study = replace(private, training=replace(private.training, rounds=3))
     with pytest.raises(Killed):
         local.run(LocalLink(local.sites()), study, recorder=Assassin(when=ENDS[name][0]))

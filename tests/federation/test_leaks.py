@@ -22,7 +22,7 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-import client.site
+import client.doing
 from client.audit import Audit
 from client.home import Home
 from client.policy import Policy
@@ -225,7 +225,7 @@ class Days:
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(printed))
             stack.enter_context(contextlib.redirect_stderr(printed))
-            stack.enter_context(pytest.MonkeyPatch.context()).setattr(client.site, "contribute", overheard.contribute)
+            stack.enter_context(pytest.MonkeyPatch.context()).setattr(client.doing, "contribute", overheard.contribute)
             _, result = local.run(link, study, out=out)
         replies = [reply for node, _, reply in link.traffic if node == 0 and reply is not None]
         return Left(

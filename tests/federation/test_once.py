@@ -22,6 +22,7 @@ import pytest
 from msgspec.structs import replace
 
 import client.rounds
+import client.doing
 import client.site
 import client.workbench
 import shared.database
@@ -296,7 +297,7 @@ def trainings(local: LocalFederation, private: Study, tmp_path: Path, monkeypatc
     prepared = prepare_for(local.home(VICTIM), private)
     found = Trainings(tmp_path / "trainings")
     monkeypatch.setattr(client.workbench, "prepare_for", lambda *_: prepared)
-    monkeypatch.setattr(client.site, "train_round", found.train)
+    monkeypatch.setattr(client.doing, "train_round", found.train)
     return found
 
 

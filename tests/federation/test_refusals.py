@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-import client.site
+import client.doing
 import shared.wire
 from client.audit import Audit
 from client.home import Home
@@ -291,7 +291,7 @@ def test_a_budget_that_the_round_would_pass_is_refused_before_training(
     local: LocalFederation, attacker: Attacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_policy(local, "[privacy]\nepsilon_total = 0.5\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n")
-    monkeypatch.setattr(client.site, "train_round", never)
+    monkeypatch.setattr(client.doing, "train_round", never)
     refused(attacker.step("alder", attacker.train_task()), "privacy budget", "0.5 per patient", "privacy.epsilon_total")
     assert charges(local) == 0
 
@@ -307,7 +307,7 @@ def test_a_replayed_plan_gives_the_same_bytes_one_charge_and_no_second_training(
     request = attacker.request(Step(plan=attacker.plan(task), payload=memoryview(pack(Task(body=task)))))
     first = attacker.sites["alder"].handle(request)
     assert isinstance(messages.read_reply(first), Contributed)
-    monkeypatch.setattr(client.site, "train_round", never)
+    monkeypatch.setattr(client.doing, "train_round", never)
     restarted = Site(local.home("alder"))
     assert attacker.sites["alder"].handle(request) == restarted.handle(request) == first
     assert charges(local) == 1
@@ -599,7 +599,7 @@ def test_trouble_of_the_house_is_told_without_path_count_or_name(
         sqlite3.IntegrityError(secret),
     ]
     for trouble in troubles:
-        monkeypatch.setattr(client.site, "survey", raising(trouble))
+        monkeypatch.setattr(client.doing, "survey", raising(trouble))
         found = attacker.step("alder", SURVEY, attacker.plan(SURVEY))
         text = str(refused(found))
         assert not any(word in text for word in (secret, "srv", "37", "36", "1234"))

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from msgspec.structs import replace
 
-import client.site
+import client.doing
 from client.audit import Audit
 from client.ledger import Ledger
 from client.steps import Outcome
@@ -187,7 +187,7 @@ def test_training_that_fails_was_charged_before_it_began(
     def fail(*_: object, **__: object) -> Outcome:
         raise SiteError("local training", expected="a GPU", got="none")
 
-    monkeypatch.setattr(client.site, "train_round", fail)
+    monkeypatch.setattr(client.doing, "train_round", fail)
     generous(local)
     outcome, result = local.run(LocalLink(local.sites()), of_rounds(private, 3))
     run = outcome.checkpoint.memory.run

@@ -583,7 +583,7 @@ _POLICY = default_policy_text().encode()
 _PRIVATE = STUDY_TEXT.replace('"off"', '"local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 0.5\nsampling_rate = 0.2')
 
 FILE_TARGETS = (
-    Target("study.toml", _study, 3, ("shared/toml.py", "shared/study.py")),
+    Target("study.toml", _study, 3, ("shared/toml.py", "shared/study/whole.py")),
     Target("site.toml", partial(_settings, SiteConfig, _SITE), 1, ("client/home.py",)),
     Target("policy.toml", partial(_settings, Policy, _POLICY), 2, ("client/policy.py", "client/hours.py")),
     Target("node.toml", partial(_settings, NodeConfig, _NODE), 1, ("client/node_home.py",)),

@@ -40,7 +40,8 @@ def _pictures(name: str, seeds: Callable[[], tuple[bytes, ...]], words: tuple[by
 
 def _all(source: Path, labels: str | None) -> None:
     pictures = open_pictures(source, labels)
-    for row in pictures.rows():
+    for row in pictures.rows("label"):
+        pictures.mask(row)
         found = pictures.pixels(row)
         if found.ndim not in (2, 3) or found.dtype not in (np.uint8, np.uint16):
             raise AssertionError(f"a picture of {found.dtype} {found.shape}")

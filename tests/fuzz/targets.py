@@ -13,6 +13,7 @@ from tests.fuzz.peers import PEER_TARGETS
 from tests.fuzz.protocol import PROTOCOL_TARGETS
 from tests.fuzz.pulling import PULLING_TARGETS
 from tests.fuzz.records import record_targets
+from tests.fuzz.weights import WEIGHT_TARGETS
 
 
 def targets() -> dict[str, Target]:
@@ -30,5 +31,6 @@ def targets() -> dict[str, Target]:
         *PEER_TARGETS,
         *QUALITY_TARGETS,
         *DOOR_TARGETS,
+        *WEIGHT_TARGETS,
     )
     return {target.name: target for target in found}

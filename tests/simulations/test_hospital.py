@@ -13,7 +13,7 @@ from client.dicom.reasons import Reason
 from shared.errors import InputError
 from shared.study import Input
 from simulations import hospital
-from simulations.hospital import PROFILES, write_hospital
+from simulations.hospital import COLUMNS, PROFILES, write_hospital
 from tests.client.dicom.archives import study_of
 
 KEY = b"k" * 32
@@ -65,7 +65,7 @@ def test_what_archives_really_hold(tmp_path: Path) -> None:
     assert seen == [(done, 8) for done in range(1, 9)]
     with (out / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["sop_instance_uid", "label", "sex", "age"]
+    assert tuple(rows[0]) == COLUMNS
     images, counts = prepare(
         out,
         out / "labels.csv",

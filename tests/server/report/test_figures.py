@@ -8,10 +8,12 @@ import pytest
 from server.report import figures
 from server.report.figures import Dot
 from server.report.result import Result
+from shared.judged import Curve
 
 ROWS = [Dot("city", 0.9, 0.8, 0.95), Dot("north", 0.7, None, None), Dot("federated", 0.93, 0.91, 0.95, ours=True)]
 
 
+CURVES = tuple(Curve("ROC", name, "x", "y", (0.0, 0.5, 1.0), (0.0, 0.8, 1.0), diagonal=True) for name in "abc")
 HOSTILE = ["$x^$", "<script>alert(1)</script>", 'a" onload="x', "病院", "a\x00\x1b[31mb", "#000004"]
 
 
@@ -27,11 +29,12 @@ def drawn(result: Result) -> dict[str, str]:
         "calibration": figures.calibration(metrics.calibration),
         "curve": figures.curve("AUC", [(1, 0.5), (2, None), (3, 0.7)], 3, "good"),
         "dots": figures.dots(ROWS, "Hospitals"),
+        "lines": figures.lines("ROC", CURVES),
         "histogram": figures.histogram((0.25, 0.0, 0.75), "Values of the training images"),
     }
 
 
-@pytest.mark.parametrize("name", ["roc", "calibration", "curve", "dots", "histogram"])
+@pytest.mark.parametrize("name", ["roc", "calibration", "curve", "dots", "lines", "histogram"])
 class TestEveryFigure:
     def test_is_one_element_that_says_what_it_shows(self, good: Result, name: str) -> None:
         root = parse(drawn(good)[name])
@@ -82,7 +85,7 @@ def test_the_federations_row_differs_by_shape() -> None:
     def shapes(svg: str) -> int:
         return len(set(re.findall(r'<path id="[^"]+" d="([^"]+)"', svg)))
 
-    same = [Dot(row.name, row.auc, row.low, row.high) for row in ROWS]
+    same = [Dot(row.name, row.value, row.low, row.high) for row in ROWS]
     assert shapes(figures.dots(ROWS, "Hospitals")) > shapes(figures.dots(same, "Hospitals"))
 
 
@@ -100,6 +103,9 @@ def test_a_round_without_a_figure_is_said_and_not_drawn_as_zero() -> None:
         lambda: figures.curve("AUC", [(1, 0.5)], 1, "good"),
         lambda: figures.curve("Seconds", [(1, 0.0)], 0, "time"),
         lambda: figures.dots([Dot("city", 0.9, None, None)], "Hospitals"),
+        lambda: figures.dots([Dot("city", 12.5, 11.0, 14.0)], "Hospitals", "Mean absolute error"),
+        lambda: figures.lines("Errors", [Curve("Errors", "age", "years", "share", (0.0, 80.0), (0.0, 1.0))]),
+        lambda: figures.lines("Errors", [Curve("Errors", "age", "years", "share", (), ())]),
     ],
 )
 def test_little_or_nothing_to_draw(draw: Callable[[], str]) -> None:

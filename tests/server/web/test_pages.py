@@ -38,7 +38,7 @@ class TestRuns:
     def test_every_run_with_its_figures(self, operator: httpx.Client) -> None:
         page = words(operator, "/")
         assert re.search(r"chest-3 queued – – –", page)
-        assert re.search(r"chest-2 running 4 of 12 0\.766 2\.20", page)
+        assert re.search(r"chest-2 running 4 of 12 0\.766 AUC 2\.20", page)
         assert re.search(r"chest-1 finished 12 of 12 0\.902 5\.60", page)
 
     def test_an_empty_history_says_what_to_do(self, empty: ServerHome, visit: Visit) -> None:

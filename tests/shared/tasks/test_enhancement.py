@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from shared.errors import InputError
 from shared.study import MINIMAL, Study, parse_study
-from shared.tasks.enhancement import HIGHEST, Enhancement, Options, degraded
+from shared.tasks.enhancement import HIGHEST, Enhancement, Options, create, degraded
 from shared.tasks.registry import kind_of
 
 
@@ -24,7 +24,9 @@ class Adds(nn.Module):
 
 def study_of(options: str = "", more: str = "") -> Study:
     task = f'[task]\nkind = "enhancement"\n[task.options]\n{options}\n'
-    return parse_study(MINIMAL.replace('[task]\nlabels = ["clear", "nodule"]', task).replace('"cnn"', '"restorer"') + more)
+    return parse_study(
+        MINIMAL.replace('[task]\nlabels = ["clear", "nodule"]', task).replace('"cnn"', '"restorer"') + more
+    )
 
 
 def images(count: int = 3) -> Tensor:
@@ -74,7 +76,7 @@ def test_training_draws_anew_and_evaluation_does_not() -> None:
     assert not torch.equal(first, kind.example(images(), torch.zeros(3), generator)[0])
     torch.testing.assert_close(goal, images())
     both = [kind.measure(nn.Identity(), images(), torch.zeros(3), 1) for _ in range(2)]
-    np.testing.assert_array_equal(*both)
+    np.testing.assert_array_equal(both[0], both[1])
 
 
 @pytest.mark.parametrize("loss", ["l1", "ssim", "mixed"])
@@ -92,6 +94,6 @@ def test_a_network_that_returns_no_images_is_refused_by_name() -> None:
 
 def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(InputError, match=r"task\.options\.factor"):
-        kind_of(parse_study(MINIMAL.replace('labels = ["clear", "nodule"]', 'kind = "enhancement"\noptions = {degrade = "downsample", factor = 8}').replace("[32, 32]", "[16, 16]")))  # fmt: skip
+        create(Options(degrade="downsample", factor=8), parse_study(MINIMAL.replace("[32, 32]", "[16, 16]")))
     with pytest.raises(InputError, match=r"evaluation\.views"):
         kind_of(study_of(more="[evaluation]\nviews = 2\n"))

@@ -36,7 +36,9 @@ def shift(*by: float, size: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [(24, 24), (8, 12, 12)])
-def test_a_known_shift_is_the_error_of_a_field_that_says_nothing_and_none_of_the_right_one(size: tuple[int, ...]) -> None:
+def test_a_known_shift_is_the_error_of_a_field_that_says_nothing_and_none_of_the_right_one(
+    size: tuple[int, ...],
+) -> None:
     truth = shift(3.0, 4.0, *[0.0] * (len(size) - 2), size=size)
     assert float(target_error(torch.zeros_like(truth), truth)) == pytest.approx(5.0)
     assert float(target_error(-truth, truth)) == pytest.approx(0.0, abs=1e-6)
@@ -66,7 +68,7 @@ def test_deformations_are_smooth_and_stand_still_at_the_frame() -> None:
         field = deformation(torch.zeros(40, 1, *size), OPTIONS, Generator().manual_seed(0))
         assert field.shape == (40, len(size), *size)
         assert float(field[..., 0].abs().max()) < 1e-5
-        assert 0.2 < float(field.std()) < 1.0
+        assert 0.1 < float(field.std()) < 1.0
         assert float(field.diff(dim=-1).abs().max()) < 1.0
 
 

@@ -1,0 +1,104 @@
+import math
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from server.search.budget import spent_by
+from server.search.space import Choices, Range, Space
+from server.search.trials import Found, Trial, search
+from shared.errors import OperatorError
+from shared.judged import Better
+from shared.study import MINIMAL, Study, parse_study
+
+STUDY = parse_study(MINIMAL)
+PRIVATE = parse_study(
+    MINIMAL.replace('mode = "off"', 'mode = "local"\nepsilon = 4\ndelta = 1e-5\nclip = 1\nsampling_rate = 0.2')
+)
+SPACE: Space = {"training.learning_rate": Range(0.001, 1.0, log=True), "training.optimizer": Choices(("sgd", "adam"))}
+
+
+def quality(study: Study, _: int) -> float:
+    """Best at a rate of 0.03 with Adam."""
+    return -abs(math.log10(study.training.learning_rate / 0.03)) - (study.training.optimizer == "sgd")
+
+
+def searched(folder: Path, trials: int, study: Study = STUDY, better: Better = "higher") -> tuple[Found, list[Trial]]:
+    seen: list[Trial] = []
+    sign = 1 if better == "higher" else -1
+    found = search(
+        study,
+        SPACE,
+        trials=trials,
+        storage=folder / "trials.jsonl",
+        better=better,
+        run=lambda wanted, number: sign * quality(wanted, number),
+        told=seen.append,
+    )
+    return found, seen
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_a_search_comes_near_the_best_settings(tmp_path: Path, better: Better) -> None:
+    found, seen = searched(tmp_path, 25, better=better)
+    assert found.best.training.optimizer == "adam"
+    assert 0.01 < found.best.training.learning_rate < 0.1
+    assert [trial.number for trial in seen] == list(range(25))
+    assert list(found.trials) == seen
+
+
+def test_a_search_goes_on_where_it_was_and_counts_a_run_that_was_cut_short(tmp_path: Path) -> None:
+    class KilledError(Exception):
+        """Stands for a process that ends."""
+
+    def killed(_: Study, number: int) -> float:
+        if number == 2:
+            raise KilledError
+        return 0.5
+
+    with pytest.raises(KilledError):
+        search(STUDY, SPACE, trials=5, storage=tmp_path / "trials.jsonl", better="higher", run=killed, told=print)
+    found, seen = searched(tmp_path, 5)
+    assert [trial.number for trial in seen] == [3, 4]
+    assert [trial.value is None for trial in found.trials] == [False, False, True, False, False]
+
+
+def test_all_trials_and_the_run_after_them_stay_within_the_studys_epsilon(tmp_path: Path) -> None:
+    ran: list[Study] = []
+
+    def run(study: Study, number: int) -> float:
+        ran.append(study)
+        return quality(study, number)
+
+    found = search(PRIVATE, SPACE, trials=6, storage=tmp_path / "t.jsonl", better="higher", run=run, told=print)
+    assert len(ran) == 6 and not found.because
+    assert all((study.privacy.epsilon or 0) < 2 for study in ran)
+    assert 3.8 < spent_by([*ran, found.best]) <= 4 * (1 + 1e-6)
+
+
+def test_settings_that_spend_more_than_their_share_end_the_search_before_the_budget(tmp_path: Path) -> None:
+    """With more rounds a run of the same ε is the same share, but other kinds of noise do not always compose alike."""
+    space: Space = {"training.rounds": Choices((2, 400))}
+    ran: list[Study] = []
+
+    def run(study: Study, _: int) -> float:
+        ran.append(study)
+        return float(study.training.rounds)
+
+    study = replace(PRIVATE, privacy=replace(PRIVATE.privacy, sampling_rate=0.9))
+    found = search(study, space, trials=12, storage=tmp_path / "t.jsonl", better="higher", run=run, told=print)
+    assert spent_by([*ran, found.best]) <= 4 * (1 + 1e-6)
+    assert len(ran) == 12 or "ε would be" in found.because
+
+
+def test_a_search_without_a_figure_fails(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="a trial with a figure"):
+        search(
+            STUDY,
+            SPACE,
+            trials=2,
+            storage=tmp_path / "t.jsonl",
+            better="higher",
+            run=lambda *_: None,
+            told=print,
+        )
