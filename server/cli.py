@@ -9,6 +9,7 @@ from server.commands import coordinator, federation, members
 from server.commands import runs as listing
 from server.commands.doctor import doctor
 from server.commands.export import export
+from server.commands.search import search
 from server.commands.web import password
 from server.commands.weights import weights
 from shared.console import run as run_app
@@ -35,6 +36,7 @@ for command in (
     members.members,
     coordinator.up,
     coordinator.run,
+    search,
     coordinator.status,
     coordinator.cancel,
     listing.runs,

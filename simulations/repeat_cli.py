@@ -1,6 +1,6 @@
 """konsil-simulate search and cross-validate: many runs of one study, within its privacy budget."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from server.report.result import Purpose, Result
+from server.report.trials import best_of, line_of, trials_table
 from server.search.space import read_space
-from server.search.trials import Trial, search
+from server.search.trials import search
 from server.text import number, span
 from shared.files import write_atomically
 from shared.study import Study, read_study
@@ -75,38 +76,11 @@ def searching(
         storage=out / "trials.jsonl",
         better=better,
         run=lambda wanted, number_: best_of(run(wanted, out / f"trial-{number_}")),
-        told=lambda trial: console.print(_line(trial), highlight=False),
+        told=lambda trial: console.print(line_of(trial), highlight=False),
     )
     write_atomically(out / "best.toml", write_toml(found.best).encode())
-    console.print(trials_table(found.trials))
-    if found.because:
-        console.print(f"[yellow]ended early:[/] {found.because}", highlight=False)
+    console.print(trials_table(found))
     console.print(f"the best, with the epsilon that is left for it: {out / 'best.toml'}")
-
-
-def best_of(result: Result) -> float | None:
-    """The headline on the validation patients of the best round; None of a run that did not finish."""
-    figures = [row.validation for row in result.rounds.each if row.round == result.rounds.best]
-    return figures[0] if figures and result.status == "finished" else None
-
-
-def trials_table(trials: Sequence[Trial]) -> Table:
-    """A line for each trial."""
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))
-    table = Table("trial", *keys, "validation")
-    for trial in trials:
-        cells = [_shown(trial.settings[key]) if key in trial.settings else "" for key in keys]
-        table.add_row(str(trial.number), *cells, number(trial.value))
-    return table
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _line(trial: Trial) -> str:
-    settings = ", ".join(f"{key} = {_shown(value)}" for key, value in trial.settings.items())
-    return f"trial {trial.number}: {settings}: {number(trial.value)}"
 
 
 def _runner(

@@ -84,7 +84,7 @@ def run(
         raise InputError("run", expected="a study file, or --resume RUN", got="both or neither", do="Give one.")
     if survey and resume:
         raise InputError("run", expected="--survey with a study file", got="with --resume", do="Give one.")
-    name = resume or _enqueue(home, history, study or Path(), "survey" if survey else "model")
+    name = resume or _from_file(home, history, study or Path(), "survey" if survey else "model")
     if resume:
         history.requeue(resume)
     console.print(f"queued: run {name}", highlight=False)
@@ -94,15 +94,27 @@ def run(
         follow(home, history, name, console)
 
 
-def _enqueue(home: ServerHome, history: History, path: Path, purpose: Purpose) -> str:
-    """A new run of the study at `path`. Raises InputError for what cannot work, before any hospital is asked."""
-    study = read_study(path)
+def _from_file(home: ServerHome, history: History, path: Path, purpose: Purpose) -> str:
+    return enqueue(home, history, read_study(path), path.read_bytes(), path.parent, purpose=purpose)
+
+
+def enqueue(
+    home: ServerHome,
+    history: History,
+    study: Study,
+    source: bytes,
+    beside: Path,
+    *,
+    purpose: Purpose = "model",
+) -> str:
+    """A new run of `study`, whose text is `source`; other files that it names lie `beside`. Raises InputError for what
+    cannot work, before any hospital is asked."""
     layout_for(study)
     noise_multiplier(study)
     _check_members(home, study)
     name = new_run(study)
-    write_atomically(home.runs / name / "study.toml", path.read_bytes())
-    bring(study, path.parent, home.runs / name)
+    write_atomically(home.runs / name / "study.toml", source)
+    bring(study, beside, home.runs / name)
     if purpose != "model":
         ask(home.runs / name, purpose)
     history.enqueue(name, study)

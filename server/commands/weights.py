@@ -64,7 +64,9 @@ def report(found: Matched, wanted: int) -> list[str]:
         ("running statistics of BatchNorm, unused: GroupNorm keeps none", found.running),
         ("in the file, but not in the model", foreign),
     ]
-    return [text if not names else f"{len(names)} {text}: {_some(names)}" for text, names in lines if names or "by" in text]
+    return [
+        text if not names else f"{len(names)} {text}: {_some(names)}" for text, names in lines if names or "by" in text
+    ]
 
 
 def _some(names: tuple[str, ...]) -> str:

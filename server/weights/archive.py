@@ -186,8 +186,10 @@ def named(value: object, source: str) -> Iterator[tuple[str, Stored]]:
         place, found, depth = waiting.pop()
         if isinstance(found, Stored):
             yield place, found
-        elif id(found) not in seen and depth < DEEPEST:
+        elif id(found) not in seen:
             seen.add(id(found))
+            if depth >= DEEPEST:
+                raise InputError(source, expected=f"at most {DEEPEST} levels of dicts and modules", got="more")
             parts = [(key, part) for key, part in _parts(found) if isinstance(part, _HOLD)]
             met += len(parts)
             if met > MOST_NAMES:

@@ -100,7 +100,6 @@ def feddyn(plain: Plain, round_: int) -> None:
 def fedexp(plain: Plain, round_: int) -> None:
     mean = plain.plain(round_)
     rate = max(1.0, plain.square / (2 * (float(mean @ mean) + 1e-9)))
-    print("RATE", rate)
     plain.weights = plain.weights + rate * mean
 
 
@@ -110,7 +109,7 @@ CASES: dict[str, tuple[Callable[[Plain, int], None], dict[str, float]]] = {
     "fedyogi": (fedyogi, {"server_rate": 0.01, "tau": 0.01}),
     "scaffold": (scaffold, {}),
     "feddyn": (feddyn, {"alpha": 2.0}),
-    "fedexp": (fedexp, {"epsilon": 1e-9}),
+    "fedexp": (fedexp, {"epsilon": 1e-9, "most": 100.0}),
 }
 
 

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from safetensors.numpy import save
 
 from client.site import Site
 from server.checkpoints import Checkpoints
 from server.coordinator import Outcome
 from server.report.result import Result
 from shared.layout import begin
-from shared.messages import Join, Refused, Step, read_reply, read_request
+from shared.messages import Join, Refused, Request, Step, read_reply, read_request
 from shared.study import Study
-from shared.weights import save_weights
+from shared.wire import pack
 from simulations.faults import LocalLink, Moment
 from simulations.local import LocalFederation, Recorder
 
@@ -23,23 +24,16 @@ FILE = "public.safetensors"
 
 @pytest.fixture
 def frozen(study: Study, local: LocalFederation) -> Study:
-    """A body of about 98,000 weights under a head of 1,026, and its file beside the run."""
-    model = replace(study.model, options={"width": 64, "hidden": 0, "blocks": 2}, trained=("head",))
-    model = replace(model, options={"width": 128, "blocks": 3, "hidden": 0, "groups": 1})
+    """A body of 1.5 million weights under a head of 1,026, and its file in the run's folder."""
+    options = {"width": 128, "blocks": 3, "hidden": 0, "groups": 1}
+    model = replace(study.model, options=options, trained=("head",))
     found = replace(study, model=model)
     layout, weights = begin(found)
     body = {name: tensor for name, tensor in layout.split(weights).items() if not name.startswith("head")}
-    del weights
-    data = _file({name: np.full_like(tensor, 0.01) for name, tensor in body.items()})
+    data = save({name: np.full_like(tensor, 0.01) for name, tensor in body.items()})
     (local.folder / "run").mkdir(exist_ok=True)
     (local.folder / "run" / FILE).write_bytes(data)
     return replace(found, model=replace(model, init=FILE, init_sha256=hashlib.sha256(data).hexdigest()))
-
-
-def _file(tensors: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> bytes:
-    from safetensors.numpy import save  # noqa: PLC0415
-
-    return save(tensors)
 
 
 def steps(link: LocalLink) -> list[tuple[int, Step, bytes, bytes]]:
@@ -92,11 +86,14 @@ def test_one_that_lost_it_is_sent_it_again_with_the_same_plan(local: LocalFedera
 
         def _serve(self, node: int, request: bytes) -> bytes | None:
             body = read_request(request)
-            if node == 1 and isinstance(body, Step) and (body.plan.step, body.plan.round) == ("train", 2):
-                if not len(body.init):
-                    next(kept(local, "birch").iterdir()).write_bytes(b"torn")
-                    self._sites = [*self._sites[:1], Site(local.home("birch")), *self._sites[2:]]  # type: ignore[has-type]
+            again = isinstance(body, Step) and (body.plan.step, body.plan.round) == ("train", 2) and not len(body.init)
+            if node == 1 and again:
+                next(kept(local, "birch").iterdir()).write_bytes(b"torn")
+                self._sites = [Site(local.home(name)) if name == "birch" else site for name, site in self.named()]
             return super()._serve(node, request)
+
+        def named(self) -> list[tuple[str, Site]]:
+            return list(zip(local.names, self._sites, strict=True))
 
     link = Losing(local.sites())
     check(*local.run(link, frozen), frozen)
@@ -141,9 +138,6 @@ def test_a_hospital_that_comes_later_gets_it(local: LocalFederation, frozen: Stu
 
 def test_another_file_is_refused_and_nothing_is_kept(local: LocalFederation, frozen: Study) -> None:
     def swapped(request: bytes, serve: object) -> bytes:
-        from shared.messages import Request  # noqa: PLC0415
-        from shared.wire import pack  # noqa: PLC0415
-
         body = read_request(request)
         assert isinstance(body, Step) and len(body.init) and callable(serve)
         other = bytearray(body.init)
@@ -175,13 +169,3 @@ def test_private_rounds_carry_the_head_alone_too(local: LocalFederation, frozen:
     check(outcome, result, study)
     later = [len(asked) for _, body, asked, _ in steps(link) if body.plan.round > 1]
     assert max(later) < 40_000
-
-
-def test_weights_of_the_whole_model_are_too_long_where_only_a_head_moves(local: LocalFederation, study: Study) -> None:
-    from tests.federation.test_distributed import with_parts  # noqa: PLC0415
-
-    headed = with_parts(study, model={"trained": ("head",)})
-    layout, weights = begin(headed)
-    assert save_weights(layout, weights) and layout.moving < layout.size
-    _, result = local.run(LocalLink(local.sites()), headed)
-    assert result.status == "finished"

@@ -1,15 +1,20 @@
+import json
 import math
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from server.report.trials import best_of
 from server.search.budget import spent_by
 from server.search.space import Choices, Range, Space
 from server.search.trials import Found, Trial, search
 from shared.errors import OperatorError
 from shared.judged import Better
 from shared.study import MINIMAL, Study, parse_study
+from simulations.faults import LocalLink
+from simulations.hospital import PROFILES, write_hospital
+from simulations.local import LocalFederation
 
 STUDY = parse_study(MINIMAL)
 PRIVATE = parse_study(
@@ -102,3 +107,18 @@ def test_a_search_without_a_figure_fails(tmp_path: Path) -> None:
             run=lambda *_: None,
             told=print,
         )
+
+
+def test_a_run_for_a_search_never_looks_at_the_test_patients(tmp_path: Path) -> None:
+    text = MINIMAL.replace("size = [32, 32]", "size = [16, 16]").replace('["DX"]', '["DX", "CR"]')
+    study = parse_study(text + "[aggregation]\ncolluders = 0\n")
+    archives = {name: tmp_path / "archives" / name for name in ("alder", "birch")}
+    for name, archive in archives.items():
+        write_hospital(archive, patients=12, seed=5, profile=PROFILES[name])
+    local = LocalFederation.make(tmp_path, archives, study)
+    outcome, result = local.run(LocalLink(local.sites()), study, purpose="search")
+    assert (outcome.status, outcome.test, result.judged) == ("finished", None, None)
+    assert best_of(result) == max(row.validation for row in result.rounds.each if row.validation is not None)
+    audit = (local.home("alder").path / "audit.jsonl").read_text()
+    answered = [line for line in map(json.loads, audit.splitlines()) if line["event"] == "answered"]
+    assert sum(line["purpose"] == "evaluate" for line in answered) == study.training.rounds

@@ -99,7 +99,13 @@ def test_a_value_within_itself_is_walked_once() -> None:
 
 
 def test_what_doubles_at_every_level_is_walked_once_too() -> None:
-    """2^60 ways lead to the tensor; one of them names it."""
-    twice = b"".join(b"q%c]h%ch%c\x86a" % (n, n, n) for n in range(60))
+    """2^25 ways lead to the tensor; one of them names it."""
+    twice = b"".join(b"q%c]h%ch%c\x86a" % (n, n, n) for n in range(25))
     laughs = b"\x80\x02]" + TENSOR + b"a" + twice + b"."
     assert len(list(named(value_of(laughs), "laughs"))) == 1
+
+
+def test_what_lies_too_deep_is_refused() -> None:
+    deep = b"\x80\x02" + b"]" * 70 + TENSOR + b"a" * 70 + b"."
+    with pytest.raises(InputError, match="at most 64 levels"):
+        list(named(value_of(deep), "deep"))

@@ -1,0 +1,80 @@
+"""What is a hospital's own, through real hospitals: parts of the model that stay, whole models beside the common one."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from client.kept import Keeper
+from client.personal import PERSONAL, own_places
+from shared.errors import InputError
+from shared.layout import begin
+from shared.network import network_of
+from shared.study import Study
+from simulations.faults import LocalLink, Moment, altered, lost, reply_lost
+from simulations.local import LocalFederation
+
+
+def asking(study: Study, *personal: str, strategy: str = "fedavg", **options: float) -> Study:
+    federation = replace(study.federation, personal=personal, strategy=strategy, options=options)
+    return replace(study, federation=federation)
+
+
+def kept(local: LocalFederation, run: str) -> dict[str, dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]]:
+    found = {}
+    for name in local.names:
+        found[name] = Keeper(local.home(name).path / "kept", most_bytes=1 << 30).newest(run)
+    return found
+
+
+def test_the_published_head_is_the_mean_of_the_hospitals_own(local: LocalFederation, study: Study) -> None:
+    asked = asking(study, "head")
+    outcome, result = local.run(LocalLink(local.sites()), asked)
+    own = kept(local, result.run)
+    places = own_places(asked, network_of(asked))
+    assert 0 < places.sum() < places.size
+    images = outcome.checkpoint.memory.images
+    assert images is not None
+    sizes = {name: counts["used"] for name, counts in images.per_site.items()}
+    assert set(sizes) == set(local.names)
+    heads = np.stack([own[name][PERSONAL] for name in local.names])
+    assert np.abs(heads[0] - heads[1]).max() > 1e-4
+    mean = outcome.checkpoint.state.weights[places]
+    assert (mean >= heads.min(axis=0) - 1e-4).all() and (mean <= heads.max(axis=0) + 1e-4).all()
+    assert result.personal is not None and result.judged is not None
+    assert result.personal.images == result.judged.images > 0
+
+
+def test_ditto_leaves_the_common_model_alone(local: LocalFederation, study: Study) -> None:
+    """The common model is bit for bit FedAvg's but for rounding; the hospitals' own are others."""
+    common, _ = local.run(LocalLink(local.sites()), study)
+    beside, result = local.run(LocalLink(local.sites()), asking(study, "all", personal_mu=0.5), out="ditto")
+    np.testing.assert_allclose(beside.checkpoint.state.weights, common.checkpoint.state.weights, atol=2e-5)
+    for own in kept(local, result.run).values():
+        assert own[PERSONAL].shape == beside.checkpoint.state.weights.shape
+        assert 1e-4 < np.abs(own[PERSONAL] - beside.checkpoint.state.weights).max() < 1
+    assert result.personal is not None
+
+
+@pytest.mark.parametrize("fault", [lost, reply_lost, altered(1)])
+def test_a_hospital_not_counted_goes_on_from_the_round_before(
+    local: LocalFederation, study: Study, monkeypatch: pytest.MonkeyPatch, fault: object
+) -> None:
+    """SCAFFOLD's c stays the mean of the hospitals' c_i, weighted by images, whoever was lost in a round."""
+    asked = asking(study, strategy="scaffold")
+    asked = replace(asked, training=replace(asked.training, rounds=3))
+    link = LocalLink(local.sites(), {Moment(1, "train", 2): fault})  # type: ignore[dict-item]
+    outcome, result = local.run(link, asked)
+    assert [len(row.trained) for row in result.rounds.each] == [3, 2, 3]
+    from client.images import Split  # noqa: PLC0415
+    from client.workbench import prepare_for  # noqa: PLC0415
+
+    sizes = [len(prepare_for(local.home(name), asked).images.rows(Split.TRAIN)) for name in local.names]
+    controls = [own["control"] for own in kept(local, result.run).values()]
+    np.testing.assert_allclose(
+        outcome.checkpoint.state.slots[0], np.average(controls, axis=0, weights=sizes), atol=2e-4
+    )
+
+
+def test_a_part_that_no_weight_has_is_refused(study: Study) -> None:
+    with pytest.raises(InputError, match=r"federation\.personal: expected beginnings of names"):
+        begin(asking(study, "tail"))
