@@ -6,7 +6,8 @@ Training has the counts [1, scaled down 0/1, clamped entries, weight, spread, wo
 uint32, or uint16 where the study sends 16 bits of a parameter or less; with privacy of mode "distributed" the count [1]
 and the words of a noisy sum (shared/mechanism.py); the other steps have counts only. Sums are read with the same
 functions. A vector is as long as what moves of the model, or several times that: an algorithm's vectors lie one after
-the other, the update first (shared/algorithms).
+the other, the update first (shared/algorithms). `spread` is weight × the squared length of the update, in units; 0 with
+privacy, whose noise is most of that length. `work` is weight × local steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,14 +60,15 @@ def decode_counts(counts: Counts) -> list[int]:
 class Update:
     """A training step, of one site or summed. `weight` in images (or public shares, with privacy); `clamped` entries
     were out of range after the rotation; `mean` float32 [vectors × d] is Σ weight × update ÷ Σ weight; `square` that
-    mean of the squared lengths of updates, without other vectors; `steps` that mean of the local steps."""
+    mean of the squared lengths of updates, without other vectors, None with privacy; `steps` that mean of the local
+    steps."""
 
     sites: int
     scaled_down: int
     clamped: int
     weight: int
     mean: NDArray[np.float32]
-    square: float = 0.0
+    square: float | None = None
     steps: float = 0.0
 
 
@@ -77,7 +79,7 @@ class Codec:
     Whole (32 bits): each entry is at most the update's norm, and no sum can wrap. Below, the update is rotated by a
     public rotation first, which spreads it evenly; an entry beyond `entry_bound` (a chance of about 1e-9) is clamped.
     `seed`: 32 public bytes, the plan's payload, so that each round rotates anew. `parameters` entries are those of
-    `vectors` vectors of equal length, none longer than `norm`.
+    `vectors` vectors of equal length, none longer than `norm`. `spreads`: how long updates are is counted.
     """
 
     norm: float
@@ -86,12 +88,21 @@ class Codec:
     parameters: int
     seed: bytes
     vectors: int = 1
+    spreads: bool = True
 
     @classmethod
     def of(cls, study: Study, *, cohort: int, parameters: int, seed: bytes) -> "Codec":
         """The codec of `study`, of whose model `parameters` move. Raises InputError for what its algorithm cannot."""
-        vectors = algorithm_of(study).up
-        return cls(study.aggregation.update_norm, study.aggregation.bits, cohort, vectors * parameters, seed, vectors)
+        vectors, aggregation = algorithm_of(study).up, study.aggregation
+        return cls(
+            norm=aggregation.update_norm,
+            bits=aggregation.bits,
+            cohort=cohort,
+            parameters=vectors * parameters,
+            seed=seed,
+            vectors=vectors,
+            spreads=study.privacy.mode == "off",
+        )
 
     @cached_property
     def rotation(self) -> Rotation | None:
@@ -116,14 +127,16 @@ class Codec:
 
     def write(self, update: NDArray[np.float32], weight: int, most: int, *, scaled: bool, steps: int = 1) -> Plain:
         """One site's training step of so many local `steps`; `weight` ≤ `most` images."""
-        first = update[: self.parameters // self.vectors].astype(np.float64)
-        share = min(1.0, float(first @ first) / self.norm**2)
-        spread = int(share * weight * _unit(most))
+        spread = self._spread(update, weight, most) if self.spreads else 0
         if self.rotation is not None:
             update = self.rotation.forward(update)
         clamped = 0 if self.rotation is None else _beyond(update, self.quantizer.bound)
         counts = encode_counts([1, int(scaled), clamped, weight, spread, weight * steps])
         return Plain(counts, self.quantizer.encoder(update, weight / most))
+
+    def _spread(self, update: NDArray[np.float32], weight: int, most: int) -> int:
+        first = update[: self.parameters // self.vectors].astype(np.float64)
+        return int(min(1.0, float(first @ first) / self.norm**2) * weight * _unit(most))
 
     def read(self, total: Total, survivors: int, most: int) -> Update:
         """The weighted mean update in the unmasked sum `total`."""
@@ -143,7 +156,8 @@ class Codec:
         if self.rotation is not None:
             mean = self.rotation.inverse(mean)
         mean *= np.float32(most / weight)
-        return Update(sites, scaled, clamped, weight, mean, spread / (weight * unit) * self.norm**2, work / weight)
+        square = spread / (weight * unit) * self.norm**2 if self.spreads else None
+        return Update(sites, scaled, clamped, weight, mean, square, work / weight)
 
 
 def check_one(part: Total, most: int, site: str) -> None:

@@ -120,9 +120,15 @@ def _may_crash(item: Item) -> bool:
 def _syntax_may_crash(path: Path) -> bool:
     try:
         syntax = read_header(path).transfer_syntax
-    except LeftOutError:
-        return True
+    except LeftOutError as left_out:
+        return left_out.reason != Reason.NOT_DICOM or not _is_plain(path)
     return bool(DECODERS.get(syntax, "")) and syntax != RLELossless
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a PNG or NPZ file: a mask, of which nothing but zlib unfolds a byte."""
+    with path.open("rb") as file:
+        return file.read(8).startswith((b"\x89PNG\r\n\x1a\n", b"PK\x03\x04"))
 
 
 def _start(file: Path, write: Callable[[int, Task], bytes]) -> Callable[[Task], bytes]:

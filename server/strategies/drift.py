@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def drift(mean: NDArray[np.float32], square: float) -> float | None:
-    """The drift of updates whose mean is `mean` [d] and whose squared lengths are `square` in the mean; None where the
-    mean is 0. Narrow words add their rounding to it."""
+def drift(mean: NDArray[np.float32], square: float | None) -> float | None:
+    """The drift of updates whose mean is `mean` [d] and whose squared lengths are `square` in the mean; None where that
+    is not known or the mean is 0. Narrow words add their rounding to it."""
+    if square is None:
+        return None
     length = float(np.linalg.norm(mean.astype(np.float64))) ** 2
     return math.sqrt(max(0.0, square / length - 1.0)) if length else None

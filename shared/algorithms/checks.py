@@ -7,7 +7,7 @@ own update, none where one does; noise of which nothing is shown before it is su
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.algorithms.options import Averaging, Choosing, ChoosingMany, Common, Trimming
+from shared.algorithms.options import Averaging, Choosing, ChoosingMany, Common, Extrapolating, Trimming
 from shared.errors import InputError
 from shared.study import Study
 
@@ -54,10 +54,16 @@ def _masks(study: Study, algorithm: Needs, options: Common) -> None:
         )
 
 
-def _distributed(study: Study, algorithm: Needs, options: Common) -> None:
-    """The noise of mode "distributed" is whole in the sum of plain gradients alone."""
-    del algorithm, options
+def _noise(study: Study, algorithm: Needs, options: Common) -> None:
+    """Noise makes updates long; and that of mode "distributed" is whole in the sum of plain gradients alone."""
+    del algorithm
     federation = study.federation
+    if study.privacy.mode != "off" and isinstance(options, Extrapolating):
+        raise InputError(
+            "federation.strategy",
+            expected='one whose rate does not follow the length of updates, with privacy.mode other than "off"',
+            got=f'"{federation.strategy}"',
+        )
     if study.privacy.mode == "distributed" and (federation.strategy != "fedavg" or federation.options):
         raise InputError(
             "federation.strategy",
@@ -178,4 +184,4 @@ def _crowd(study: Study, algorithm: Needs, options: Common) -> None:
 
 
 Rule = Callable[[Study, Needs, Common], None]
-RULES: tuple[Rule, ...] = (_masks, _distributed, _personal, _bits, _steps, _guard, _crowd)
+RULES: tuple[Rule, ...] = (_masks, _noise, _personal, _bits, _steps, _guard, _crowd)

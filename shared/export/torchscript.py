@@ -16,6 +16,8 @@ from shared.errors import InputError
 from shared.export.base import FACTS, Images, Runner, Source
 
 SUFFIX = ""
+#: Where monai.data.load_net_with_metadata looks for the same facts.
+MONAI = "metadata.json"
 
 
 def write(source: Source, place: Path) -> None:
@@ -29,7 +31,7 @@ def write(source: Source, place: Path) -> None:
             first = str(error).strip().splitlines()[0]
             do = "Export it as torch-export or onnx."
             raise InputError("torchscript", expected="a network that can be traced", got=first[:300], do=do) from None
-        torch.jit.save(traced, str(place), _extra_files={FACTS: source.facts})
+        torch.jit.save(traced, str(place), _extra_files={FACTS: source.facts, MONAI: source.facts})
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class RetinaNet(nn.Module):
         for step, level in enumerate(self.pyramid(levels).values()):
             both = [self._rows(head(level)) for head in (self.scores, self.places)]
             anchors = self._anchors(tuple(level.shape[2:]), self.options.finest << step).to(images.device)
-            found.append(torch.cat([*both, anchors.expand(len(images), -1, -1)], dim=2))
+            found.append(torch.cat([*both, anchors.expand(images.shape[0], -1, -1)], dim=2))
         return torch.cat(found, dim=1)
 
     def _rows(self, maps: Tensor) -> Tensor:

@@ -127,9 +127,9 @@ class Enhancement:
             kind="enhancement",
             images=found.images,
             figures=(
-                found.figure(1, "psnr", "PSNR of the output", unit="dB"),
+                found.figure(1, "psnr", "Peak signal-to-noise ratio of the output", unit="dB"),
                 found.figure(6, "psnr_gain", "Gain in PSNR", unit="dB"),
-                found.figure(0, "psnr_before", "PSNR of the input", unit="dB"),
+                found.figure(0, "psnr_before", "The same of the input", unit="dB"),
                 found.figure(3, "ssim", "Structural similarity of the output"),
                 found.figure(2, "ssim_before", "Structural similarity of the input"),
                 found.figure(5, "squared_error", "Mean square error of the output", better="lower"),

@@ -47,7 +47,7 @@ def test_no_model_is_said(tmp_path: Path, there: bool) -> None:
     place = tmp_path / "x"
     if there:
         place.mkdir()
-    with pytest.raises(InputError, match="expected a model, got none. Name a published model"):
+    with pytest.raises(InputError, match=r"expected a model, got none\. Name a published model"):
         read_model(place)
 
 

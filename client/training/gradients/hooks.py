@@ -40,8 +40,8 @@ class Hooks:
             losses = loss(module(images), patients.target.flatten(0, 1))
             torch.autograd.grad(losses.sum() / each, [images, *weights], allow_unused=True)
             made = [getattr(weight, "grad_sample", None) for weight in weights]  # [p m, …]
-        by_patient = [
-            torch.zeros(count, w.numel()).to(w) if g is None else g.flatten(1).unflatten(0, (count, each)).sum(dim=1)
+        by_patient = [  # of a layer that sees each image in parts, as slices: one gradient for each part
+            torch.zeros(count, w.numel()).to(w) if g is None else g.flatten(1).unflatten(0, (count, -1)).sum(dim=1)
             for w, g in zip(weights, made, strict=True)
         ]
         return Clipped(total, clipped_sum(rows(by_patient, module), total, clip=clip, real=patients.real))

@@ -94,7 +94,9 @@ class TestEveryClassifier:
 
     def test_one_way_at_least_is_independent_of_who_else_is_drawn(self, case: str) -> None:
         """To the bit (client/training/gradients/precision.py)."""
-        assert independent(Precise(Loop(), "float32"), unknown(make(case)), loss, patients(case, 2), BITWISE)
+        some = patients(case, 2)
+        alike = Patients(some.images, torch.ones_like(some.target), some.real)
+        assert independent(Precise(Loop(), "float32"), unknown(make(case)), loss, alike, BITWISE)
 
     def test_its_head_is_its_last_layer(self, case: str) -> None:
         net = make(case)
@@ -106,8 +108,9 @@ class TestEveryClassifier:
         if not isinstance(net, Backbone):
             assert case == "scattering"  # it has a fixed part of its own
             return
-        assert not net.resting
-        for parameter in set(net.parameters()) - set(net.head.parameters()):
+        body = set(net.parameters()) - set(net.head.parameters())
+        assert net.resting == (not body)
+        for parameter in body:
             parameter.requires_grad_(False)
         images = patients(case).images.flatten(0, 1)
         assert net.resting
@@ -115,13 +118,15 @@ class TestEveryClassifier:
         torch.testing.assert_close(net.learned(net.fixed(images)), net(images))
 
 
-def test_names_of_residual_nets_are_torchvisions() -> None:
-    from torchvision.models import resnet18, resnet50  # noqa: PLC0415
-
-    for depth, theirs in ((18, resnet18), (50, resnet50)):
-        net = build(Model(name="resnet", options={"depth": depth}), channels=3, classes=2, size=(64, 64), seed=0)
-        shapes = {name: tuple(p.shape) for name, p in theirs(weights=None).named_parameters() if "fc." not in name}
-        assert {name: tuple(p.shape) for name, p in net.named_parameters() if "head." not in name} == shapes
+@pytest.mark.parametrize(("depth", "published"), [(18, 11_176_512), (34, 21_284_672), (50, 23_508_032)])
+def test_residual_nets_are_as_large_as_torchvisions_and_named_alike(depth: int, published: int) -> None:
+    """Weights of resnet18, 34 and 50 without `fc`, in torchvision's documentation 11,689,512 and so on with it."""
+    net = build(Model(name="resnet", options={"depth": depth}), channels=3, classes=2, size=(64, 64), seed=0)
+    sizes = {name: p.numel() for name, p in net.named_parameters() if not name.startswith("head.")}
+    assert sum(sizes.values()) == published
+    assert {"conv1.weight", "bn1.bias", "layer1.0.conv2.weight", "layer4.1.bn2.weight", "layer2.0.downsample.1.bias"} <= {
+        *sizes
+    }
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def target_of(study: Study, rng: np.random.Generator) -> NDArray[np.generic]:
             found[place] = rng.integers(1, max(2, labels + 1))
         case "boxes":
             low, high = size * rng.uniform(0.1, 0.3), size * rng.uniform(0.5, 0.9)
-            return np.array([[rng.integers(max(1, labels)), *np.stack([low, high], axis=1).ravel()]], np.float32)
+            return np.array([[rng.integers(max(1, labels)), *low, *high]], np.float32)
     return found
 
 
