@@ -84,7 +84,7 @@ def run(
         raise InputError("run", expected="a study file, or --resume RUN", got="both or neither", do="Give one.")
     if survey and resume:
         raise InputError("run", expected="--survey with a study file", got="with --resume", do="Give one.")
-    name = resume or _from_file(home, history, study or Path(), "survey" if survey else "model")
+    name = resume or queue_file(home, history, study or Path(), "survey" if survey else "model")
     if resume:
         history.requeue(resume)
     console.print(f"queued: run {name}", highlight=False)
@@ -94,7 +94,8 @@ def run(
         follow(home, history, name, console)
 
 
-def _from_file(home: ServerHome, history: History, path: Path, purpose: Purpose) -> str:
+def queue_file(home: ServerHome, history: History, path: Path, purpose: Purpose) -> str:
+    """A new run of the study in the file at `path`; as `enqueue`."""
     return enqueue(home, history, read_study(path), path.read_bytes(), path.parent, purpose=purpose)
 
 

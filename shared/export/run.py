@@ -35,6 +35,9 @@ FORMATS: Mapping[str, str] = {
     "monai-bundle": "shared.export.monai_bundle",
 }
 
+#: Kinds of tasks whose network is of no use without what Konsil does around it, and why.
+INSIDE: Mapping[str, str] = {"synthesis": "one that draws images from noise"}
+
 #: Most that an output may differ, beside the largest output or 1: float32 sums in another order.
 BOUND = 1e-4
 #: Images at a time that are compared: singly, as traced, and another number.
@@ -65,6 +68,10 @@ def export(place: Path, root_public: bytes | None, name: str, out: Path) -> Expo
     if out.exists():
         raise InputError(str(out), expected="a place with nothing there", got="something", do="Choose another --out.")
     model = read_model(place, root_public)
+    if (kind := model.study.task.kind) in INSIDE:
+        do = "Use it through Konsil."
+        expected = "a kind of task whose network answers an image in one go"
+        raise InputError(f"export of {kind}", expected=expected, got=INSIDE[kind], do=do)
     source = source_of(model)
     difference, largest, outputs = write_checked(source, name, out)
     return Exported(out, difference, largest, outputs, model.manifest is not None)

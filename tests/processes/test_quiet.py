@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.commands.coordinator import _enqueue
+from server.commands.coordinator import queue_file
 from server.history import History
 from shared.supervise import script
 
@@ -42,7 +42,7 @@ def test_a_whole_run_talks_to_nobody_outside(real: "Real", network: "Network", t
     """Start, registration, a run from its queue to its end (birch stays away, so alder alone is too few)."""
     (tmp_path / "study.toml").write_text(STUDY)
     history = History(real.coordinator.history)
-    name = _enqueue(real.coordinator, history, tmp_path / "study.toml", "model")
+    name = queue_file(real.coordinator, history, tmp_path / "study.toml", "model")
     real.until(lambda: history.run(name).state not in ("queued", "running"), "the run's end", 90.0)
     status = real.status()
     assert status is not None
