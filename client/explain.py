@@ -115,6 +115,9 @@ def _starts(study: Study) -> tuple[str, ...]:
         )
     if model.frozen:
         lines.append(f"Leaves the weights under {', '.join(model.frozen)} as they are.")
+    if model.trained or model.adapter_rank:
+        adapters = f"adapters of rank {model.adapter_rank} and " if model.adapter_rank else ""
+        lines.append(f"Trains {adapters}{', '.join(model.trained or ('head',))}; the other weights stay as they are.")
     return tuple(lines)
 
 

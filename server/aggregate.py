@@ -317,8 +317,8 @@ class Aggregator:
             raise TooFewError(f"{plan.step} {purpose}", plan.threshold, answered, {**missing, **silent})
 
     def _refused(self, name: str, kind: str, refusal: Refused) -> None:
-        """A policy's no to one kind of step holds for the run; a no for now lasts until the hospital joins again; one for
-        want of the start weights until they are sent with the same plan."""
+        """A policy's no to one kind of step holds for the run; a no for now lasts until the hospital joins again; for
+        want of the start weights, until they are sent with the same plan."""
         if refusal.lacks:
             self.members.lacking.add(name)
         if refusal.passing:

@@ -81,8 +81,9 @@ class TrainTask(Record, frozen=True, tag="train"):
 
 
 class EvaluateTask(Record, frozen=True, tag="evaluate"):
-    """Score the patients of `split` (1 validation, 2 test) with `weights`, those that move; `personal`: with each hospital's own model
-    in their place. `before`: the digest of the weights that a vote compares with, empty for none."""
+    """Score the patients of `split` (1 validation, 2 test) with `weights`, those that move; `personal`: with each
+    hospital's own model in their place. `before`: the digest of the weights that a vote compares with, empty for none.
+    """
 
     weights: memoryview
     split: int

@@ -67,10 +67,10 @@ def started(study: Study, layout: Layout, weights: Vector, data: bytes) -> Vecto
                 do="Leave it out of the file (konsil-server weights does), or name the model it was saved from.",
             )
         pieces[name] = tensor.astype(np.float32)
-    found = layout.join(pieces)
-    if not np.isfinite(found).all():
+    begun = layout.join(pieces)
+    if not np.isfinite(begun).all():
         raise InputError(what, expected="finite numbers", got="NaN or infinity")
-    return found
+    return begun
 
 
 def _tensors(what: str, data: bytes) -> dict[str, NDArray[np.generic]]:

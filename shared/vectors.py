@@ -136,7 +136,7 @@ class Codec:
 
     def _spread(self, update: NDArray[np.float32], weight: int, most: int) -> int:
         first = update[: self.parameters // self.vectors].astype(np.float64)
-        return int(min(1.0, float(first @ first) / self.norm**2) * weight * _unit(most))
+        return int(min(1.0, float(np.sum(first * first)) / self.norm**2) * weight * _unit(most))
 
     def read(self, total: Total, survivors: int, most: int) -> Update:
         """The weighted mean update in the unmasked sum `total`."""

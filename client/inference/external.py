@@ -51,10 +51,10 @@ def evaluate(models: Sequence[Model], asked: Asked, progress: Progress | None = 
     _check_device(asked.device)
     study = _study(models[0].study, asked)
     network = _network(models).to(torch.device(asked.device))
+    judge, basis = _judge(models, study)
     with opened(asked.archive, asked.labels, study, device=asked.device, progress=progress) as prepared:
         looked = look(study, network, prepared.images, Split.TEST)
         counts = looked.counts(asked.smallest)
-    judge, basis = _judge(models, study)
     names = subgroups(study.evaluation)
     hidden = tuple(name for name, kept in zip(names, counts.hidden, strict=True) if kept)
     groups = {name: judge(own) for name, own in zip(names, counts.groups, strict=True) if name not in hidden}
@@ -116,11 +116,13 @@ def _judge(models: Sequence[Model], study: Study) -> tuple[Callable[[Sequence[in
         return kind.judge, "none: several models together have no threshold that was chosen in training"
     if not validation:
         return kind.judge, "none: the model does not say how it did on its validation patients"
+    what, expected = f"{models[0].place}: validation counts", f"{kind.counts} of {study.task.kind}"
+    if len(validation) != kind.counts:
+        raise PeerError(what, expected=expected, got=str(len(validation)), do="Evaluate it with the Konsil it is from.")
     try:
         kind.judge(validation, validation)
-    except (OperatorError, ValueError) as error:
-        what = f"{models[0].place}: validation counts"
-        raise PeerError(what, expected=f"those of {study.task.kind}", got=str(error)) from None
+    except OperatorError as error:
+        raise PeerError(what, expected=expected, got=str(error)) from None
     return lambda values: kind.judge(values, validation), "chosen on the validation patients of the training"
 
 

@@ -56,7 +56,7 @@ def value(figure: Figure) -> str:
     """With its unit; whole numbers without decimals."""
     if figure.value is None:
         return NONE
-    whole = figure.low is None and abs(figure.value) >= 1 and float(figure.value).is_integer()
+    whole = figure.low is None and float(figure.value).is_integer()
     return f"{number(figure.value, 0 if whole else 3)}{f' {figure.unit}' if figure.unit else ''}"
 
 

@@ -42,7 +42,16 @@ DEEPEST = 64
 IN_BUNDLE = ("models/model.pt", "models/model.ts")
 #: What tensors lie in.
 _HOLD = (Stored, Scripted, dict, list, tuple)
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, LookupError, OSError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    OSError,
+)
 
 
 def read_tensors(path: Path) -> dict[str, Vector]:
@@ -95,7 +104,9 @@ def _of_zip(file: BinaryIO, source: str, *, nested: bool) -> dict[str, Vector]:
             return archive.tensors(roots[0])
         inner = [name for end in IN_BUNDLE for name in archive.infos if name == end or name.endswith(f"/{end}")]
         if nested or not inner:
-            raise InputError(source, expected="data.pkl of a torch archive, or a bundle's models/model.pt", got="neither")
+            raise InputError(
+                source, expected="data.pkl of a torch archive, or a bundle's models/model.pt", got="neither"
+            )
         return _of_zip(io.BytesIO(archive.read(inner[0], MOST_BYTES)), f"{source}: {IN_BUNDLE}", nested=True)
 
 

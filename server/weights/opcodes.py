@@ -168,16 +168,17 @@ class _Machine:
             return self._tensor(arguments[:4])
         if short == "device":
             return None
-        if short in ("_rebuild_parameter", "_rebuild_parameter_with_state", "Size") or name.startswith("torch.jit."):
-            if arguments:
-                return arguments[0]
+        wraps = short in ("_rebuild_parameter", "_rebuild_parameter_with_state", "Size")
+        if arguments and (wraps or name.startswith("torch.jit.")):
+            return arguments[0]
         raise self.refusal("tensors and plain values", f"a call of {name}")
 
     def _tensor(self, arguments: tuple[Any, ...]) -> Stored:
         match arguments:
-            case (Storage() as storage, int(offset), tuple(shape), tuple(stride)) if (
-                len(shape) == len(stride) <= MOST_SIDES
-                and all(type(number) is int and 0 <= number < BEYOND for number in (offset, *shape, *stride))
+            case (Storage() as storage, int(offset), tuple(shape), tuple(stride)) if len(shape) == len(
+                stride
+            ) <= MOST_SIDES and all(
+                type(number) is int and 0 <= number < BEYOND for number in (offset, *shape, *stride)
             ):
                 return Stored(storage, offset, shape, stride)
         raise self.refusal("a tensor of a storage", "another")

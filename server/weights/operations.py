@@ -106,5 +106,5 @@ def _line(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _name(code: int) -> str:
-    found = pickletools.code2op.get(chr(code))
-    return found.name if found is not None else f"0x{code:02x}"
+    found = [opcode.name for opcode in pickletools.opcodes if opcode.code == chr(code)]
+    return found[0] if found else f"0x{code:02x}"

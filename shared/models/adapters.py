@@ -77,11 +77,17 @@ def _pays(layer: Any, rank: int) -> bool:
 def _adapted(layer: Any, rank: int) -> nn.Module:
     """`layer` with an adapter, its very weights in it."""
     kind, bias = _KINDS[type(layer)], layer.bias is not None
+    made: nn.Module
     if isinstance(layer, nn.Linear):
         made = kind(layer.in_features, layer.out_features, bias=bias)
-        made.down, made.up = nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=False)
+        made.down, made.up = (
+            nn.Linear(layer.in_features, rank, bias=False),
+            nn.Linear(rank, layer.out_features, bias=False),
+        )
     else:
-        geometry = {name: getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+        geometry = {
+            name: getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        }
         made = kind(layer.in_channels, layer.out_channels, bias=bias, **geometry)
         plain = nn.Conv2d if layer.weight.dim() == 4 else nn.Conv3d
         made.down = plain(layer.in_channels, rank, bias=False, **geometry)

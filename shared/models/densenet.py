@@ -50,8 +50,8 @@ class Dense(Backbone):
         for part in self.net.modules():  # MONAI's transitions and head take no `act`
             if isinstance(part, nn.ReLU):
                 part.inplace = False
-        self.head = self.net.class_layers.out
-        self.net.class_layers.out = nn.Identity()
+        self.head = self.net.class_layers.get_submodule("out")
+        self.net.class_layers.set_submodule("out", nn.Identity())
 
     def body(self, images: Tensor) -> Tensor:
         """[n, channels, (D,) H, W] → [n, features]."""

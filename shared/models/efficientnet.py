@@ -46,8 +46,9 @@ class Efficient(Backbone):
         for part in self.net.modules():
             if isinstance(part, MBConvBlock):
                 part.drop_connect_rate = None
-        self.head = nn.Linear(self.net._fc.in_features, classes)  # noqa: SLF001  MONAI's name for it
-        self.net._fc = self.net._dropout = nn.Identity()  # noqa: SLF001
+        self.head = nn.Linear(self.net._fc.in_features, classes)
+        for name in ("_fc", "_dropout"):
+            self.net.set_submodule(name, nn.Identity())
 
     def body(self, images: Tensor) -> Tensor:
         """[n, channels, (D,) H, W] → [n, features]."""

@@ -63,7 +63,7 @@ class Residual(Backbone):
         self.scale = Scale(*scale)
         side, stride, pooled = STEMS[options.stem]
         width = options.stem_width or options.width
-        self.conv1 = _convolution(options, sides, channels, width, side, stride)
+        self.conv1 = _convolution(options, sides, channels, width, side=side, stride=stride)
         self.bn1 = group_norm(width, options.groups)
         self.act = ACTIVATIONS[options.activation]()
         self.maxpool = _POOLS[sides](3, stride=2, padding=1) if pooled else nn.Identity()
@@ -95,10 +95,12 @@ class Block(nn.Module):
         super().__init__()
         deep = options.depth == 50 and not options.blocks
         self.outputs = WIDER * width if deep else width
-        shapes = [(1, 1, width), (3, stride, width), (1, 1, self.outputs)] if deep else [(3, stride, width), (3, 1, width)]
+        shapes = (
+            [(1, 1, width), (3, stride, width), (1, 1, self.outputs)] if deep else [(3, stride, width), (3, 1, width)]
+        )
         self.layers, channels = len(shapes), inputs
         for number, (side, step, outputs) in enumerate(shapes, 1):
-            self.add_module(f"conv{number}", _convolution(options, sides, channels, outputs, side, step))
+            self.add_module(f"conv{number}", _convolution(options, sides, channels, outputs, side=side, stride=step))
             self.add_module(f"bn{number}", group_norm(outputs, options.groups))
             channels = outputs
         self.act = ACTIVATIONS[options.activation]()
@@ -131,7 +133,7 @@ def create(
     return Residual(options, channels=channels, classes=classes, sides=len(size), scale=scale)
 
 
-def _convolution(options: Options, sides: int, inputs: int, outputs: int, side: int, stride: int) -> nn.Module:
+def _convolution(options: Options, sides: int, inputs: int, outputs: int, *, side: int, stride: int) -> nn.Module:
     """Without a bias: a norm follows. He et al. 2015, arXiv 1502.01852, eq. 10, by the outputs."""
     kind = _CONVOLUTIONS[sides][options.standardise]
     made = kind(inputs, outputs, kernel_size=side, stride=stride, padding=side // 2, bias=False)
@@ -144,6 +146,6 @@ def _shortcut(options: Options, sides: int, inputs: int, outputs: int, stride: i
         return nn.Identity()
     if options.shortcut == "average" and stride > 1:
         halved = _HALVES[sides](stride, ceil_mode=True)
-        return nn.Sequential(halved, _convolution(options, sides, inputs, outputs, 1, 1))
-    convolution = _convolution(options, sides, inputs, outputs, 1, stride)
+        return nn.Sequential(halved, _convolution(options, sides, inputs, outputs, side=1, stride=1))
+    convolution = _convolution(options, sides, inputs, outputs, side=1, stride=stride)
     return nn.Sequential(convolution, group_norm(outputs, options.groups))

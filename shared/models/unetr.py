@@ -47,4 +47,6 @@ def create(
         norm_name="batch",
         spatial_dims=len(size),
     )
+    for block in net.vit.blocks:  # what it would look at other tokens with: never used here, but it would travel
+        block.cross_attn = block.norm_cross_attn = nn.Identity()
     return Maps(fitted(net, options.groups), multiple=TOKEN, scale=scale)

@@ -49,7 +49,7 @@ class Transformer(Backbone):
             post_activation="none",
             qkv_bias=True,
         )
-        self.net.classification_head = nn.Identity()
+        self.net.set_submodule("classification_head", nn.Identity())
         self.head = nn.Linear(options.width, classes)
 
     def body(self, images: Tensor) -> Tensor:

@@ -123,19 +123,19 @@ class Enhancement:
         """Means over patients; the headline is the PSNR of what the network makes."""
         del chosen_on
         found = MEANS.read(values)
-        return Judged(
-            kind="enhancement",
-            images=found.images,
-            figures=(
-                found.figure(1, "psnr", "Peak signal-to-noise ratio of the output", unit="dB"),
-                found.figure(6, "psnr_gain", "Gain in PSNR", unit="dB"),
-                found.figure(0, "psnr_before", "The same of the input", unit="dB"),
-                found.figure(3, "ssim", "Structural similarity of the output"),
-                found.figure(2, "ssim_before", "Structural similarity of the input"),
-                found.figure(5, "squared_error", "Mean square error of the output", better="lower"),
-                found.figure(4, "squared_error_before", "Mean square error of the input", better="lower"),
-            ),
+        after = (
+            found.figure(1, "psnr", "Peak signal-to-noise ratio of the output", unit="dB"),
+            found.figure(3, "ssim", "Structural similarity of the output"),
+            found.figure(5, "squared_error", "Mean square error of the output", better="lower"),
         )
+        before = (
+            found.figure(6, "psnr_gain", "Gain in signal-to-noise ratio", unit="dB"),
+            found.figure(0, "psnr_before", "Peak signal-to-noise ratio of the input", unit="dB"),
+            found.figure(2, "ssim_before", "Structural similarity of the input"),
+            found.figure(4, "squared_error_before", "Mean square error of the input", better="lower"),
+        )
+        compared = self.options.degrade != "none"  # else the input is the goal, and there is nothing to gain
+        return Judged(kind="enhancement", images=found.images, figures=after + before if compared else after)
 
 
 def degraded(images: Tensor, options: Options, generator: Generator) -> Tensor:

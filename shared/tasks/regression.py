@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shared.differences import ERRORS, UNIT, Differences, mean_interval
 from shared.errors import InputError
-from shared.judged import Curve, Figure, Judged, known
+from shared.judged import Better, Curve, Figure, Judged, known
 from shared.pair_noise import Z_95
 from shared.study import Study
 from shared.tasks.base import Floats, Target
@@ -118,11 +118,13 @@ class Regression:
             curves=(*self._spread(found), *self._reliability(found)),
         )
 
-    def _figure(self, name: str, value: float, shown: str, ends: tuple[float, float] | None = None) -> Figure:
+    def _figure(
+        self, name: str, value: float, shown: str, ends: tuple[float, float] | None = None, better: Better = "lower"
+    ) -> Figure:
         """`value` and its interval, from shares of the range to the value's unit."""
         low, high = (known(self._range * end) for end in ends) if ends else (None, None)
         shown, value = f"{shown}, {self._name}", self._range * value
-        return Figure(name, known(value), shown, low, high, better="lower", unit=self._options.unit)
+        return Figure(name, known(value), shown, low, high, better=better, unit=self._options.unit)
 
     def _errors(self, found: Differences) -> tuple[Figure, ...]:
         absolute, square = found.absolute, found.square
@@ -136,12 +138,12 @@ class Regression:
         )
 
     def _agreement(self, found: Differences) -> tuple[Figure, ...]:
-        """Bias and limits of agreement (Bland and Altman, Lancet 1986; 327:307–310)."""
+        """Bias and limits of agreement (Bland and Altman, Lancet 1986; 327:307–310): best near 0, so neither way."""
         bias, width = found.bias, Z_95 * found.spread
         return (
-            self._figure("bias", bias.value, "Mean of predicted − true", mean_interval(bias)),
-            self._figure("agreement_low", bias.value - width, "Lower limit of agreement"),
-            self._figure("agreement_high", bias.value + width, "Upper limit of agreement"),
+            self._figure("bias", bias.value, "Mean of predicted − true", mean_interval(bias), "higher"),
+            self._figure("agreement_low", bias.value - width, "Lower limit of agreement", better="higher"),
+            self._figure("agreement_high", bias.value + width, "Upper limit of agreement", better="higher"),
         )
 
     def _spread(self, found: Differences) -> tuple[Curve, ...]:

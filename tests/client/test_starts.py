@@ -34,7 +34,7 @@ NEEDS = study(init="a.safetensors", init_sha256=NAMES, trained=("head",))
         (study(init="a.safetensors", init_sha256=NAMES, adapter_rank=2), True),
     ],
 )
-def test_only_weights_that_stay_need_the_file(asked: Study, lacks: bool, tmp_path: Path) -> None:  # noqa: FBT001
+def test_only_weights_that_stay_need_the_file(asked: Study, lacks: bool, tmp_path: Path) -> None:
     assert Starts(tmp_path).lacks(asked) == lacks
 
 

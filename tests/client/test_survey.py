@@ -1,5 +1,7 @@
 """What a hospital's survey says, and what it is silent about because too few patients stand behind it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,3 +140,24 @@ def test_of_many_images_some_stand_for_all() -> None:
 
 def test_a_survey_is_as_long_as_the_plan_says() -> None:
     assert len(survey_plain(survey_of(images_of([(0, 0.5, 1)] * 6), KIND, {}, 5)).counts) == SURVEY_COUNTS + 2
+
+
+FINDINGS = kind_of(
+    parse_study(MINIMAL.replace('labels = ["clear", "nodule"]', 'kind = "multilabel"\nlabels = ["a", "b", "c"]'))
+)
+
+
+def findings_of(rows: list[tuple[int, int, int]]) -> Images:
+    """One training image of each patient, with these findings."""
+    images = images_of([(0, 0.5, 1)] * len(rows))
+    return replace(images, target=np.array(rows, np.int64).reshape(-1, 3))
+
+
+def test_a_finding_of_few_patients_is_hidden_alone() -> None:
+    found = survey_of(findings_of([(1, 0, 1)] * 4 + [(0, 1, 0)] * 2 + [(0, 0, 0)] * 3), FINDINGS, {}, smallest=3)
+    assert (found.labels, found.hidden_labels) == ((4, 0, 4), 1)
+
+
+def test_a_finding_that_few_patients_lack_is_hidden_too() -> None:
+    found = survey_of(findings_of([(1, 1, 0)] * 6 + [(0, 1, 0)]), FINDINGS, {}, smallest=2)
+    assert (found.labels, found.hidden_labels) == ((0, 7, 0), 1)

@@ -1,5 +1,5 @@
-"""Every algorithm under masks, through real hospitals in active mode: three rounds end where its equations, written down
-here again without masks, end; but for the quantiser's rounding."""
+"""Algorithms under masks, through real hospitals in active mode: three rounds end where an algorithm's equations,
+written down here again without masks, end; but for the quantiser's rounding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

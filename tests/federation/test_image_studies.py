@@ -143,7 +143,8 @@ def test_latents_of_one_run_are_diffused_by_another(local: LocalFederation, tmp_
         f'name = "autoencoder"\n[model.options]\n{AUTOENCODER}',
     )
     outcome, result = finished(local, rebuilding)
-    assert figures(result, ["psnr_before"]) == [100.0]
+    assert result.judged is not None
+    assert [figure.name for figure in result.judged.figures] == ["psnr", "ssim", "squared_error"]
     data = saved(outcome, rebuilding)
     (tmp_path / "diffusing").mkdir()
     (tmp_path / "diffusing" / "latents.safetensors").write_bytes(data)

@@ -1,16 +1,18 @@
-"""What is a hospital's own, through real hospitals: parts of the model that stay, whole models beside the common one."""
+"""What is a hospital's own, through real hospitals: parts of a model that stay, whole models beside the common one."""
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from client.images import Split
 from client.kept import Keeper
 from client.personal import PERSONAL, own_places
+from client.workbench import prepare_for
 from shared.errors import InputError
 from shared.layout import begin
 from shared.network import network_of
 from shared.study import Study
-from simulations.faults import LocalLink, Moment, altered, lost, reply_lost
+from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
 from simulations.local import LocalFederation
 
 
@@ -57,17 +59,14 @@ def test_ditto_leaves_the_common_model_alone(local: LocalFederation, study: Stud
 
 @pytest.mark.parametrize("fault", [lost, reply_lost, altered(1)])
 def test_a_hospital_not_counted_goes_on_from_the_round_before(
-    local: LocalFederation, study: Study, monkeypatch: pytest.MonkeyPatch, fault: object
+    local: LocalFederation, study: Study, fault: Fault
 ) -> None:
     """SCAFFOLD's c stays the mean of the hospitals' c_i, weighted by images, whoever was lost in a round."""
     asked = asking(study, strategy="scaffold")
     asked = replace(asked, training=replace(asked.training, rounds=3))
-    link = LocalLink(local.sites(), {Moment(1, "train", 2): fault})  # type: ignore[dict-item]
+    link = LocalLink(local.sites(), {Moment(1, "train", 2): fault})
     outcome, result = local.run(link, asked)
     assert [len(row.trained) for row in result.rounds.each] == [3, 2, 3]
-    from client.images import Split  # noqa: PLC0415
-    from client.workbench import prepare_for  # noqa: PLC0415
-
     sizes = [len(prepare_for(local.home(name), asked).images.rows(Split.TRAIN)) for name in local.names]
     controls = [own["control"] for own in kept(local, result.run).values()]
     np.testing.assert_allclose(

@@ -148,7 +148,11 @@ def test_another_file_is_refused_and_nothing_is_kept(local: LocalFederation, fro
 
     link = LocalLink(local.sites(), {Moment(1, "train", 1): swapped})
     _, result = local.run(link, frozen)
-    refused = [read_reply(reply) for node, body, _, reply in steps(link) if node == 1 and body.plan.round == 1 and len(body.init)]
+    refused = [
+        read_reply(reply)
+        for node, body, _, reply in steps(link)
+        if node == 1 and body.plan.round == 1 and len(body.init)
+    ]
     assert isinstance(refused[0], Refused) and frozen.model.init_sha256 in refused[0].expected
     assert any("model.init" in left.reason for left in result.sites.left_out if left.site == "birch")
 

@@ -113,6 +113,12 @@ def test_a_figure_that_does_not_exist_is_a_dash() -> None:
     assert "AUC –, 2 of 2 hospitals trained" in line and "ε" not in line and "0.000" not in line
 
 
+def test_the_figure_has_its_own_name_and_may_be_better_lower() -> None:
+    start = RunStarted("r", "s", 2, 2, figure="Mean absolute error (years)", better="lower")
+    lines = plain(start, RoundFinished(1, 9.5, {}, ("a", "b"), 1.0), RoundFinished(2, 11.0, {}, ("a", "b"), 1.0))
+    assert "Mean absolute error (years) 11.000 (best 9.500 in round 1)" in lines[-1]
+
+
 def test_a_noisy_auc_is_said_to_be_noisy() -> None:
     events = (
         RunStarted("r", "s", 2, 2, noisy=True),

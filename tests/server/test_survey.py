@@ -53,3 +53,27 @@ def test_figures_of_a_survey() -> None:
 def test_a_survey_that_hid_every_bin_has_no_figures() -> None:
     found = surveyed(STUDY, survey(), (1.0, 1.0))
     assert (found.intensities, found.mean, found.deviation) == ((), None, None)
+
+
+FINDINGS = parse_study(
+    MINIMAL.replace('labels = ["clear", "nodule"]', 'kind = "multilabel"\nlabels = ["a", "b", "c", "d"]')
+)
+
+
+def test_findings_that_may_be_there_together_weigh_by_who_lacks_them() -> None:
+    asked = replace(FINDINGS, training=replace(FINDINGS.training, class_weights="balanced"))
+    found = replace(survey(), labels=(100, 1, 0, 400))
+    assert class_weights(asked, found) == (3.0, 100.0, 1.0, 1.0)
+
+
+def test_any_number_of_labels_is_balanced() -> None:
+    asked = parse_study(
+        MINIMAL.replace('"nodule"]', '"nodule", "mass"]').replace("batch", 'class_weights = "balanced"\nbatch')
+    )
+    assert class_weights(asked, replace(survey(), labels=(10, 20, 30))) == pytest.approx((2.0, 1.0, 2 / 3))
+
+
+def test_a_kind_without_labels_has_no_weights() -> None:
+    none = replace(STUDY, task=replace(STUDY.task, kind="enhancement", labels=(), options={}))
+    assert class_weights(none, replace(survey(), labels=())) == ()
+    assert surveyed(none, replace(survey(), labels=()), ()).labels == {}

@@ -24,12 +24,13 @@ from shared.secagg.masks import Words
 from shared.secagg.member import Plain
 from shared.secagg.packing import Bits
 from shared.secagg.plan import Terms
-from shared.study import MINIMAL, Aggregation, Study, parse_study
+from shared.study import MINIMAL, Aggregation, Privacy, Study, parse_study
 from shared.vectors import (
     IMAGE_UNITS,
     INTENSITY_BINS,
     MOST,
     SPLITS,
+    SPREAD_UNITS,
     SURVEY_COUNTS,
     TRAIN_COUNTS,
     Codec,
@@ -140,21 +141,53 @@ def test_any_sites_and_weights_give_their_mean(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_four_counts_stand_beside_the_vector(bits: Bits) -> None:
-    """Sites, scaled down, clamped, weight: whole numbers of 64 bits whatever the bits of a word."""
+def test_six_counts_stand_beside_the_vector(bits: Bits) -> None:
+    """Sites, scaled down, clamped, weight, spread, work: whole numbers of 64 bits whatever the bits of a word."""
     side = codec(bits)
-    plain = side.write(floats(1, -2), 30, 40, scaled=True)
+    plain = side.write(floats(1, -2), 30, 40, scaled=True, steps=7)
     assert plain.counts.dtype == np.dtype("<u8")
-    assert plain.counts.tolist() == [1, 1, 0, 30]
+    spread = int(5 / 16 * 30 * (SPREAD_UNITS // 40))  # |u|² = 5 of a norm² of 16
+    assert plain.counts.tolist() == [1, 1, 0, 30, spread, 210]
     assert len(plain.counts) == TRAIN_COUNTS
     assert words_of(plain, side.length, bits).dtype.name == ("uint32" if bits == 32 else "uint16")
+
+
+def test_the_mean_square_and_the_mean_steps_are_read_back() -> None:
+    """Sites of 10 and 30 images, of |u|² = 4 and 9, and of 2 and 6 steps."""
+    side = codec(32)
+    one = sent(side, floats(0, 2), 10, 40)
+    two = Total(side.write(floats(3, 0), 30, 40, scaled=False, steps=6).counts, sent(side, floats(3, 0), 30, 40).words)
+    found = side.read(total_of([one, two]), 2, 40)
+    assert found.square == pytest.approx((10 * 4 + 30 * 9) / 40, rel=1e-9)
+    assert found.steps == (10 * 1 + 30 * 6) / 40
+
+
+def test_with_privacy_no_lengths_are_counted() -> None:
+    private = replace(STUDY, privacy=Privacy(mode="local", epsilon=8.0, delta=1e-5, clip=1.0, sampling_rate=0.5))
+    side = Codec.of(private, cohort=3, parameters=2, seed=SEED)
+    total = sent(side, floats(1, -2), 10, 40)
+    assert total.counts[4] == 0 and side.read(total, 1, 40).square is None
+
+
+def test_the_second_of_two_vectors_has_no_part_in_the_spread() -> None:
+    side = Codec(norm=4.0, bits=32, cohort=3, parameters=4, seed=SEED, vectors=2)
+    found = side.read(sent(side, floats(1, 2, -4, 3), 10, 40), 1, 40)
+    assert found.square == pytest.approx(5, rel=1e-9)
+    np.testing.assert_allclose(found.mean, [1, 2, -4, 3], atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "value"), [("spread", 1 << 60), ("spread", 2**64 - 1), ("work", 2**64 - 1)])
+def test_a_spread_or_work_that_no_hospitals_have_is_found(name: str, value: int) -> None:
+    side = codec(32)
+    with pytest.raises(OperatorError, match="a spread from 0"):
+        side.read(with_counts(sent(side, floats(1, 1), 10, 40), **{name: value}), 1, 40)
 
 
 def test_a_whole_vector_by_hand() -> None:
     """Bound 1, two sites: a step is 1 / (2^30 - 1); at weight 1 the bounds are whole steps."""
     total = sent(codec(32, cohort=2, norm=1.0), floats(1, -1), 5, 5)
     most = (2**31 - 1) // 2
-    assert total.counts.tolist() == [1, 0, 0, 5]
+    assert total.counts.tolist() == [1, 0, 0, 5, 5 * (SPREAD_UNITS // 5), 5]
     assert total.words.tolist() == [most, 2**32 - most]
 
 
@@ -227,7 +260,7 @@ def test_clamped_entries_are_counted_and_what_is_left_is_the_bound(bits: Bits) -
 def test_an_entry_at_the_bound_is_not_clamped() -> None:
     side = codec(16, parameters=64)
     total = sent(side, concentrated(64, side.quantizer.bound * (1 - 1e-5)), 1, 1)
-    assert total.counts.tolist() == [1, 0, 0, 1]
+    assert total.counts[:4].tolist() == [1, 0, 0, 1]
 
 
 def test_an_entry_over_the_norm_is_an_error_where_nothing_is_rotated() -> None:
@@ -296,7 +329,7 @@ def test_only_the_sum_of_the_weights_is_in_the_sum(one: tuple[int, int], other: 
             vectors={name: total.words for name, total in held.items()},
         )
         totals.append(rounds.finish(rounds.collector("ab"), "ab"))
-    assert totals[0] == totals[1] == ([2, 0, 0, sum(one)], [0] * side.length)
+    assert totals[0] == totals[1] == ([2, 0, 0, sum(one), 0, sum(one)], [0] * side.length)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -450,7 +483,7 @@ def test_the_terms_of_a_training_step() -> None:
         colluders=1,
         adversary="active",
         quantizer=pack(Quantizer(bound=10.0, sites=5, bits=32)),
-        counts=4,
+        counts=6,
         length=7,
         bits=32,
     )

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from scipy.ndimage import binary_dilation
 
 from client.dicom.archive import prepare
 from client.dicom.reasons import Reason
+from client.images import Images
 from shared.errors import InputError
 from shared.study import Input
+from shared.tasks.base import Target
 from simulations import hospital
 from simulations.hospital import COLUMNS, PROFILES, write_hospital
 from tests.client.dicom.archives import study_of
@@ -120,3 +123,56 @@ def test_nothing_half_written(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_hospital(tmp_path / "out", patients=2, seed=1, profile=PROFILES["alder"], progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("known") / "out"
+    write_hospital(out, patients=8, seed=2, profile=replace(PROFILES["alder"], prevalence=0.7))
+    return out
+
+
+class TestWhatIsKnown:
+    """Of every image a label, a value, findings by side, a mask and boxes, all of one pose."""
+
+    def ready(self, archive: Path, target: Target, *labels: str) -> Images:
+        study = study_of(Input(modalities=("CR", "DX"), size=(96, 96)), labels)
+        home = archive.parent / "home"
+        images, counts = prepare(archive, archive / "labels.csv", home, key=KEY, study=study, target=target)
+        assert counts.skipped[Reason.NOT_DICOM] == 1  # the note; masks are the table's
+        assert counts.skipped[Reason.NO_LABEL] == 1
+        return images
+
+    def test_masks_lie_on_what_is_brighter_than_its_surroundings(self, archive: Path) -> None:
+        images = self.ready(archive, "mask", "nodule")
+        brighter = []
+        for pixels, mask in zip(images.tensors(np.arange(len(images.target)))[:, 0], images.target, strict=True):
+            if mask.any():
+                ring = binary_dilation(mask, iterations=4) & ~binary_dilation(mask, iterations=1)
+                brighter.append(float(pixels[mask == 1].mean() - pixels[ring].mean()))
+        assert len(brighter) >= 6
+        assert min(brighter) > 0.02
+
+    def test_boxes_are_those_of_the_masks(self, archive: Path) -> None:
+        masks, boxes = self.ready(archive, "mask", "nodule").target, self.ready(archive, "boxes", "nodule").target
+        for mask, rows in zip(masks, boxes, strict=True):
+            covered = np.zeros(mask.shape, bool)
+            for _, top, left, bottom, right in rows[rows[:, 0] >= 0]:
+                covered[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+            assert covered[mask == 1].all()
+            assert bool(mask.any()) == bool((rows[:, 0] >= 0).any())
+
+    def test_the_patient_s_left_is_on_the_image_s_right(self, archive: Path) -> None:
+        masks = self.ready(archive, "mask", "nodule").target.astype(bool)
+        sides = self.ready(archive, "classes", "nodule left", "nodule right").target
+        seen = np.stack([masks[:, :, 48:].any(axis=(1, 2)), masks[:, :, :48].any(axis=(1, 2))], axis=1)
+        assert np.array_equal(sides.astype(bool), seen)
+        assert sides.any(axis=0).all()
+
+    def test_counts_and_sizes_are_values(self, archive: Path) -> None:
+        count, size = self.ready(archive, "value", "nodules").target, self.ready(archive, "value", "diameter_mm").target
+        label = self.ready(archive, "class", "clear", "nodule").target
+        assert np.array_equal(count.astype(bool), label == 1)
+        assert np.array_equal(size.astype(bool), label == 1)
+        ages = self.ready(archive, "value", "age").target.astype(int)
+        assert ((ages >= 18) & (ages <= 110)).all()

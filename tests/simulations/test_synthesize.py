@@ -86,7 +86,7 @@ def test_another_kind_of_model_and_a_place_that_is_taken_are_refused(model: Path
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="expected a new name"):
         synthesize(model, tmp_path / "taken", count=1)
-    with pytest.raises(InputError, match='task.kind "synthesis"'):
+    with pytest.raises(InputError, match=r'task\.kind "synthesis"'):
         synthesize(model_of(parse_study(MINIMAL), tmp_path / "other"), tmp_path / "drawn", count=1)
     with pytest.raises(InputError, match="expected a model"):
         synthesize(tmp_path / "taken", tmp_path / "drawn", count=1)

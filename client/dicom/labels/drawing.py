@@ -102,7 +102,16 @@ def _picture(data: bytes) -> Values:
             raise MaskError(MaskFault.UNSUPPORTED)
         if image.width * image.height > UNFOLDED_LIMIT >> 2:
             raise MaskError(MaskFault.TOO_LARGE)
-        return np.asarray(image)
+        return np.asarray(image.convert("L") if _is_negative(image) else image)
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether colours are numbered from white to black, or otherwise greys: then the greys are meant, not the numbers.
+
+    The greys of a table that begins with black, and colours, are numbers of structures.
+    """
+    palette = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3) if image.mode == "P" else np.zeros((1, 3))
+    return bool((palette == palette[:, :1]).all() and palette[0, 0])
 
 
 def _npz(data: bytes) -> Drawing:

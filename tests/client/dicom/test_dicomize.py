@@ -198,3 +198,142 @@ def test_arrays_of_another_shape_are_refused(tmp_path: Path, images: np.ndarray,
     np.savez(tmp_path / "a.npz", images=images, labels=labels)
     with pytest.raises(InputError, match=r"NPZ|arrays"):
         dicomize(tmp_path / "a.npz", None, tmp_path / "out")
+
+
+def soft(size: tuple[int, int]) -> np.ndarray:
+    """White within, with an edge of greys: rows from 2 on."""
+    mask = np.zeros(size, np.uint8)
+    mask[1], mask[2:] = 127, 255
+    return mask
+
+
+class TestMasks:
+    """Found in a folder of their own, named by a column, or in the arrays."""
+
+    def table(self, out: Path) -> list[dict[str, str]]:
+        with (out / "labels.csv").open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def mask(self, out: Path, row: dict[str, str]) -> np.ndarray:
+        with Image.open(out / row["mask"]) as file:
+            return np.asarray(file)
+
+    def test_of_the_same_name_in_a_folder_masks(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "masks").mkdir()
+        (folder / "masks" / "a.png").write_bytes(png(soft((5, 7))))
+        (folder / "masks" / "g.png").write_bytes(png(np.zeros((3, 5), np.uint8)))
+        dicomize(folder, None, tmp_path / "out")
+        first, second, third = self.table(tmp_path / "out")
+        assert (second["mask"], third["mask"]) == ("", "none")
+        mask = self.mask(tmp_path / "out", first)
+        assert (mask == np.where(np.arange(5)[:, None] >= 2, 255, 0)).all()
+        assert mask.shape == (5, 7)
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as file:
+            for path in sorted(folder.rglob("*.*")):
+                file.write(path, path.relative_to(folder))
+        dicomize(tmp_path / "in.zip", None, tmp_path / "packed")
+        assert digests(tmp_path / "out") == digests(tmp_path / "packed")
+
+    def test_named_by_a_column_and_kept_as_they_are_if_they_are_numbers(self, folder: Path, tmp_path: Path) -> None:
+        drawn = np.arange(35, dtype=np.uint8).reshape(5, 7) % 4
+        (folder / "drawn.png").write_bytes(png(np.stack([drawn] * 3, axis=2)))
+        (folder / "labels.csv").write_text("image,label,mask\nimages/a.png,x,drawn.png\ng.png,y,None\n")
+        dicomize(folder, None, tmp_path / "out")
+        first, second = self.table(tmp_path / "out")
+        assert np.array_equal(self.mask(tmp_path / "out", first), drawn)
+        assert second["mask"] == "none"
+
+    def test_in_the_arrays(self, tmp_path: Path) -> None:
+        masks = np.eye(4, dtype=bool)[None].repeat(2, axis=0)
+        np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4), np.uint8), labels=[0, 1], masks=masks)
+        dicomize(tmp_path / "x.npz", None, tmp_path / "out")
+        for row in self.table(tmp_path / "out"):
+            assert np.array_equal(self.mask(tmp_path / "out", row), np.eye(4) * 255)
+
+    @pytest.mark.parametrize("masks", [np.zeros((2, 4, 5), bool), np.zeros((1, 4, 4), bool), np.zeros((2, 4, 4))])
+    def test_arrays_that_do_not_fit_are_refused(self, tmp_path: Path, masks: np.ndarray) -> None:
+        np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4), np.uint8), labels=[0, 1], masks=masks)
+        with pytest.raises(InputError, match="an array masks"):
+            dicomize(tmp_path / "x.npz", None, tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        ("drawn", "said"),
+        [
+            (np.zeros((5, 6), np.uint8), "row 1: expected a mask of the picture's 5 × 7 pixels, got 5 × 6"),
+            (np.arange(105, dtype=np.uint8).reshape(5, 7, 3), "row 1: expected a mask in grey"),
+            (None, "row 1: expected a picture, got no such file as its mask"),
+        ],
+    )
+    def test_what_is_wrong_names_the_row(
+        self, folder: Path, tmp_path: Path, drawn: np.ndarray | None, said: str
+    ) -> None:
+        if drawn is not None:
+            (folder / "drawn.png").write_bytes(png(drawn))
+        (folder / "labels.csv").write_text("image,label,mask\nimages/a.png,x,drawn.png\n")
+        with pytest.raises(InputError) as caught:
+            dicomize(folder, None, tmp_path / "out")
+        assert said in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+
+class TestColumns:
+    """Which becomes the label, and what becomes of the others."""
+
+    def rows(self, folder: Path, out: Path, column: str = "label") -> list[dict[str, str]]:
+        dicomize(folder, None, out, label_column=column)
+        with (out / "labels.csv").open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def test_all_but_identifiers_are_kept(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "labels.csv").write_text("image,patient_id,label,Diagnosis,age,file\ng.png,P,yes,mel,75.0,x\n")
+        (row,) = self.rows(folder, tmp_path / "a")
+        assert list(row) == ["sop_instance_uid", "label", "diagnosis", "age"]
+        assert (row["label"], row["diagnosis"], row["age"]) == ("yes", "mel", "75.0")
+        (row,) = self.rows(folder, tmp_path / "b", "diagnosis")
+        assert (row["label"], row["diagnosis"], row["original_label"]) == ("mel", "mel", "yes")
+
+    def test_a_column_that_is_not_there(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="columns image and grade; grade is missing"):
+            self.rows(folder, tmp_path / "a", "Grade")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not SKIN.exists(), reason="../shared/data/skin is not here")
+@pytest.mark.parametrize("size", [(75, 100), (96, 96), (150, 200)])
+def test_real_masks_lie_where_they_were_drawn(tmp_path: Path, size: tuple[int, int]) -> None:
+    with zipfile.ZipFile(SKIN) as file:
+        lines = file.read("labels.csv").decode().splitlines()[:13]
+        names = [line.split(",")[0].replace("images/", "masks/").replace(".jpg", ".png") for line in lines[1:]]
+        masks = [Image.open(io.BytesIO(file.read(name))).convert("L") for name in names]  # some have palettes
+    (tmp_path / "some.csv").write_text("\n".join(lines) + "\n")
+    dicomize(SKIN, tmp_path / "some.csv", tmp_path / "out", label_column="diagnosis")
+    study = study_of(Input(modalities=("XC",), size=size, color=True), ("lesion",))
+    images, counts = prepare(
+        tmp_path / "out", tmp_path / "out" / "labels.csv", tmp_path / "home", key=b"k" * 32, study=study, target="mask"
+    )
+    assert (counts.usable, counts.files, images.target.shape) == (12, 12, (12, *size))
+    inner = (min(size[0], size[1] * 150 // 200), min(size[1], size[0] * 200 // 150))
+    own = np.zeros((12, *size), bool)
+    top, side = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    for drawn, mask in zip(own, masks, strict=True):
+        small = np.asarray(mask.resize((inner[1], inner[0]), Image.Resampling.BILINEAR)) >= 128
+        drawn[top : top + inner[0], side : side + inner[1]] = small
+    # every decoded mask is one of the pictures' own: the order of an archive is that of its keyed names
+    for found in images.target.astype(bool):
+        assert max(2 * (found & drawn).sum() / (found.sum() + drawn.sum()) for drawn in own) > 0.97
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not SKIN.exists(), reason="../shared/data/skin is not here")
+def test_the_seven_diagnoses(tmp_path: Path) -> None:
+    diagnoses = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+    with zipfile.ZipFile(SKIN) as file:
+        lines = file.read("labels.csv").decode().splitlines()
+    some = [next(line for line in lines if f",{name}," in line) for name in diagnoses]
+    (tmp_path / "some.csv").write_text("\n".join([lines[0], *some]) + "\n")
+    dicomize(SKIN, tmp_path / "some.csv", tmp_path / "out", label_column="diagnosis")
+    study = study_of(Input(modalities=("XC",), size=(16, 16), color=True), diagnoses)
+    images, _ = prepare(
+        tmp_path / "out", tmp_path / "out" / "labels.csv", tmp_path / "home", key=b"k" * 32, study=study
+    )
+    assert sorted(images.target.tolist()) == list(range(7))

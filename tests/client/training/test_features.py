@@ -36,7 +36,7 @@ def images() -> Images:
     random = np.random.default_rng(0)
     pixels, count = random.random((12, 1, 32, 32), np.float32), 12
     keys = tuple(bytes([number]) * 32 for number in range(count))
-    split = np.array([0] * 8 + [1] * 4, np.int8)
+    split = np.array([0] * 8 + [1] * 4, np.int64)
     return Images(pixels, np.arange(count) % 2, np.arange(count), keys, split)
 
 

@@ -33,7 +33,9 @@ def begun(folder: Path, lines: str) -> tuple[Study, str]:
 
 def test_a_checkpoint_becomes_the_file_a_study_begins_with(tmp_path: Path) -> None:
     network = network_of(parse_study(MINIMAL))
-    theirs = {f"model.encoder.{name}": tensor + 1 for name, tensor in network.state_dict().items() if "head" not in name}
+    theirs = {
+        f"model.encoder.{name}": tensor + 1 for name, tensor in network.state_dict().items() if "head" not in name
+    }
     theirs["model.encoder.blocks.0.1.running_mean"] = torch.zeros(16)
     file = written(tmp_path, theirs)
     said = konsil(file, "--study", tmp_path / "study.toml", "--out", tmp_path / "init.safetensors")
@@ -53,7 +55,9 @@ def test_a_checkpoint_becomes_the_file_a_study_begins_with(tmp_path: Path) -> No
 
 def test_names_that_are_all_different_need_a_map(tmp_path: Path) -> None:
     network = network_of(parse_study(MINIMAL))
-    file = written(tmp_path, {f"c{name}": tensor for name, tensor in network.state_dict().items() if name.endswith("s")})
+    file = written(
+        tmp_path, {f"c{name}": tensor for name, tensor in network.state_dict().items() if name.endswith("s")}
+    )
     common = (file, "--study", tmp_path / "study.toml", "--out", tmp_path / "init.safetensors")
     refused = konsil(*common, "--map", "state_dict.nothing")
     assert "expected OLD=NEW" in str(refused.exception)

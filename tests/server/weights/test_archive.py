@@ -158,5 +158,5 @@ def test_names_of_storages_are_no_paths(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="models/model.pt or models/model.ts"):
+    with pytest.raises(InputError, match=r"models/model\.pt or models/model\.ts"):
         read_tensors(tmp_path)

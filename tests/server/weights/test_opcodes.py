@@ -12,7 +12,11 @@ from server.weights.opcodes import value_of
 from server.weights.values import Storage, Stored
 from shared.errors import InputError
 
-PLAIN = {"a": [1, -70000, 2**40, 0.5, None, True], "b": ("x", ("y", "z", "ä"), {}), 3: "x" * 300}
+PLAIN: dict[str | int, object] = {
+    "a": [1, -70000, 2**40, 0.5, None, True],
+    "b": ("x", ("y", "z", "ä"), {}),
+    3: "x" * 300,
+}
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -105,7 +105,7 @@ class TestFormats:
         assert not [name for name in data if name.endswith(".pkl")]
         assert [body for name, body in data.items() if name.endswith("sample_inputs/model.pt")] in ([], [b""])
 
-    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:parsing config_file:UserWarning")
     def test_monai_loads_and_runs_the_bundle(self, exported: dict[str, Path], place: Path, tmp_path: Path) -> None:
         bundle = exported["monai-bundle"]
         network, metadata, _ = load(bundle.name, bundle_dir=str(bundle.parent), load_ts_module=True)

@@ -1,4 +1,4 @@
-"""The contract of every classifier: one patient's gradient is its own, whoever else is there, whichever way takes it."""
+"""The contract of every classifier: a patient's gradient is its own, whoever else is there, whichever way takes it."""
 
 from collections.abc import Mapping
 
@@ -124,9 +124,13 @@ def test_residual_nets_are_as_large_as_torchvisions_and_named_alike(depth: int, 
     net = build(Model(name="resnet", options={"depth": depth}), channels=3, classes=2, size=(64, 64), seed=0)
     sizes = {name: p.numel() for name, p in net.named_parameters() if not name.startswith("head.")}
     assert sum(sizes.values()) == published
-    assert {"conv1.weight", "bn1.bias", "layer1.0.conv2.weight", "layer4.1.bn2.weight", "layer2.0.downsample.1.bias"} <= {
-        *sizes
-    }
+    assert {
+        "conv1.weight",
+        "bn1.bias",
+        "layer1.0.conv2.weight",
+        "layer4.1.bn2.weight",
+        "layer2.0.downsample.1.bias",
+    } <= {*sizes}
 
 
 @pytest.mark.parametrize(
@@ -158,8 +162,7 @@ def test_the_recurrent_unit_is_cudnns() -> None:
 
     mine, theirs, steps = Gated(4, 3), nn.GRU(4, 3, batch_first=True), torch.rand(2, 6, 4)
     with torch.no_grad():
-        theirs.weight_ih_l0.copy_(mine.of_input.weight)
-        theirs.bias_ih_l0.copy_(mine.of_input.bias)
-        theirs.weight_hh_l0.copy_(mine.of_state.weight)
-        theirs.bias_hh_l0.copy_(mine.of_state.bias)
+        weights = (*mine.of_input.parameters(), *mine.of_state.parameters())  # of each the weight, then the bias
+        for name, weight in zip(("weight_ih", "bias_ih", "weight_hh", "bias_hh"), weights, strict=True):
+            theirs.get_parameter(f"{name}_l0").copy_(weight)
         torch.testing.assert_close(mine(steps), theirs(steps)[0])

@@ -155,3 +155,15 @@ def test_real_lesions(tmp_path: Path) -> None:
             path = Path(members.extract(name, tmp_path))
             mask = drawing_of(path).on_image(ANY, np.asarray(Image.open(path)).shape[:2])
             assert 0 < mask.mean() < 1
+
+
+def test_a_palette_from_white_to_black_is_a_picture_of_greys(tmp_path: Path) -> None:
+    """As in real collections: black, where nothing is, has the number 255 there."""
+    image = Image.fromarray(np.array([[255, 0], [255, 255]], np.uint8), "L")
+    image = image.point(lambda value: value).convert("P")
+    image.putpalette([255 - value for value in range(256) for _ in range(3)])
+    image.save(tmp_path / "a.png")
+    assert drawing_of(tmp_path / "a.png").values.tolist() == [[0, 255], [0, 0]]
+    image.putpalette([value for value in range(256) for _ in range(3)])
+    image.save(tmp_path / "a.png")
+    assert drawing_of(tmp_path / "a.png").values.tolist() == [[255, 0], [255, 255]]

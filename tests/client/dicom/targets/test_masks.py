@@ -73,7 +73,8 @@ class TestAnImage:
         images, _ = masks(tmp_path, spec(**asked), f"file,mask\n1.dcm,{name}\n")
         assert set(np.unique(images.target)) == {0, 1}
         assert dice(images.target[0], seen(images)[0]) > 0.93
-        assert np.abs(centre(images.target[0]) - centre(seen(images)[0])).max() < 0.3
+        # halfway between two pixels the further one counts: half a pixel of the image at most
+        assert np.abs(centre(images.target[0]) - centre(seen(images)[0])).max() < 0.35
 
     def test_without_any_resampling_it_is_the_drawing(self, write: Write, tmp_path: Path) -> None:
         drawn = np.random.default_rng(3).integers(0, 2, (32, 32)).astype(np.uint8)
