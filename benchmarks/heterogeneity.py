@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/heterogeneity.py DATA            # DATA: the folder with chest28
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/heterogeneity.py DATA --seeds 1 --only fedavg --shift dirichlet-5
 
-After FLamby (Ogier du Terrail et al. 2022, arXiv 2210.04620). Every cell is the real federation: hospitals with keys and
-ledgers, sums masked in active mode; only Flower's transport is left out. Label skew: PneumoniaMNIST at five hospitals
+After FLamby (Ogier du Terrail et al. 2022, arXiv 2210.04620). Every cell is the real federation: hospitals with keys,
+sums masked in active mode; only Flower's transport is left out. Label skew: PneumoniaMNIST at five hospitals
 by Dirichlet 0.1, 0.5 and 5. Feature shift: the four drawn hospitals, each with its scanner and its patients, as DICOM.
 Every algorithm has the same rounds, local steps and batches; each is run with every one of its settings below, and
 shown by the one that was best on the validation patients over all seeds. Figures: pooled AUC of label skew (with nearly

@@ -5,6 +5,7 @@ keys/identity.key · keys/archive.key      made here, never leave
 keys/identity.key.next                    made by `konsil-client rotate`, in use once a roster lists it
 NAME.request                              what this hospital last asked the consortium to list; holds nothing secret
 ledger.sqlite · rounds.sqlite · audit.jsonl · archive/ (catalog and cache) · kept/ (between rounds of a run)
+starts/                                   weights that studies begin with, each under its SHA-256 (client/starts.py)
 """
 
 import fcntl

@@ -5,7 +5,6 @@ used; going on from round k's file gives the run that was never stopped (the int
 """
 
 import hashlib
-import math
 from pathlib import Path
 
 import msgspec
@@ -35,8 +34,8 @@ class Memory(Record, frozen=True):
     round: int = 0
     mass: float = 0.0
     best_round: int = 0
-    #: how good it is (shared/judged.goodness)
-    best: float = -math.inf
+    #: how good it is (shared/judged.goodness); None where there is no figure
+    best: float | None = None
     #: summed validation counts of the best model
     best_counts: tuple[int, ...] = ()
     #: evaluations since the best

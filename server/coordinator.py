@@ -5,6 +5,7 @@ the reason; every round ends in a checkpoint; a run that had to end early says s
 opened, or that holds what no hospital has, is asked for again and never enters the model.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -34,7 +35,7 @@ from server.survey import class_weights, surveyed
 from shared.accounting import noise_multiplier
 from shared.errors import OperatorError, unlikely
 from shared.evaluated import Evaluated
-from shared.judged import Judged, goodness
+from shared.judged import Judged, goodness, known
 from shared.messages import STEP_OF, AnyTask, EvaluateTask, OwnFigures, Spent, SurveyTask
 from shared.study import Study
 from shared.tasks.registry import kind_of
@@ -70,8 +71,8 @@ class Outcome:
 
 class Coordinator:
     """One run, through `aggregator`. `start` counts the starts of this run, from 1, never the same twice. A run whose
-    `purpose` is the survey ends when that is on disk; one for a search never looks at the test patients; the same run can
-    go on for a model later."""
+    `purpose` is the survey ends when that is on disk; one for a search never looks at the test patients; the same run
+    can go on for a model later."""
 
     def __init__(
         self,
@@ -330,7 +331,7 @@ def _spent(total: Sum) -> dict[str, Spent]:
 def _keep_best(checkpoint: Checkpoint, counts: Evaluated, found: Judged, spent: dict[str, Spent]) -> Checkpoint:
     """Remember the model if its validation figure is the best so far, and what the figure cost."""
     memory, good = replace(checkpoint.memory, spent=checkpoint.memory.spent | spent), goodness(found.headline)
-    if memory.best_round and good <= memory.best:
+    if memory.best_round and good <= (-math.inf if memory.best is None else memory.best):
         return replace(checkpoint, memory=replace(memory, stale=memory.stale + 1))
-    best = replace(memory, best_round=memory.round, best=good, best_counts=tuple(counts.to_integers()), stale=0)
+    best = replace(memory, best_round=memory.round, best=known(good), best_counts=tuple(counts.to_integers()), stale=0)
     return Checkpoint(best, checkpoint.state, checkpoint.state.result)

@@ -76,7 +76,7 @@ def _write(home: ServerHome, run_folder: Path, result: Result, folder: Path) -> 
     """Copies of the run's files, the roster in force, and the manifest that names them all, signed."""
     data = {name: read(run_folder, name) for name in ("model.safetensors", "study.toml", "result.json")}
     data["roster.bin"] = read(home.path, "roster.bin", SMALL)
-    data["report.html"] = render(result).encode("utf-8", "replace")
+    data["report.html"] = render(result, card=True).encode("utf-8", "replace")
     data |= cards(result, sha256(data["model.safetensors"]))
     for name, content in data.items():
         write_atomically(folder / name, content)

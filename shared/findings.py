@@ -13,14 +13,14 @@ from shared.metrics import interval
 
 
 def macro_area(findings: Sequence[Finding]) -> Figure:
-    """Mean of the site-stratified AUCs that there are. Its interval is as wide as if all of them moved together: how
+    """Mean site-stratified AUC that there are. Its interval is as wide as if all of them moved together: how
     they do is not counted."""
     there = [finding.counts for finding in findings if finding.counts.pairs]
     if not there:
-        return Figure("macro_auc", None, "Mean of the site-stratified AUCs")
+        return Figure("macro_auc", None, "Mean site-stratified AUC")
     mean = sum(counts.stratified_auc for counts in there) / len(there)
     low, high = interval(mean, sum(sqrt(counts.pair_variance) / counts.pairs for counts in there) / len(there))
-    return Figure("macro_auc", mean, "Mean of the site-stratified AUCs", known(low), known(high))
+    return Figure("macro_auc", mean, "Mean site-stratified AUC", known(low), known(high))
 
 
 def curves_of(findings: Sequence[Finding]) -> tuple[Curve, ...]:

@@ -323,3 +323,14 @@ def test_the_commands_of_the_page_on_planning_run_as_written(tmp_path: Path) -> 
     (script,) = blocks("docs/planning.md")
     assert "ε by rounds" in said_by(script, tmp_path)
     assert json.loads((tmp_path / "plan.json").read_text("utf-8"))["plan"]["tables"]
+
+
+def test_the_commands_of_the_page_on_finished_models_run_as_written(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs" / "studies", tmp_path / "docs" / "studies")
+    (script,) = blocks("docs/using-a-model.md")
+    told = said_by(script, tmp_path)
+    assert told.count("loaded again") == 4
+    (line,) = (tmp_path / "evaluation.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["judged"]["images"] > 50
+    assert (tmp_path / "evaluation" / "evaluation.html").stat().st_size > 5_000
+    assert all((tmp_path / name).exists() for name in ("first.onnx", "first.ts", "first.pt2", "first-bundle"))

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.dicom.cache import Cache, Cached
-from client.dicom.item import Item, Location
+from client.dicom.cache import Cached
+from client.dicom.decoded import Caches, Stage
+from client.dicom.item import Location
 from client.dicom.items import Candidate, choose_items
 from client.dicom.labels.source import kept_beside
 from client.dicom.reasons import Reason
@@ -24,9 +25,8 @@ from client.dicom.scanning.refresh import refresh
 from client.dicom.scanning.walk import base_of
 from client.dicom.splits import split_of
 from client.dicom.targets.base import Known
-from client.dicom.targets.gather import decoded, known_of, raster_of, told
+from client.dicom.targets.gather import known_of
 from client.dicom.targets.groups import groups_of
-from client.dicom.targets.outline import Outline, outlined
 from client.images import Images
 from shared.errors import InputError
 from shared.study import Input, Study
@@ -36,11 +36,6 @@ __all__ = ["Counts", "Progress", "prepare", "split_of"]
 
 #: progress(stage, done, total); the stages are "scan", "decode" and, of masks and boxes, "target".
 Progress = Callable[[str, int, int], None]
-
-Stage = Callable[[int, int], None]
-
-#: Perhaps a moment's trouble: not remembered.
-_AGAIN = (Reason.UNREADABLE, Reason.CHANGED)
 
 
 @dataclass(frozen=True)
@@ -75,80 +70,18 @@ def prepare(
     with Catalog.of(archive, home) as catalog:
         refresh(archive, catalog, key=key, ignore=kept_beside(source), progress=_stage(progress, "scan"))
         candidates, left_out = _choose(catalog, base_of(archive), key, study.input, known)
-        rooms = _Rooms(home / "cache", catalog, cache_bytes)
-        cached, failed = rooms.images(candidates, study.input, _stage(progress, "decode"))
-        drawn = rooms.targets([one for one in candidates if one.item.name not in failed], study, target, progress)
-    failed |= drawn.failed
+        caches = Caches(home / "cache", catalog, cache_bytes)
+        cached, failed = caches.images(candidates, study.input, _stage(progress, "decode"))
+        decodable = [each for each in candidates if each.item.name not in failed]
+        targets = caches.targets(decodable, study, target, _stage(progress, "target"))
+    failed |= targets.failed
     kept = [each for each in candidates if each.item.name not in failed]
     counts = _count(candidates, kept, failed, left_out)
     if not kept:
         _refuse(archive, counts)
     rows = dict(zip(cached.names, cached.rows, strict=True))
-    return _images(
-        cached, np.array([rows[each.item.name] for each in kept]), drawn.of(kept), kept, (key, study)
-    ), counts
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Targets that were decoded: `rows` of a cache and the place of each image's; and why images have none. Without
-    `rows` targets need no decoding."""
-
-    target: Target
-    failed: dict[bytes, Reason]
-    rows: Cached | None = None
-    places: Mapping[bytes, int] | None = None
-
-    def of(self, kept: Sequence[Candidate]) -> NDArray[np.generic]:
-        """Images.target of `kept`."""
-        if self.rows is None or self.places is None:
-            return told(self.target, [each.fact for each in kept])
-        places = np.array([self.places[each.item.name] for each in kept], np.int64)
-        return decoded(self.target, self.rows.pixels, places)
-
-
-@dataclass(frozen=True)
-class _Rooms:
-    """The caches under `root`, for images and for what is drawn on them; `catalog` remembers what failed."""
-
-    root: Path
-    catalog: Catalog
-    limit_bytes: int | None
-
-    def images(
-        self, candidates: Sequence[Candidate], spec: Input, stage: Stage | None
-    ) -> tuple[Cached, dict[bytes, Reason]]:
-        """The tensors of `candidates`, and why some have none."""
-        return self._build(
-            Cache(self.root, spec, limit_bytes=self.limit_bytes), [one.item for one in candidates], stage
-        )
-
-    def targets(
-        self, candidates: Sequence[Candidate], study: Study, target: Target, progress: Progress | None
-    ) -> _Drawn:
-        """What is drawn on `candidates`, decoded if `target` has a grid."""
-        raster = raster_of(target, study)
-        if raster is None:
-            return _Drawn(target, {})
-        items = {
-            one.item.name: outlined(one.item, one.fact, one.files)
-            for one in candidates
-            if isinstance(one.fact, Outline)
-        }
-        cache = Cache(self.root, study.input, limit_bytes=self.limit_bytes, decode=raster.decode, form=raster.form)
-        cached, failed = self._build(cache, list(items.values()), _stage(progress, "target"))
-        rows = dict(zip(cached.names, cached.rows.tolist(), strict=True))
-        places = {name: rows[item.name] for name, item in items.items() if item.name in rows}
-        return _Drawn(
-            target, {name: failed[item.name] for name, item in items.items() if item.name in failed}, cached, places
-        )
-
-    def _build(self, cache: Cache, items: Sequence[Item], stage: Stage | None) -> tuple[Cached, dict[bytes, Reason]]:
-        failed = self.catalog.failures(cache.form.name)
-        cached = cache.build([item for item in items if item.name not in failed], stage)
-        lasting = {name: reason for name, reason in cached.failures.items() if reason not in _AGAIN}
-        self.catalog.record_failures(cache.form.name, lasting)
-        return cached, failed | dict(cached.failures)
+    place = np.array([rows[each.item.name] for each in kept], dtype=np.int64)
+    return _images(cached, place, targets.of(kept), kept, (key, study)), counts
 
 
 def _choose(

@@ -1,9 +1,9 @@
 """`report.html`: a run for the steering group and the data protection officer, in one file.
 
-Guarantees: made from a `Result` and nothing else, but for a link to the audit's page where that lies beside it; loads
-nothing (no script, font, image or style from anywhere, and a content policy in the page forbids it); every word from
-outside is escaped and freed of control characters; the same result gives the same bytes; a figure that does not exist
-reads "–" with the reason where one is known.
+Guarantees: made from a `Result` and nothing else, but for links to the audit's page and the model card where they lie
+beside it; loads nothing (no script, font, image or style from anywhere, and a content policy in the page forbids it);
+every word from outside is escaped and freed of control characters; the same result gives the same bytes; a figure that
+does not exist reads "–" with the reason where one is known.
 
     write_report(result, Path("out"))   # out/report.html
 """
@@ -55,12 +55,13 @@ class SiteRow:
 def write_report(result: Result, folder: Path) -> Path:
     """`folder`/report.html, whole or not at all. Raises SiteError if it cannot be written."""
     path = folder / "report.html"
-    write_atomically(path, render(result, audit=(folder / "audit.html").exists()).encode("utf-8", "replace"))
+    beside = {name: (folder / page).exists() for name, page in (("audit", "audit.html"), ("card", "model-card.html"))}
+    write_atomically(path, render(result, **beside).encode("utf-8", "replace"))
     return path
 
 
-def render(result: Result, *, audit: bool = False) -> str:
-    """The page; with `audit`, it links audit.html."""
+def render(result: Result, *, audit: bool = False, card: bool = False) -> str:
+    """The page; with `audit`, it links audit.html, and with `card` model-card.html."""
     site_rows, head = _site_rows(result), head_of(result)
     return (
         _environment()
@@ -91,6 +92,7 @@ def render(result: Result, *, audit: bool = False) -> str:
             epsilon=_worst_epsilon(result),
             promises=promises(result),
             audit=audit,
+            card=card,
             image_keys=_image_keys(result),
             sections=_study_sections(result),
             figures={name: Markup(svg) for name, svg in _figures(result, site_rows).items()},  # noqa: S704  our own SVG

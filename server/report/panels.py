@@ -19,7 +19,8 @@ DRAWN = ("ROC", "Calibration")
 
 @dataclass(frozen=True)
 class Panel:
-    """Of one judgement: `rows` of all images (name, value, interval); `by_label`: columns, and a row for each label."""
+    """Of one judgement: `rows` of all images (name, value, interval); `by_label` under `columns`: a row for each label,
+    or for each figure if they are more."""
 
     rows: tuple[tuple[str, str, str], ...]
     columns: tuple[str, ...]
@@ -65,15 +66,19 @@ def _name(figure: Figure) -> str:
 
 
 def _pivot(given: Iterable[Figure]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """One row for each label, one column for each figure; intervals stand in their cells."""
+    """One row for each label, one column for each figure, turned if that is narrower; intervals stand in their cells.
+    The first column names the row."""
     cells: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
     for figure in given:
         names.setdefault(figure.name, _name(figure))
         within = f" ({span(figure.low, figure.high)})" if figure.low is not None and figure.value is not None else ""
         cells.setdefault(figure.of, {})[figure.name] = f"{value(figure)}{within}"
+    if len(names) > len(cells):
+        turned = tuple((shown, *(own.get(name, "") for own in cells.values())) for name, shown in names.items())
+        return ("Figure", *cells), turned
     rows = tuple((of, *(own.get(name, "") for name in names)) for of, own in cells.items())
-    return tuple(names.values()), rows
+    return ("Of", *names.values()), rows
 
 
 def _charts(curves: Iterable[Curve]) -> Iterable[tuple[str, str]]:

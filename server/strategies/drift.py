@@ -22,5 +22,5 @@ def drift(mean: NDArray[np.float32], square: float | None) -> float | None:
     is not known or the mean is 0. Narrow words add their rounding to it."""
     if square is None:
         return None
-    length = float(np.linalg.norm(mean.astype(np.float64))) ** 2
+    length = float(np.sum(np.square(mean, dtype=np.float64)))
     return math.sqrt(max(0.0, square / length - 1.0)) if length else None

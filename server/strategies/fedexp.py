@@ -30,5 +30,5 @@ def rate_of(update: Update, options: Extrapolating) -> float:
     """The rate of a round. Raises MisuseError where the lengths of updates were not counted."""
     if update.square is None:
         raise MisuseError("update", expected="squared lengths", got="none")
-    length = float(np.linalg.norm(update.mean.astype(np.float64))) ** 2
+    length = float(np.sum(np.square(update.mean, dtype=np.float64)))
     return min(options.most, max(1.0, update.square / (2 * (length + options.epsilon))))

@@ -58,7 +58,7 @@ class Gan(nn.Module):
 
     def judging(self, image: Tensor, made: Tensor, label: Tensor) -> Tensor:
         """What the discriminator loses, [n]."""
-        real, forged = (self.discriminator(self._seen(x, label)) for x in (image, made.detach()))
+        real, forged = (self.discriminator(self._seen(x, label)).float() for x in (image, made.detach()))
         return (F.softplus(-real) + F.softplus(forged)).flatten(1).mean(dim=1)
 
     def forging(self, made: Tensor, label: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Gan(nn.Module):
         judged = self._seen(made, label)
         for layer in self.discriminator:
             judged = _passed(layer, judged)
-        return F.softplus(-judged).flatten(1).mean(dim=1)
+        return F.softplus(-judged.float()).flatten(1).mean(dim=1)
 
     def _seen(self, images: Tensor, label: Tensor) -> Tensor:
         return planes_of(label, self.scale(images))

@@ -26,7 +26,6 @@ __all__ = ["MODELS", "Chosen", "build"]
 #: Name in a study → module of this package, whose `Options` and `create` build it. Imported on first use: MONAI
 #: alone takes seconds.
 MODELS: Mapping[str, str] = {
-    "attention-unet": "shared.models.attention_unet",
     "autoencoder": "shared.models.autoencoder",
     "cnn": "shared.models.cnn",
     "densenet121": "shared.models.densenet",

@@ -53,7 +53,7 @@ class VoxelMorph(nn.Module):
     def forward(self, pairs: Tensor) -> Tensor:
         """[n, 2C, …] → [n, sides, …]."""
         velocity: Tensor = self.net(self.scale(pairs))
-        return integrated(velocity, self.integration)
+        return integrated(velocity.float(), self.integration)  # places in pixels need more than bfloat16's 8 bits
 
 
 def create(

@@ -159,13 +159,19 @@ def degraded(images: Tensor, options: Options, generator: Generator) -> Tensor:
 
 def similarity(made: Tensor, images: Tensor) -> Tensor:
     """Mean structural similarity of each two images [n, C, …] in [0, 1], [n]."""
+    import torch  # noqa: PLC0415
     from monai.metrics.regression import compute_ssim_and_cs  # noqa: PLC0415
 
     sides = images.dim() - 2
     window = min(WINDOW, *images.shape[2:])
-    found, _ = compute_ssim_and_cs(
-        made, images, spatial_dims=sides, kernel_size=[window] * sides, kernel_sigma=[BELL * window / WINDOW] * sides
-    )
+    with torch.autocast(images.device.type, enabled=False):
+        found, _ = compute_ssim_and_cs(
+            made.float(),
+            images,
+            spatial_dims=sides,
+            kernel_size=[window] * sides,
+            kernel_sigma=[BELL * window / WINDOW] * sides,
+        )
     mean: Tensor = found.mean(dim=tuple(range(1, images.dim())))
     return mean
 

@@ -146,10 +146,12 @@ class Registration:
         """[n]; 0 of equal images, of "lncc" −1."""
         if self.options.similarity == "mse":
             return (moved - fixed).square().flatten(1).mean(dim=1)
+        import torch  # noqa: PLC0415
         from monai.losses.image_dissimilarity import LocalNormalizedCrossCorrelationLoss  # noqa: PLC0415
 
         unlike = LocalNormalizedCrossCorrelationLoss(fixed.dim() - 2, kernel_size=WINDOW, reduction="none")
-        found: Tensor = unlike(moved, fixed).flatten(1).mean(dim=1)
+        with torch.autocast(fixed.device.type, enabled=False):
+            found: Tensor = unlike(moved, fixed).flatten(1).mean(dim=1)
         return found
 
     def _check(self, field: Tensor, pair: Tensor) -> None:

@@ -91,9 +91,9 @@ def test_it_is_for_its_owner_alone(keeper: Keeper) -> None:
 
 
 def test_what_has_no_room_is_refused_and_leaves_what_was(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / "kept", most_bytes=200)
+    keeper = Keeper(tmp_path / "kept", most_bytes=150)
     made(keeper, 1, 1.0, counted=0)
-    with pytest.raises(SiteError, match=r"kept between rounds: expected at most 200 bytes \(kept_gib"):
+    with pytest.raises(SiteError, match=r"kept between rounds: expected at most 150 bytes \(kept_gib"):
         made(keeper, 2, 2.0, counted=1)
     assert value_of(keeper, 1) == 1.0
 

@@ -45,7 +45,7 @@ def study(task: str) -> Study:
 @pytest.mark.parametrize(
     ("task", "name", "words", "labels"),
     [
-        (MULTILABEL, "macro_auc", "Mean of the site-stratified AUCs", {"nodule left", "nodule right"}),
+        (MULTILABEL, "macro_auc", "Mean site-stratified AUC", {"nodule left", "nodule right"}),
         (REGRESSION, "mae", "Mean absolute error, age (years)", {"age"}),
     ],
 )

@@ -57,6 +57,6 @@ def test_only_a_task_that_learns_of_images_alone_needs_no_labels(tmp_path: Path)
     archives = {name: tmp_path / name for name in ("a", "b")}
     for archive in archives.values():
         archive.mkdir()
-    with pytest.raises(InputError, match="labels.csv"):
+    with pytest.raises(InputError, match=r"labels\.csv"):
         check_archives(archives, study(TASK))
     check_archives(archives, study('kind = "enhancement"'))

@@ -11,7 +11,7 @@ AGE = 'kind = "regression"\nlabels = ["age"]\n[task.options]\nminimum = 0\nmaxim
     ("task", "words", "better"),
     [
         (TWO, "AUC", "higher"),
-        ('labels = ["a", "b", "c"]', "Mean of the site-stratified AUCs", "higher"),
+        ('labels = ["a", "b", "c"]', "Mean site-stratified AUC", "higher"),
         (AGE, "Mean absolute error, age (years)", "lower"),
     ],
 )

@@ -17,7 +17,7 @@ def study_with(weights: Any) -> Study:
     return replace(STUDY, training=replace(STUDY.training, class_weights=weights))
 
 
-def survey(labels: tuple[int, int] = (300, 100), **units: int) -> Survey:
+def survey(labels: tuple[int, ...] = (300, 100), **units: int) -> Survey:
     bins = tuple(units.get(f"b{number}", 0) for number in range(INTENSITY_BINS))
     return Survey((400, 0, 0), labels, {}, 2, 5, bins)
 
@@ -62,7 +62,7 @@ FINDINGS = parse_study(
 
 def test_findings_that_may_be_there_together_weigh_by_who_lacks_them() -> None:
     asked = replace(FINDINGS, training=replace(FINDINGS.training, class_weights="balanced"))
-    found = replace(survey(), labels=(100, 1, 0, 400))
+    found = survey((100, 1, 0, 400))
     assert class_weights(asked, found) == (3.0, 100.0, 1.0, 1.0)
 
 
@@ -70,10 +70,10 @@ def test_any_number_of_labels_is_balanced() -> None:
     asked = parse_study(
         MINIMAL.replace('"nodule"]', '"nodule", "mass"]').replace("batch", 'class_weights = "balanced"\nbatch')
     )
-    assert class_weights(asked, replace(survey(), labels=(10, 20, 30))) == pytest.approx((2.0, 1.0, 2 / 3))
+    assert class_weights(asked, survey((10, 20, 30))) == pytest.approx((2.0, 1.0, 2 / 3))
 
 
 def test_a_kind_without_labels_has_no_weights() -> None:
     none = replace(STUDY, task=replace(STUDY.task, kind="enhancement", labels=(), options={}))
-    assert class_weights(none, replace(survey(), labels=())) == ()
-    assert surveyed(none, replace(survey(), labels=()), ()).labels == {}
+    assert class_weights(none, survey(())) == ()
+    assert surveyed(none, survey(()), ()).labels == {}

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from server.report.card import cards, write_cards
+from server.report.html import write_report
 from server.report.limits import limits
 from server.report.result import Result, read_result, write_result
 from shared.judged import Figure, Judged
@@ -124,6 +125,12 @@ class TestLimits:
         assert "It was judged on 1 held-out image only." in told
         assert "Few training images have nodule: 60 of 4960." in told
         assert not any("mass" in line for line in told)
+
+
+def test_the_report_links_the_card_where_one_lies_beside_it(judged: Result, tmp_path: Path) -> None:
+    assert "model-card.html" not in write_report(judged, tmp_path).read_text()
+    write_cards(judged, tmp_path)
+    assert '<a href="model-card.html">' in write_report(judged, tmp_path).read_text()
 
 
 def test_a_survey_only_run_has_no_figures_but_a_card(troubled: Result) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from server.report import verdict
 from server.report.figures import Dot
@@ -33,15 +34,16 @@ def judged_of(study: Study, seed: int = 0, n: int = 120, skill: float = 1.0) -> 
     """What the kind makes of random images that the model tells with so much skill."""
     rng, kind, labels = np.random.default_rng(seed), kind_of(study), len(study.task.labels)
     noise = rng.normal(size=(n, max(1, labels)))
+    target: NDArray[np.generic]
     if kind.target == "value":
-        true = rng.random(n)
-        measures, target = np.stack([np.clip(true + 0.2 * noise[:, 0] / skill, 0, 1), true], axis=1), true
+        target = true = rng.random(n)
+        measures = np.stack([np.clip(true + 0.2 * noise[:, 0] / skill, 0, 1), true], axis=1)
     elif kind.target == "classes":
-        target = rng.integers(0, 2, (n, labels))
-        measures = 1 / (1 + np.exp(-(skill * (2 * target - 1) + noise)))
+        target = present = rng.integers(0, 2, (n, labels))
+        measures = 1 / (1 + np.exp(-(skill * (2 * present - 1) + noise)))
     else:
-        target = rng.integers(0, labels, n)
-        raised = np.exp(skill * np.eye(labels)[target] + noise)
+        target = classes = rng.integers(0, labels, n)
+        raised = np.exp(skill * np.eye(labels)[classes] + noise)
         measures = raised / raised.sum(axis=1, keepdims=True)
     counts = kind.count(measures, target, np.arange(n) // 2)
     return kind.judge(counts, counts)
@@ -115,10 +117,18 @@ def test_lower_is_better_where_the_figure_says_so(good: Result) -> None:
 def test_several_labels_stand_in_one_table() -> None:
     found = panel(judged_of(study_of(SIDES)))
     assert found is not None
-    assert [row[0] for row in found.by_label] == ["left", "right"]
-    assert found.columns[0] == "Site-stratified AUC"
-    assert all(len(row) == 1 + len(found.columns) for row in found.by_label)
+    assert found.columns == ("Figure", "left", "right")
+    assert found.by_label[0][0] == "Site-stratified AUC"
+    assert all(len(row) == 3 for row in found.by_label)
     assert [name for name, _ in found.charts][:3] == ["ROC", "Precision and recall", "Calibration"]
+
+
+def test_more_labels_than_figures_have_a_row_each() -> None:
+    figures = tuple(Figure("dice", 0.5 + k / 10, "Dice", 0.4, 0.99, of=label) for k, label in enumerate("abc"))
+    found = panel(Judged("segmentation", 9, figures))
+    assert found is not None
+    assert found.columns == ("Of", "Dice")
+    assert found.by_label[1] == ("b", "0.600 (0.400 to 0.990)")
 
 
 def test_what_is_drawn_elsewhere_is_not_drawn_again() -> None:

@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -108,7 +109,8 @@ class TestFormats:
     @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:parsing config_file:UserWarning")
     def test_monai_loads_and_runs_the_bundle(self, exported: dict[str, Path], place: Path, tmp_path: Path) -> None:
         bundle = exported["monai-bundle"]
-        network, metadata, _ = load(bundle.name, bundle_dir=str(bundle.parent), load_ts_module=True)
+        loaded: Any = load(bundle.name, bundle_dir=str(bundle.parent), load_ts_module=True)
+        network, metadata, _ = loaded
         check_facts(json.dumps(metadata))
         torch.testing.assert_close(network(torch.from_numpy(IMAGES)), expected(place, IMAGES))
         (tmp_path / "in").mkdir()

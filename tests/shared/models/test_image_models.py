@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from monai.networks.schedulers.ddpm import DDPMScheduler
+from opacus.validators import ModuleValidator
 from torch import Generator, Tensor, nn
 
 from shared.errors import InputError
@@ -14,6 +15,7 @@ from shared.models.gan import Gan
 from shared.models.layers import Output, Scale
 from shared.models.registry import build
 from shared.models.synthesis import drawn, packed, unpacked
+from shared.parameters import layout_of, to_vector
 from shared.study import Model
 
 GAN = Model(name="gan", options={"latent": 4, "width": 4, "doublings": 1})
@@ -121,6 +123,45 @@ class TestDiffusion:
         assert isinstance(module, Diffusion)
         assert norms(module.autoencoder) == 0
         assert norms(module.unet) > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "channels", "classes"),
+    [
+        (Model(name="restorer"), 1, 1),
+        (Model(name="voxelmorph"), 2, 2),
+        (Model(name="autoencoder", options={"width": 4}), 1, 1),
+        (GAN, 3, 1),
+        (DIFFUSION, 3, 1),
+    ],
+    ids=lambda value: value.name if isinstance(value, Model) else "",
+)
+class TestEveryModel:
+    def test_the_seed_decides_the_weights_and_nothing_else_is_touched(
+        self, model: Model, channels: int, classes: int
+    ) -> None:
+        def weights(seed: int) -> torch.Tensor:
+            module = build(model, channels=channels, classes=classes, size=(16, 16), seed=seed)
+            return torch.from_numpy(to_vector(module))
+
+        before = torch.random.get_rng_state()
+        assert torch.equal(weights(1), weights(1))
+        assert not torch.equal(weights(1), weights(2))
+        assert torch.equal(before, torch.random.get_rng_state())
+
+    def test_it_is_fit_for_private_training(self, model: Model, channels: int, classes: int) -> None:
+        module = made(model, channels=channels, classes=classes)
+        assert ModuleValidator.validate(module, strict=False) == []
+        assert not any(getattr(part, "inplace", False) for part in module.modules())
+        assert layout_of(module).size == sum(weight.numel() for weight in module.parameters())
+
+    def test_it_treats_each_image_on_its_own(self, model: Model, channels: int, classes: int) -> None:
+        module, given = made(model, channels=channels, classes=classes).eval(), images(3, channels)
+        torch.testing.assert_close(module(given)[:1], module(given[:1]), rtol=1e-4, atol=1e-4)
+
+    def test_it_refuses_an_unknown_option_by_name(self, model: Model, channels: int, classes: int) -> None:
+        with pytest.raises(InputError, match=r"model\.options\.colour"):
+            made(Model(name=model.name, options={"colour": 3}), channels=channels, classes=classes)
 
 
 @pytest.mark.parametrize("model", [GAN, DIFFUSION], ids=lambda model: model.name)

@@ -67,3 +67,13 @@ def test_they_may_be_trained_privately_and_the_quickest_way_keeps_patients_apart
     example = Example(tuple(patients.images.shape[2:]), patients.target[0, 0])
     choice = fastest(module, loss, images=1, example=example, device=CPU, precision="float32", limit_bytes=1 << 30)
     assert independent(choice.way, module, loss, example.made(3, 1, CPU), 2.0**-20)
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_half_precision_is_of_the_network_and_not_of_the_loss(name: str) -> None:
+    module, loss, patients = case(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = loss(module(patients.images[0]), patients.target[0])
+    assert losses.dtype == torch.float32
+    exact = loss(module(patients.images[0]), patients.target[0])
+    torch.testing.assert_close(losses, exact, atol=0.02, rtol=0.1)
