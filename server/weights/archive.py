@@ -5,9 +5,9 @@
 Nothing of a file is executed: no torch.load, no torch.jit.load; the pickle inside is read by opcodes.py, the code of a
 TorchScript archive not at all. Names are the places in the file: keys of dicts, attributes of modules, joined by dots.
 
-Guarantees: at most MOST_BYTES are read, and MADE times what was read is made, whatever the file announces; no member is inflated beyond the size it
-announces; no name is used as a path; a tensor lies within its storage. A zip within a zip is opened once, for a
-bundle's models/model.pt or model.ts. Files of torch before 1.6 are refused.
+Guarantees: at most MOST_BYTES are read, and MADE times what was read is made, whatever the file announces; no member
+is inflated beyond the size it announces; no name is used as a path; a tensor lies within its storage. A zip within one
+is opened once, for a bundle's models/model.pt or model.ts. Files of torch before 1.6 are refused.
 """
 
 import io

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+import client.local_round
 import client.steps
 import client.votes
 from client.kept import Keeper
@@ -36,20 +37,21 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[int]], None]:
             up = -found.up * np.float32(9.99 / np.linalg.norm(found.up))
             return Trained(up, found.scaled, found.steps, found.kept)
 
-        honest, seeds = client.steps.trained, set[int]()
+        honest, seeds = client.local_round.trained, set[int]()
         monkeypatch.setattr(client.steps, "trained", trained)
 
     return poison
 
 
 @pytest.fixture
-def by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hospitals judge a model by how long it is: a figure that a few patients have no say in."""
+def by_length(monkeypatch: pytest.MonkeyPatch, study: Study) -> None:
+    """Hospitals judge a model by how far it is from its start: a figure that a few patients have no say in."""
     lengths: dict[bytes, float] = {}
+    start = begin(study)[1]
 
     def digest(weights: memoryview) -> bytes:
         found = model_digest(weights)
-        lengths[found] = float(np.linalg.norm(np.frombuffer(weights, "<f4")))
+        lengths[found] = max(1.0, float(np.linalg.norm(np.frombuffer(weights, "<f4") - start)))
         return found
 
     def on(self: client.votes.Votes, model: bytes, figure: Figure, before: bytes) -> client.votes.Vote:

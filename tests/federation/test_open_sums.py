@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+import client.local_round
 import client.steps
 from client.local_round import Trained
 from server.report.verdict import findings
@@ -84,7 +85,7 @@ def test_one_hostile_hospital_of_three_moves_a_robust_mean_little(
     local: LocalFederation, study: Study, monkeypatch: pytest.MonkeyPatch, strategy: str, options: dict[str, float]
 ) -> None:
     """It sends the longest update it may; FedAvg goes a third of it along."""
-    honest, seeds = client.steps.trained, list[int]()
+    honest, seeds = client.local_round.trained, list[int]()
 
     def trained(*args: object, seed: int, **rest: object) -> Trained:
         found = honest(*args, seed=seed, **rest)  # type: ignore[arg-type]

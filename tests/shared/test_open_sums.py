@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from shared.errors import MisuseError, OperatorError, PeerError
 from shared.open_sums import Open, OpenCollector, OpenContribution, contribute, total_of
-from shared.secagg.masks import filled
+from shared.secagg.masks import Words, filled
 from shared.secagg.member import Plain
 from shared.secagg.packing import Bits
 from shared.secagg.plan import Plan
@@ -19,7 +19,7 @@ PLAN = replace(FEDERATION.plan(length=4), adversary="none", counts=TRAIN_COUNTS)
 
 
 def plain(value: int, *, weight: int = 10, sites: int = 1, bits: Bits = 32) -> Plain:
-    words = np.full(4, value, np.uint32 if bits == 32 else np.uint16)
+    words: Words = np.full(4, value, np.uint32) if bits == 32 else np.full(4, value, np.uint16)
     return Plain(encode_counts([sites, 0, 0, weight, 0, weight]), filled(words))
 
 

@@ -12,6 +12,11 @@ from shared.study import Model
 SIZE = (33, 48)
 #: A linear scattering head starts at zero whatever the seed.
 HIDDEN: dict[str, dict[str, int | str]] = {"scattering": {"hidden": 3}}
+#: Of two images; of all others [2, classes]. RetinaNet: two anchors at each place of three maps.
+SHAPES: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("dynunet", "segresnet", "swinunetr", "unet", "unetr"), (2, 2, *SIZE)),
+    "retinanet": (2, 2 * (9 * 12 + 5 * 6 + 3 * 3), 2 + 8),
+}
 
 
 def make(name: str, options: Mapping[str, int | str] | None = None, seed: int = 0) -> torch.nn.Module:
@@ -21,7 +26,7 @@ def make(name: str, options: Mapping[str, int | str] | None = None, seed: int = 
 @pytest.mark.parametrize("name", MODELS)
 class TestEveryModel:
     def test_maps_images_to_logits(self, name: str) -> None:
-        assert make(name).eval()(torch.rand(2, 3, *SIZE)).shape == (2, 2)
+        assert make(name).eval()(torch.rand(2, 3, *SIZE)).shape == SHAPES.get(name, (2, 2))
 
     def test_same_seed_same_weights_and_global_random_state_untouched(self, name: str) -> None:
         before = torch.random.get_rng_state()
