@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from server import text
 from server.report import figures, panels, verdict
+from server.report.cross_site import cross_site
 from server.report.figures import Dot
 from server.report.heads import baseline_head, head_of, named
 from server.report.judged import LEAST_IMAGES
@@ -79,6 +80,7 @@ def render(result: Result, *, audit: bool = False, card: bool = False) -> str:
             blocks=tuple(_blocks(result)),
             site_rows=site_rows,
             baselines=_baseline_heads(result),
+            across=cross_site(result),
             head=head,
             named=named(head),
             areas=_areas(result),

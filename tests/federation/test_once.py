@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-import client.rounds
 import client.doing
+import client.rounds
 import client.site
 import client.workbench
 import shared.database

@@ -612,9 +612,24 @@ FILE_TARGETS = (
     Target("run.json", _run_id, 0.2, ("server/run.py",)),
     Target("manifest", partial(_manifest, False), 2, ("shared/manifest.py",)),
     Target("manifest signed", partial(_manifest, True), 2, ("shared/manifest.py",)),
-    Target("model: study.toml", partial(_model, "study.toml", STUDY_TEXT.encode), 0.3, ("server/models.py", "shared/published.py")),
-    Target("model: result.json", partial(_model, "result.json", _result_json), 0.3, ("server/models.py", "shared/published.py")),
-    Target("model: weights", partial(_model, "model.safetensors", _model_weights), 0.2, ("server/models.py", "shared/published.py")),
+    Target(
+        "model: study.toml",
+        partial(_model, "study.toml", STUDY_TEXT.encode),
+        0.3,
+        ("server/models.py", "shared/published.py"),
+    ),
+    Target(
+        "model: result.json",
+        partial(_model, "result.json", _result_json),
+        0.3,
+        ("server/models.py", "shared/published.py"),
+    ),
+    Target(
+        "model: weights",
+        partial(_model, "model.safetensors", _model_weights),
+        0.2,
+        ("server/models.py", "shared/published.py"),
+    ),
     Target("result.json", _result, 1, ("server/report/result.py", "server/commands/runs.py", "server/web/pages.py")),
     Target("history", _history, 1, ("server/history.py", "server/web/overview.py")),
     Target(

@@ -46,10 +46,12 @@ from shared.messages import (
     Unmask,
     payload_digest,
 )
+from shared.open_sums import OpenCollector, OpenContribution, contribute
 from shared.relay import open_message, wrap
 from shared.secagg.collector import Collector
 from shared.secagg.joining import join, new_run_key
-from shared.secagg.member import RoundState, confirm, unmask
+from shared.secagg.masks import filled
+from shared.secagg.member import Plain, RoundState, confirm, unmask
 from shared.secagg.messages import (
     ANSWER_LABEL,
     CONFIRM_LABEL,
@@ -60,11 +62,12 @@ from shared.secagg.messages import (
     answer_parts,
     confirm_parts,
     contribution_parts,
+    vector_digest,
 )
 from shared.secagg.plan import Plan, SiteRules
 from shared.secagg.rehearsal import Federation, Hospital
 from shared.study import STUDY_LABEL, Study, study_hash
-from shared.vectors import terms
+from shared.vectors import TRAIN_COUNTS, encode_counts, terms
 from shared.wire import pack, unpack
 from simulations.sites import POLICY
 from tests.fuzz.engine import Decoder, Target
@@ -155,6 +158,25 @@ def _contribution(folder: Path) -> Decoder:
         copy.deepcopy(made.collector).add(pack(replace(message, signature=signature)), vector)
 
     return Decoder(read, (found.contribution,), "msgpack")
+
+
+def _open_contribution(folder: Path) -> Decoder:
+    """A vector without masks, signed by its hospital whatever it says."""
+    del folder
+    federation = Federation.of(3)
+    plan = replace(federation.plan(length=4), adversary="none", counts=TRAIN_COUNTS)
+    hospital = federation.hospitals[0]
+    plain = Plain(encode_counts([1, 0, 0, 10, 0, 10]), filled(np.ones(4, np.uint32)))
+    opened = contribute(federation.seat(plan, hospital), plain, identity=hospital.identity)
+    label, collector = "konsil/open-contribution/v1", OpenCollector(plan, federation.roster, most=100)
+
+    def read(data: bytes) -> None:
+        message, vector = unpack(OpenContribution, data), opened.vector[: len(opened.vector) - (len(data) % 5 == 0)]
+        parts = (message.plan, message.site.encode(), message.counts, vector_digest(vector))
+        signature = hospital.identity.sign(label, *parts)
+        copy.deepcopy(collector).add(pack(replace(message, signature=signature)), vector)
+
+    return Decoder(read, (opened.contribution,), "msgpack")
 
 
 def _confirmation(folder: Path) -> Decoder:
@@ -405,6 +427,7 @@ PROTOCOL_TARGETS = (
     Target("request", _request, 4, ("shared/messages.py", "client/agent.py")),
     Target("reply", _reply, 2, ("shared/messages.py", "server/shown.py", "server/receipts.py", "server/aggregate.py")),
     Target("contribution signed", _contribution, 1, _SECAGG),
+    Target("open contribution signed", _open_contribution, 1, ("shared/open_sums.py",)),
     Target("confirmation signed", _confirmation, 1, _SECAGG),
     Target("unmask answer signed", _answer, 1, _SECAGG),
     Target("confirm and unmask requests", _member, 2, ("shared/secagg/member.py",)),

@@ -14,7 +14,7 @@ HOSTILE = (
     "`code` **bold** ~~gone~~ &lt; &#60;b&#62;",
     "\x1b[31m\u202e\x00",
     "</table></svg></title><style>*{display:none}</style>",
-    "'\" onmouseover=alert(1) x=\"",
+    '\'" onmouseover=alert(1) x="',
 )
 
 

@@ -32,6 +32,8 @@ SPARE = 1.5
 #: A way so many times slower than the best so far is measured no further.
 HOPELESS = 1.5
 REPETITIONS = 3
+#: Draws of made-up images by which independence is judged.
+LOOKS = 4
 #: Patients that are enough to see what there is to see.
 FEW = 4
 
@@ -63,9 +65,9 @@ class Example:
         """What tells it from others."""
         return self.shape, tuple(self.target.shape), self.target.dtype
 
-    def made(self, count: int, images: int, device: torch.device) -> Patients:
-        """`count` patients with `images` made-up images each."""
-        pixels = torch.rand(count, images, *self.shape, generator=Generator().manual_seed(0)).to(device)
+    def made(self, count: int, images: int, device: torch.device, *, seed: int = 0) -> Patients:
+        """`count` patients with `images` images each, made up from `seed`."""
+        pixels = torch.rand(count, images, *self.shape, generator=Generator().manual_seed(seed)).to(device)
         return Patients(pixels, self.target.to(device).expand(count, images, *self.target.shape).contiguous(), count)
 
 
@@ -140,10 +142,12 @@ def _always(
     at_once: int,
     device: torch.device,
 ) -> bool:
-    """`independent`, at the shape of every number of images up to `most` (chunks.py)."""
+    """`independent`, at the shape of every number of images up to `most` (chunks.py), of LOOKS draws of made-up images:
+    some arithmetic differs for some images only."""
     return all(
-        independent(way, module, loss, example.made(max(1, at_once // each), each, device), BITWISE)
+        independent(way, module, loss, example.made(max(1, at_once // each), each, device, seed=seed), BITWISE)
         for each in range(1, most + 1)
+        for seed in range(LOOKS)
     )
 
 

@@ -13,7 +13,7 @@ from tests.vectors.secagg.primitives import public_run_key, sign, verify
 
 Message = dict[str, Any]
 
-VERSION = 4
+VERSION = 5
 
 #: The fields of every record, in the order in which they are packed.
 FIELDS = {

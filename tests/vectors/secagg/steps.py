@@ -382,6 +382,7 @@ def messages_file() -> File:
         "plan": plan,
         "payload": task,
         "signature": by_operator("step", records.plan_digest(plan)),
+        "init": b"",
     }
     confirm = {"type": "confirm", "request": ask, "signature": by_operator("confirm-request", ask)}
     unmasked = {"type": "unmask", "request": unmask, "signature": by_operator("unmask-request", unmask)}
@@ -410,11 +411,11 @@ def messages_file() -> File:
         "site": "alm",
     }
     replies: list[File] = [
-        {"type": "joined", "record": FOUR.plan["cohort"][0], "software": "0.1.0"},
+        {"type": "joined", "record": FOUR.plan["cohort"][0], "software": "0.1.0", "lacks": False},
         contributed,
         {"type": "confirmed", "confirmation": confirmation},
         {"type": "answered", "answer": answer},
-        {**refused, "passing": False},
+        {**refused, "passing": False, "lacks": False},
     ]
 
     def enveloped(body: Message) -> bytes:
@@ -441,19 +442,19 @@ def messages_file() -> File:
 
 
 def _bad_envelopes(kind: str, body: Message) -> list[File]:
-    shape, number = _SHAPE.format(kind), "message version: expected 4, got {}"
-    whole = {"body": body, "version": 4}
+    shape, number = _SHAPE.format(kind), "message version: expected 5, got {}"
+    whole = {"body": body, "version": 5}
     typeless = {name: value for name, value in body.items() if name != "type"}
     return [
-        bad("version 5", number.format(5), data=pack({**whole, "version": 5})),
-        bad("version 3", number.format(3), data=pack({**whole, "version": 3})),
+        bad("version 6", number.format(6), data=pack({**whole, "version": 6})),
+        bad("version 4", number.format(4), data=pack({**whole, "version": 4})),
         bad(
-            "version 5 with a body nobody knows",
-            number.format(5),
-            data=pack({"body": {"type": "x", "y": [1]}, "version": 5, "z": 0}),
+            "version 6 with a body nobody knows",
+            number.format(6),
+            data=pack({"body": {"type": "x", "y": [1]}, "version": 6, "z": 0}),
         ),
         bad("no version", "expected its declared fields", data=pack({"body": body})),
-        bad("version as text", "expected its declared fields", data=pack({**whole, "version": "4"})),
+        bad("version as text", "expected its declared fields", data=pack({**whole, "version": "5"})),
         bad("unknown type", shape, data=pack({**whole, "body": {**body, "type": "obey"}})),
         bad("no type", shape, data=pack({**whole, "body": typeless})),
         bad("unknown field", shape, data=pack({**whole, "extra": 1})),
