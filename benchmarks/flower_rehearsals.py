@@ -82,7 +82,7 @@ def parameter_over_range(_: Ward) -> Here:
 def weight_in_the_sum(weight: int) -> str:
     """What the coordinator says of a sum of `weight` and two weights of 1, of 1000 at most; nothing if it takes it."""
     codec = Codec(1.0, 32, 3, LENGTH, SEED)
-    total = Total(np.array([3, 0, 0, 2 + weight], "<u8"), np.zeros(LENGTH, np.uint32))
+    total = Total(np.array([3, 0, 0, 2 + weight, 0, 2 + weight], "<u8"), np.zeros(LENGTH, np.uint32))
     return error_of(lambda: codec.read(total, 3, 1000))
 
 

@@ -49,7 +49,24 @@ def network_of(study: Study) -> nn.Module:
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError("model.frozen", expected="weights left to train", got="all of them frozen")
     personal_of(network, study)
+    _check_observing(network, study)
     return network
+
+
+def _check_observing(network: nn.Module, study: Study) -> None:
+    """Figures of all hospitals' images in a model are exact, are taken of images that stay as they are, and are right
+    where a round is a plain mean."""
+    if not getattr(network, "observes", False):
+        return
+    federation, training = study.federation, study.training
+    plain = federation.strategy == "fedavg" and not federation.options and not federation.personal
+    if study.privacy.mode != "off" or training.augmentation or not plain:
+        raise InputError(
+            "model.options.standardise",
+            expected='0, or privacy.mode "off", no augmentation, and federation.strategy "fedavg" without options',
+            got="1",
+            do="Leave it out, or change those.",
+        )
 
 
 def _trained(network: nn.Module, model: Model) -> set[str]:

@@ -44,6 +44,25 @@ class Learned(nn.Module):
         return cast(Fixed, self.module).learned(features)
 
 
+@runtime_checkable
+class Observing(Protocol):
+    """A module that keeps figures of its features over the training images, of all hospitals together."""
+
+    @property
+    def observes(self) -> bool:
+        """Whether it does."""
+
+    def observe(self, features: Tensor) -> None:
+        """Take this hospital's, from its features [n, F]."""
+
+
+def observe(module: nn.Module, images: Images) -> None:
+    """Let the module behind `Learned` take its figures of the features that `images` hold in the place of pixels."""
+    if isinstance(module, Learned) and isinstance(module.module, Observing):
+        features = torch.from_numpy(images.tensors(images.rows(Split.TRAIN)))
+        module.module.observe(features.to(next(module.parameters()).device))
+
+
 def has_fixed(module: nn.Module, training: Training) -> bool:
     """Whether features may take the place of images."""
     return isinstance(module, Fixed) and getattr(module, "resting", True) and not training.augmentation

@@ -21,6 +21,7 @@ from client.privacy.release import release
 from client.privacy.stream import SecureStream
 from client.training.algorithms.pull import Pull
 from client.training.batches import Rows, balanced, gather, shuffled
+from client.training.features import observe
 from client.training.given import given_of
 from client.training.gradients.base import Loss
 from client.training.gradients.choose import Choice
@@ -95,6 +96,7 @@ def train(
         add_pull()
         optimizer.step()
         total, seen, steps = total + float(losses.detach().sum()), seen + len(losses), steps + 1
+    observe(module, images)
     return Diagnostics(steps, time.perf_counter() - started, total / seen)
 
 

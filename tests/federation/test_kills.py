@@ -428,7 +428,7 @@ def test_a_vector_of_nonsense_ends_in_a_result_that_says_so(
     """Under masks nobody can tell whose fault it is; what can be read, is, and the rest is never in the model."""
     dirty = poisoned(change)
     monkeypatch.setattr(
-        client.site,
+        client.doing,
         "contribute",
         lambda seat, plain, **k: (dirty if seat.plan.step == step else contribute)(seat, plain, **k),
     )

@@ -400,4 +400,4 @@ def test_the_quickest_way_is_measured_on_images_that_are_made_up(days: Days) -> 
             days.run(DISTRIBUTED, ward(patients), way=None)
     assert len(told_to) == 2 * 3
     assert all(each == told_to[0] for each in told_to)
-    assert set(told_to[0]) == {"images", "shape", "device", "precision", "limit_bytes"}  # type: ignore[call-overload]
+    assert set(told_to[0]) == {"images", "example", "device", "precision", "limit_bytes"}  # type: ignore[call-overload]

@@ -193,7 +193,7 @@ PLANS = {
     "another step's name": ("plan's step", "expected train, got evaluate"),
     "a payload other than the plan's digest": ("plan's payload", "got 66687aadf862bd77"),
     "a vector length not the model's": ("plan's length", "got 7"),
-    "another number of counts": ("plan's counts", "expected 4, got 7"),
+    "another number of counts": ("plan's counts", "expected 6, got 7"),
     "another number of bits": ("plan's bits", "expected 32, got 16"),
     "no quantizer": ("plan's quantizer",),
     "a quantizer not the study's": ("plan's quantizer", "expected "),

@@ -55,7 +55,7 @@ def sites(*archives: Path) -> list[str]:
     ("old", "new", "message"),
     [
         ("rounds = 2", "roundz = 2", "study.toml: training.roundz: expected a known key"),
-        ('name = "cnn"', 'name = "cnm"', "expected one of cnn, densenet121"),
+        ('name = "cnn"', 'name = "cnm"', "expected one of autoencoder, cnn, densenet121"),
         ('mode = "off"', PRIVATE.format(0.001), "study.toml: privacy.epsilon: expected a target that 4 steps can meet"),
         ("min_sites = 2", "min_sites = 3", "sites: expected at least federation.min_sites = 3, got 2"),
     ],

@@ -39,7 +39,7 @@ class TestRuns:
         page = words(operator, "/")
         assert re.search(r"chest-3 queued – – –", page)
         assert re.search(r"chest-2 running 4 of 12 0\.766 AUC 2\.20", page)
-        assert re.search(r"chest-1 finished 12 of 12 0\.902 5\.60", page)
+        assert re.search(r"chest-1 finished 12 of 12 0\.902 AUC 5\.60", page)
 
     def test_an_empty_history_says_what_to_do(self, empty: ServerHome, visit: Visit) -> None:
         client = log_in(empty, visit)

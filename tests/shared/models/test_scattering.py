@@ -1,12 +1,14 @@
 import pytest
 import torch
 
+from shared.errors import InputError
 from shared.models.layers import Output
 from shared.models.reference import reference_images
 from shared.models.registry import build
 from shared.models.scattering import Scattering
 from shared.models.wavelets import Wavelets
-from shared.study import Model
+from shared.network import network_of
+from shared.study import MINIMAL, Model, parse_study
 
 
 def make(**options: int | float | str) -> Scattering:
@@ -148,3 +150,47 @@ def test_without_a_centre_the_head_learns_by_descent() -> None:
         torch.autograd.backward(torch.nn.functional.cross_entropy(net(images), label))
         optimiser.step()
     assert (net.eval()(images).argmax(dim=1) == label).all()
+
+
+STANDARD: dict[str, int | float | str] = {"turned": 1, "hidden": 4, "centre": 0, "standardise": 1}
+
+
+def moments_of(net: Scattering) -> torch.Tensor:
+    assert net.moments is not None
+    return net.moments.detach()
+
+
+def test_moments_of_hospitals_averaged_by_their_images_are_those_of_all_images() -> None:
+    """As a round averages weights: three of eight images and five of eight."""
+    nets = [make(**STANDARD) for _ in range(3)]
+    statistics = torch.randn(8, moments_of(nets[0]).shape[1]) * 3 + 1
+    for net, part in zip(nets, (statistics[:3], statistics[3:], statistics), strict=True):
+        net.observe(part)
+    mean = 3 / 8 * moments_of(nets[0]) + 5 / 8 * moments_of(nets[1])
+    torch.testing.assert_close(mean, moments_of(nets[2]))
+    seen = nets[2]._standard(statistics)
+    torch.testing.assert_close(seen.mean(dim=0), torch.zeros(seen.shape[1]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.std(dim=0, correction=0), torch.ones(seen.shape[1]), atol=1e-2, rtol=0)
+
+
+def test_before_anybody_has_looked_statistics_stay_as_they_are() -> None:
+    plain, standard = (make(**{**STANDARD, "standardise": given}) for given in (0, 1))
+    images = torch.rand(3, 1, 32, 32)
+    assert torch.equal(plain(images), standard(images))
+
+
+STUDY = MINIMAL.replace('name = "cnn"', 'name = "scattering"\noptions = { standardise = 1, centre = 0 }')
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('mode = "off"', 'mode = "local"\nepsilon = 4\ndelta = 1e-5\nclip = 1\nsampling_rate = 0.2'),
+        ("batch = 8", 'batch = 8\naugmentation = ["noise"]'),
+        ("min_sites = 2", 'min_sites = 2\nstrategy = "fedadam"'),
+    ],
+)
+def test_exact_moments_are_refused_where_they_would_tell_or_be_wrong(change: tuple[str, str]) -> None:
+    network_of(parse_study(STUDY))
+    with pytest.raises(InputError, match=r"model\.options\.standardise"):
+        network_of(parse_study(STUDY.replace(*change)))
