@@ -1,6 +1,6 @@
 """What federation costs a hospital: an epoch as it is asked for, masked and answered, beside the loop without Konsil.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/site_epoch.py        # about 5 minutes; --model NAME, --epochs N
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/site_epoch.py        # about 5 minutes; --model, --epochs, --patients
 
 The federated epoch is everything the hospital does from the request's bytes to the reply's: checking signatures and
 plan, loading the weights, one epoch, the update, quantising, masking, sharing secrets, storing, the audit log. The
@@ -33,7 +33,7 @@ from simulations.faults import LocalLink
 from simulations.sites import POLICY
 from simulations.wards import found
 
-PATIENTS, BATCH = 512, 32
+BATCH = 32
 
 STUDY = """
 name = "epoch"
@@ -53,7 +53,7 @@ learning_rate = 0.001
 augmentation = ["flip", "rotate", "shift", "contrast"]
 [federation]
 min_sites = 2
-max_images = 1000
+max_images = 100000
 [privacy]
 mode = "off"
 [evaluation]
@@ -63,10 +63,10 @@ every = 1000
 MODELS = {"cnn": 64, "resnet": 64, "densenet121": 64}
 
 
-def images_of(study: Study) -> Images:
+def images_of(study: Study, patients: int) -> Images:
     """One image a patient; a few held out."""
     rng = np.random.default_rng(0)
-    split = np.repeat([Split.TRAIN, Split.VALIDATION, Split.TEST], [PATIENTS, 8, 8]).astype(np.int64)
+    split = np.repeat([Split.TRAIN, Split.VALIDATION, Split.TEST], [patients, 8, 8]).astype(np.int64)
     count = len(split)
     pixels = rng.random((count, *study.input.shape), np.float32)
     keys = tuple(number.to_bytes(32, "big") for number in range(count))
@@ -122,9 +122,9 @@ class Timed(LocalLink):
         return reply
 
 
-def measured(model: str, epochs: int) -> None:
+def measured(model: str, epochs: int, patients: int) -> None:
     study = parse_study(STUDY.format(model=model, side=MODELS[model], epochs=epochs))
-    images = images_of(study)
+    images = images_of(study, patients)
     prepared = Prepared(images, Counts(len(images.target), len(images.target), dict.fromkeys(Reason, 0)))
     idle = Images(images.pixels[-24:], images.target[-24:], np.arange(24), images.keys[-24:], images.split[-24:])
     few = Prepared(idle, Counts(24, 24, dict.fromkeys(Reason, 0)))
@@ -149,12 +149,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", choices=MODELS)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--patients", type=int, default=512)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{PATIENTS} images, batches of {BATCH}")
+    print(f"{given.patients} images, batches of {BATCH}")
     print("| network | plain loop | in the federation | ratio (median of pairs) |\n|---|---|---|---|")
     for model in [given.model] if given.model else MODELS:
-        measured(model, given.epochs)
+        measured(model, given.epochs, given.patients)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from client.checks.context import Context, needed
 from client.dicom.keys import short_key
+from client.dicom.labels.rows import open_table
+from client.dicom.labels.source import is_table
 from client.dicom.labels.table import Labels, read_labels
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.scanning.catalog import Catalog, Entry
@@ -87,11 +89,23 @@ def archive_readable(context: Context) -> Check:
 def labels_join(context: Context) -> Check:
     """The label file belongs to this archive: images of the catalog, or of a sample, have rows in it."""
     key = needed(lambda: context.home.archive_key, "keys/archive.key cannot be used")
-    table = read_labels(context.home.path / context.site.labels, key)
+    path = context.home.path / context.site.labels
+    if (columns := _columns(path)) and "label" not in columns:
+        told = f"no column 'label' but {', '.join(columns)}: for studies of findings, values or masks"
+        return ok(f"{told}, and joined when one runs")
+    table = read_labels(path, key)
     if usable_images(context):
         with Catalog(catalog_path(context)) as catalog:
             return _joined(table, (entry for entry in catalog.entries() if not entry.fault), "in the catalog")
     return _joined(table, (_entry(found, key) for found in sample(context.archive).headers), "looked at")
+
+
+def _columns(path: Path) -> tuple[str, ...]:
+    """Of the table at `path`; none of what is no table, or not there."""
+    if not is_table(path) or not path.is_file():
+        return ()
+    with open_table(path) as table:
+        return tuple(table.columns)
 
 
 def _joined(table: Labels, entries: Iterable[Entry], where: str) -> Check:

@@ -427,6 +427,9 @@ def test_archive_and_labels(hospital: Context, images: Path, tmp_path: Path) -> 
     site.write_text(site.read_text().replace(f"{images}/labels.csv", f"{tmp_path}/labels.csv"))
     found = one(Context(hospital.home, hospital.node), archive.labels_join)
     assert (found.state, found.found.startswith("0 of")) == ("fail", True)
+    (tmp_path / "labels.csv").write_text("sop_instance_uid,mask\n1.2.3,masks/1.png\n")
+    found = one(Context(hospital.home, hospital.node), archive.labels_join)
+    assert (found.state, "no column 'label' but sop_instance_uid, mask" in found.found) == ("ok", True)
     site.write_text(site.read_text().replace(f'archive = "{images}"', 'archive = "nowhere"'))
     assert "is not a folder" in one(Context(hospital.home, hospital.node), archive.archive_readable).found
 
