@@ -140,9 +140,10 @@ def _curves(labels: Sequence[str], every: Sequence[Found]) -> list[Curve]:
         if each.drawn:
             alarms, hits = each.sensitivity()
             recall, precision = each.precision()
+            lines = [tuple(map(float, line)) for line in (alarms, hits, recall, precision)]
             curves += [
-                Curve("FROC", label, "False alarms per image", "Sensitivity", tuple(alarms), tuple(hits)),
-                Curve("Precision and recall", label, "Recall", "Precision", tuple(recall), tuple(precision)),
+                Curve("FROC", label, "False alarms per image", "Sensitivity", lines[0], lines[1]),
+                Curve("Precision and recall", label, "Recall", "Precision", lines[2], lines[3]),
             ]
     return curves
 

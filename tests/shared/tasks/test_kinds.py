@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,7 @@ from shared.network import network_of
 from shared.study import Study, read_study
 from shared.tasks.base import Floats, Kind, blank
 from shared.tasks.registry import KINDS, kind_of
+from shared.wire import read_json
 
 STUDIES = sorted((Path(__file__).parent / "studies").glob("*.toml"))
 #: images, and whose they are
@@ -225,6 +227,10 @@ class TestJudging:
                 assert all(len(row) == len(table.columns) for row in table.rows)
                 numbers = [cell for row in table.rows for cell in row if isinstance(cell, float)]
                 assert all(map(math.isfinite, numbers))
+
+    def test_a_record_of_it_is_written_and_read_as_the_same(self, case: Case) -> None:
+        for judged in every_judged(case):
+            assert read_json(msgspec.json.encode(judged), Judged) == judged
 
     def test_the_headline_is_the_same_figure_in_every_run(self, case: Case) -> None:
         zeros = case.kind.judge([0] * case.kind.counts)
