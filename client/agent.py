@@ -98,9 +98,9 @@ class Agent:
         """Answer until stopped. The Site lives in this thread."""
         site = Site(self._home)
         with _listen(self._path) as listener:
+            ours = _made(self._path)  # before anybody can be answered, and so believe that it is there
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
             tell("agent ready", site=self._home.config.name, socket=str(self._path))
-            ours = _made(self._path)
             while not self._stop.is_set():
                 with suppress(queue.Empty):
                     self._work(site, self._turn.get(timeout=0.2))
