@@ -7,7 +7,7 @@ own modality transform; window and polarity are the same for all. What lies outs
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,8 +112,19 @@ def sampled(shown: Voxels, onto: Affine, start: Affine, size: tuple[int, int, in
     sigma = np.maximum(0.0, (steps - 1) / 2)
     if sigma.any():
         shown = gaussian_filter(shown, sigma, mode="nearest", truncate=3.0)
-    rows, columns = np.meshgrid(np.arange(size[1]), np.arange(size[2]), indexing="ij")
     grid = np.empty(size, np.float32)
+    for number, (where, inside) in enumerate(places(onto, start, size, shown.shape)):
+        values = map_coordinates(shown, where, order=1, mode="nearest", output=np.float32)
+        grid[number] = np.where(inside, values, 0)
+    return grid
+
+
+def places(
+    onto: Affine, start: Affine, size: tuple[int, int, int], shape: tuple[int, ...]
+) -> Iterator[tuple[list[Affine], NDArray[np.bool_]]]:
+    """For each slice of a tensor of `size`: where its voxels lie along each axis of a volume of `shape`, [rows,
+    columns] each, and which of them lie within the outermost voxels' halves. An image and its mask are sampled here."""
+    rows, columns = np.meshgrid(np.arange(size[1]), np.arange(size[2]), indexing="ij")
     for number in range(size[0]):
         # written out, not as a product of matrices: those round differently from machine to machine
         where = [
@@ -121,7 +132,5 @@ def sampled(shown: Voxels, onto: Affine, start: Affine, size: tuple[int, int, in
         ]
         inside = np.ones(size[1:], np.bool_)
         for axis in range(3):
-            inside &= (where[axis] >= -0.5) & (where[axis] <= shown.shape[axis] - 0.5)
-        values = map_coordinates(shown, where, order=1, mode="nearest", output=np.float32)
-        grid[number] = np.where(inside, values, 0)
-    return grid
+            inside &= (where[axis] >= -0.5) & (where[axis] <= shape[axis] - 0.5)
+        yield where, inside

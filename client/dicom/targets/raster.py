@@ -19,7 +19,7 @@ from client.dicom.labels.grid import Mask
 from client.dicom.labels.masks import Masked, load_masks
 from client.dicom.labels.segmentation import Segmentation
 from client.dicom.pixels.resample import Placed, placed
-from client.dicom.pixels.volume import fitted_grid, regular_grid
+from client.dicom.pixels.volume import fitted_grid, places, regular_grid
 from client.dicom.plain import plain
 from client.dicom.reasons import LeftOutError, Reason
 from client.dicom.targets.boxes import around, padded
@@ -166,15 +166,8 @@ def _volume(values: Values, affine: NDArray[np.float64], spec: Input) -> Values:
         if spec.spacing
         else fitted_grid(affine, values.shape, size)
     )
-    rows, columns = np.meshgrid(np.arange(size[1]), np.arange(size[2]), indexing="ij")
     grid = np.zeros(size, np.uint8)
-    for number in range(size[0]):
-        where = [
-            start[axis] + onto[axis, 0] * number + onto[axis, 1] * rows + onto[axis, 2] * columns for axis in range(3)
-        ]
-        inside = np.ones(size[1:], np.bool_)
-        for axis in range(3):
-            inside &= (where[axis] >= -0.5) & (where[axis] <= values.shape[axis] - 0.5)
+    for number, (where, inside) in enumerate(places(onto, start, size, values.shape)):
         nearest = tuple(
             np.floor(along + 0.5).astype(np.intp).clip(0, length - 1)
             for along, length in zip(where, values.shape, strict=True)
