@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from server.checkpoints import Checkpoints
 from server.report.result import Purpose, Result
 from server.report.trials import best_of, line_of, trials_table
 from server.search.space import read_space
@@ -90,7 +91,8 @@ def _runner(
     archives = archives_of(site)
 
     def run(study: Study, folder: Path) -> Result:
-        wish = Wish(study, write_toml(study), archives, folder, purpose=purpose, beside=beside, homes=out)
+        half = not Checkpoints(folder / "checkpoints").empty  # it was stopped on the way
+        wish = Wish(study, write_toml(study), archives, folder, resume=half, purpose=purpose, beside=beside, homes=out)
         return simulate(wish, console)
 
     return run

@@ -6,31 +6,58 @@ hospitals' ledgers compose it. Nothing is won by not looking: a trial that was t
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from shared.accounting import SampledGaussian, noise_multiplier, planned_steps, rdp_epsilon, round_event
+from shared.accounting import (
+    SampledGaussian,
+    noise_multiplier,
+    planned_evaluations,
+    planned_steps,
+    rdp_epsilon,
+    round_event,
+)
 from shared.errors import InputError
 from shared.renyi import least_noise
 from shared.study import Study
 
 
 def share_of(study: Study, runs: int) -> Study:
-    """`study` with the ε that each of `runs` equal runs may spend so that all together spend the study's. Raises
-    InputError where no usable noise meets that."""
-    privacy, steps = study.privacy, planned_steps(study)
-    if privacy.epsilon is None or privacy.delta is None or privacy.sampling_rate is None:
-        return study
-    sigma = least_noise(privacy.epsilon, privacy.delta, privacy.sampling_rate, runs * steps)
+    """`study` with the ε that each of `runs` equal runs may spend so that all together spend the study's: in
+    training, and in evaluations where those carry noise. Raises InputError where no usable noise meets that."""
+    privacy, evaluation = study.privacy, study.evaluation
+    if privacy.epsilon is not None and privacy.delta is not None and privacy.sampling_rate is not None:
+        event = _Steps(privacy.delta, privacy.sampling_rate, planned_steps(study))
+        part = _part("privacy.epsilon", privacy.epsilon, event, runs)
+        study = replace(study, privacy=replace(privacy, epsilon=part))
+    if evaluation.epsilon is not None and evaluation.delta is not None:
+        times = max(planned_evaluations(study).values())
+        part = _part("evaluation.epsilon", evaluation.epsilon, _Steps(evaluation.delta, 1.0, times), runs)
+        study = replace(study, evaluation=replace(evaluation, epsilon=part))
+    return study
+
+
+class _Steps(NamedTuple):
+    """What one run does: `steps` at sampling rate `rate`, counted at `delta`."""
+
+    delta: float
+    rate: float
+    steps: int
+
+
+def _part(where: str, epsilon: float, run: _Steps, runs: int) -> float:
+    """The ε of one of `runs` runs that together spend `epsilon`, which stands at `where`."""
+    sigma = least_noise(epsilon, run.delta, run.rate, runs * run.steps)
     if sigma is None:
         raise InputError(
-            "privacy.epsilon",
-            expected=f"a budget for {runs} runs of {steps} steps",
-            got=f"{privacy.epsilon:g}",
+            where,
+            expected=f"a budget for {runs} runs of {run.steps} steps",
+            got=f"{epsilon:g}",
             do="Try fewer settings or fewer rounds, or raise it.",
         )
-    spent = rdp_epsilon([_whole_run(study, sigma)], privacy.delta)
-    return replace(study, privacy=replace(privacy, epsilon=min(spent, privacy.epsilon)))
+    one = SampledGaussian(sampling_rate=run.rate, noise_multiplier=sigma, steps=run.steps)
+    return min(rdp_epsilon([one], run.delta), epsilon)
 
 
 def spent_by(studies: Iterable[Study]) -> float:

@@ -6,21 +6,25 @@ search that was killed goes on where it was, its half run charged at the hospita
 tree-structured Parzen estimator (Bergstra et al. 2011), seeded by the study.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from msgspec.structs import replace
+
 from server.search.budget import share_of, spent_by
 from server.search.space import Choices, Space, Value, Wish, with_settings
-from shared.errors import OperatorError
+from shared.errors import InputError, OperatorError
 from shared.extras import need
 from shared.judged import Better
-from shared.study import Study
+from shared.study import Privacy, Study, study_hash
 
 if TYPE_CHECKING:
     import optuna
 
+#: What is noted beside a trial, the ε of its run, and beside all of them, the study's hash.
+SPENT, STUDY = "epsilon", "study"
 #: Makes one run of a study, trial so and so, and gives its headline on the validation patients.
 Run = Callable[[Study, int], float | None]
 
@@ -55,17 +59,17 @@ def search(
     told: Callable[[Trial], None],
 ) -> Found:
     """The best of `trials` settings, those in `storage` among them. Raises OperatorError if none came to a figure."""
-    kept, each, because = _kept(storage, better, study.training.seed), share_of(study, trials + 1), ""
+    kept, each, because = _kept(storage, better, study), share_of(study, trials + 1), ""
     while len(kept.trials) < trials:
-        before = [with_settings(each, one.params) for one in kept.trials]
+        before = [_ran(study, one) for one in kept.trials]
         asked = kept.ask()
         settings = {key: _suggest(asked, key, wish) for key, wish in space.items()}
         wanted = with_settings(each, settings)
-        total, limit = spent_by([*before, wanted, wanted]), study.privacy.epsilon or 0.0
-        if total > limit * (1 + 1e-6):
-            because = f"with trial {asked.number} and the run after it ε would be {total:.3g}, and {limit:g} is all"
+        because = _beyond(study, [*before, wanted], each)
+        if because:
             _end(kept, asked.number, None)
             break
+        asked.set_user_attr(SPENT, wanted.privacy.epsilon or 0.0)  # on disk before anybody is asked
         value = run(wanted, asked.number)
         _end(kept, asked.number, value)
         told(Trial(asked.number, settings, value))
@@ -77,8 +81,30 @@ def search(
     return Found(done, with_settings(each, best.settings), because)
 
 
-def _kept(storage: Path, better: Better, seed: int) -> "optuna.Study":
-    """The trials in `storage`; one that was cut short has failed."""
+def _ran(study: Study, trial: "optuna.trial.FrozenTrial") -> Study:
+    """The study that `trial` ran, with the ε it was given then; nothing was spent by one that was never begun."""
+    epsilon = trial.user_attrs.get(SPENT)
+    found = with_settings(study, trial.params)
+    if study.privacy.epsilon is None:
+        return found
+    off = Privacy(mode="off")
+    return replace(found, privacy=replace(study.privacy, epsilon=epsilon) if epsilon else off)
+
+
+def _beyond(study: Study, runs: Sequence[Study], each: Study) -> str:
+    """Why the last of `runs` is not begun: with it and a run after the search, whichever of them is the best and is run
+    again with the share of `each`, ε would go beyond the study's. Empty if it stays within."""
+    limit = study.privacy.epsilon
+    if limit is None:
+        return ""
+    again = [replace(run, privacy=each.privacy) for run in runs]
+    total = max(spent_by([*runs, last]) for last in again)
+    beyond = f"with one more trial and the run after it ε would be {total:.3g}, and {limit:g} is all"
+    return beyond if total > limit * (1 + 1e-6) else ""
+
+
+def _kept(storage: Path, better: Better, study: Study) -> "optuna.Study":
+    """The trials in `storage`; one that was cut short has failed. Raises InputError where they are of another study."""
     need("optuna", extra="search")
     import optuna  # noqa: PLC0415  a second that no other command needs
     from optuna.storages import JournalStorage  # noqa: PLC0415
@@ -90,8 +116,12 @@ def _kept(storage: Path, better: Better, seed: int) -> "optuna.Study":
         study_name="search",
         direction="maximize" if better == "higher" else "minimize",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed),
+        sampler=optuna.samplers.TPESampler(seed=study.training.seed),
     )
+    own = study_hash(study).hex()
+    if kept.user_attrs.setdefault(STUDY, own) != own:
+        raise InputError(str(storage), expected="trials of this study", got="another's", do="Name another folder.")
+    kept.set_user_attr(STUDY, own)
     for trial in kept.get_trials(deepcopy=False):
         if not trial.state.is_finished():
             _end(kept, trial.number, None)

@@ -4,7 +4,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from server.search.budget import share_of, spent_by
-from shared.accounting import SampledGaussian, noise_multiplier, rdp_epsilon
+from shared.accounting import (
+    SampledGaussian,
+    evaluation_event,
+    noise_multiplier,
+    planned_evaluations,
+    rdp_epsilon,
+)
 from shared.errors import InputError
 from shared.study import MINIMAL, parse_study
 
@@ -45,3 +51,11 @@ def test_a_budget_too_small_for_so_many_runs_is_refused() -> None:
     tiny = replace(PRIVATE, privacy=replace(PRIVATE.privacy, epsilon=1e-4, delta=1e-9))
     with pytest.raises(InputError, match="a budget for 100000 runs"):
         share_of(tiny, 100_000)
+
+
+def test_evaluations_with_noise_are_shared_too() -> None:
+    evaluation = replace(PLAIN.evaluation, epsilon=2.0, delta=1e-5)
+    share = share_of(replace(PLAIN, evaluation=evaluation), 5)
+    for split, times in planned_evaluations(share).items():
+        events = [evaluation_event(share, split)] * (5 * times)
+        assert 1.9 < rdp_epsilon(events, 1e-5) <= 2.0 * (1 + 1e-6)

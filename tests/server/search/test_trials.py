@@ -9,7 +9,7 @@ from server.report.trials import best_of
 from server.search.budget import spent_by
 from server.search.space import Choices, Range, Space
 from server.search.trials import Found, Trial, search
-from shared.errors import OperatorError
+from shared.errors import InputError, OperatorError
 from shared.judged import Better
 from shared.study import MINIMAL, Study, parse_study
 from simulations.faults import LocalLink
@@ -122,3 +122,45 @@ def test_a_run_for_a_search_never_looks_at_the_test_patients(tmp_path: Path) -> 
     audit = (local.home("alder").path / "audit.jsonl").read_text()
     answered = [line for line in map(json.loads, audit.splitlines()) if line["event"] == "answered"]
     assert sum(line["purpose"] == "evaluate" for line in answered) == study.training.rounds
+
+
+def test_a_search_that_goes_on_for_more_trials_counts_the_earlier_ones_as_they_were(tmp_path: Path) -> None:
+    """The shares of a search for two are larger than those of a search for twelve."""
+    ran: list[Study] = []
+
+    def run(study: Study, number: int) -> float:
+        ran.append(study)
+        return quality(study, number)
+
+    storage = tmp_path / "t.jsonl"
+    search(PRIVATE, SPACE, trials=2, storage=storage, better="higher", run=run, told=print)
+    found = search(PRIVATE, SPACE, trials=12, storage=storage, better="higher", run=run, told=print)
+    assert len({study.privacy.epsilon for study in ran}) == 2
+    assert 2 < len(ran) < 12 and "ε would be" in found.because
+    assert spent_by([*ran, found.best]) <= 4 * (1 + 1e-6)
+
+
+def test_a_run_that_was_cut_short_is_paid_for(tmp_path: Path) -> None:
+    class KilledError(Exception):
+        """Stands for a process that ends."""
+
+    ran: list[Study] = []
+
+    def run(study: Study, number: int) -> float:
+        ran.append(study)
+        if number == 0:
+            raise KilledError
+        return quality(study, number)
+
+    storage = tmp_path / "t.jsonl"
+    with pytest.raises(KilledError):
+        search(PRIVATE, SPACE, trials=3, storage=storage, better="higher", run=run, told=print)
+    found = search(PRIVATE, SPACE, trials=3, storage=storage, better="higher", run=run, told=print)
+    assert len(ran) == 3
+    assert 3.8 < spent_by([*ran, found.best]) <= 4 * (1 + 1e-6)
+
+
+def test_trials_of_another_study_are_not_gone_on_with(tmp_path: Path) -> None:
+    searched(tmp_path, 1)
+    with pytest.raises(InputError, match="trials of this study"):
+        searched(tmp_path, 2, replace(STUDY, name="another"))
