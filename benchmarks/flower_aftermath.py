@@ -8,16 +8,18 @@ from client.rounds import Rounds
 from client.steps import Asked, survey, train_round
 from client.workbench import Workbench, prepare_for
 from shared.crypto.sealing import agree, derive
-from shared.messages import Answered, AnyTask, Confirm, Refused, Step, Task, Unmask
+from shared.messages.replies import Answered, Refused
+from shared.messages.requests import Confirm, Step, Unmask
+from shared.messages.tasks import AnyTask, Task
 from shared.secagg.collector import Total
 from shared.secagg.masks import Counts
 from shared.secagg.member import PAIR_LABEL
 from shared.secagg.messages import UnmaskAnswer, UnmaskRequest
-from shared.vectors import Codec
+from shared.update import Codec
 from shared.wire import digest, pack, unpack
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
-from simulations.mixed_views import Loot, Stage, at_sites
+from simulations.attacker import SURVEY, Attacker
+from simulations.loot import Loot
+from simulations.stage import Stage, at_sites
 from simulations.strikes import COLLUDER, NAMES, PEER, VICTIM
 
 

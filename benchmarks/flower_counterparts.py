@@ -151,13 +151,13 @@ PAIRS: Mapping[Attack[Any], Pair] = {
     ),
     flower_faults.weight_over_maximum: Pair(
         flower_hospitals.weight_over_maximum,
-        ("tests/shared/test_vectors.py::test_a_weight_over_the_public_maximum_is_found", AGAIN),
+        ("tests/shared/test_update_weights.py::test_a_weight_over_the_public_maximum_is_found", AGAIN),
     ),
     flower_faults.parameter_over_range: Pair(
         flower_rehearsals.parameter_over_range,
         (
-            "tests/shared/test_vectors.py::test_an_entry_over_the_norm_is_an_error_where_nothing_is_rotated",
-            "tests/shared/test_vectors.py::test_clamped_entries_are_counted_and_what_is_left_is_the_bound",
+            "tests/shared/test_update.py::test_an_entry_over_the_norm_is_an_error_where_nothing_is_rotated",
+            "tests/shared/test_update.py::test_clamped_entries_are_counted_and_what_is_left_is_the_bound",
         ),
     ),
     flower_faults.lost_before_sharing: Pair(

@@ -10,12 +10,14 @@ from flower_rehearsals import weight_in_the_sum
 from flower_ward import Here, Ward, judged, relayed, said
 from msgspec.structs import replace
 
-from shared.messages import Answered, AnyReply, Contributed, Refused, Step, Task, Unmask
+from shared.messages.replies import Answered, AnyReply, Contributed, Refused
+from shared.messages.requests import Step, Unmask
+from shared.messages.tasks import Task
 from shared.secagg.messages import ConfirmRequest
 from shared.secagg.plan import Plan
 from shared.wire import pack
-from simulations.attacker import Attacker
-from simulations.attacks import LOW_ORDER, PLANS, SURVEY, colluding_key
+from simulations.attacker import SURVEY, Attacker
+from simulations.plan_attacks import LOW_ORDER, PLANS, colluding_key
 from simulations.strikes import COLLUDER, NAMES, PEER, VICTIM, ask_confirm, honest
 from simulations.unmask_attacks import UNMASKS, only
 

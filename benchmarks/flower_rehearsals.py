@@ -6,9 +6,9 @@ import numpy as np
 from flower_ward import Here, Ward, error_of, in_short, stopped
 from msgspec.structs import replace
 
-from shared import messages
 from shared.errors import KonsilError, PeerError
-from shared.messages import Contributed, Shown
+from shared.messages.replies import Contributed, write_reply
+from shared.messages.shown import Shown
 from shared.secagg.collector import Collector, Total
 from shared.secagg.keystream import SEED_BYTES
 from shared.secagg.masks import Words
@@ -23,9 +23,11 @@ from shared.secagg.messages import (
 )
 from shared.secagg.plan import Plan, SiteRules
 from shared.secagg.rehearsal import Federation
-from shared.vectors import Codec
+from shared.update import Codec
 from shared.wire import pack, unpack
-from simulations.mixed_views import in_memory, mix, plunder, split
+from simulations.loot import plunder
+from simulations.mixed_views import mix, split
+from simulations.stage import in_memory
 
 LENGTH = 8
 SEED = bytes(32)
@@ -168,7 +170,7 @@ def _reply_bytes(bits: int, parameters: int) -> int:
     hospital = federation.hospitals[0]
     masked = _contribution(federation, plan, np.zeros(codec.length, plan.dtype))
     body = Contributed.sign(masked.contribution, masked.vector, Shown(seconds=1.0), hospital.identity, plan.digest())
-    return len(messages.reply(body))
+    return len(write_reply(body))
 
 
 def _contribution(federation: Federation, plan: Plan, vector: Words) -> Masked:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from client.app import make_relay
 from client.site import Site
 from shared.errors import KonsilError
-from shared.messages import AnyReply, Refused
+from shared.messages.replies import AnyReply, Refused
 from shared.relay import open_message, wrap
 from shared.study import Study, parse_study
 from simulations.attacker import Attacker

@@ -21,27 +21,15 @@ from flwr.supercore.inflatable.inflatable_object import (
 from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
 from flwr.supernode.fleet_http_connection import http_request_response
 
-from shared import messages
+from shared.counts import count_plain
 from shared.crypto import node_key
 from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry
 from shared.layout import layout_for
-from shared.messages import (
-    Answered,
-    AnyTask,
-    Confirm,
-    Confirmed,
-    Contributed,
-    EvaluateTask,
-    Join,
-    Joined,
-    Shown,
-    Step,
-    Task,
-    TrainTask,
-    Unmask,
-    payload_digest,
-)
+from shared.messages.replies import Answered, Confirmed, Contributed, Joined, write_reply
+from shared.messages.requests import Confirm, Join, Step, Unmask, read_request
+from shared.messages.shown import Shown
+from shared.messages.tasks import AnyTask, EvaluateTask, Task, TrainTask, payload_digest
 from shared.metrics import BinaryCounts
 from shared.relay import open_message, wrap
 from shared.secagg.joining import JoinRecord, join, new_run_key
@@ -49,7 +37,9 @@ from shared.secagg.member import Plain, RoundState, confirm, contribute, unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.secagg.plan import Plan, SiteRules, check_plan
 from shared.study import study_hash
-from shared.vectors import Codec, Survey, count_plain, survey_plain, terms
+from shared.survey import Survey, survey_plain
+from shared.terms import terms
+from shared.update import Codec
 from shared.version import SOFTWARE
 from shared.wire import unpack
 
@@ -82,9 +72,9 @@ class LightHospital:
 
     def answer(self, request: bytes) -> bytes:
         """What a hospital that agrees to everything says."""
-        body = messages.read_request(request)
+        body = read_request(request)
         if isinstance(body, Join):
-            return messages.reply(Joined(record=self._join(body), software=SOFTWARE))
+            return write_reply(Joined(record=self._join(body), software=SOFTWARE))
         if isinstance(body, Confirm):
             return self._confirm(body)
         if isinstance(body, Unmask):
@@ -138,7 +128,7 @@ class LightHospital:
         masked = contribute(seat, self._plain(plan, task), run_key=self._run_key, identity=self.identity)
         self._states = {seat.digest: masked.state}
         body = Contributed.sign(masked.contribution, masked.vector, Shown(seconds=1.0), self.identity, seat.digest)
-        return messages.reply(body)
+        return write_reply(body)
 
     def _plain(self, plan: Plan, task: AnyTask) -> Plain:
         study = self._invitation.study
@@ -154,11 +144,11 @@ class LightHospital:
     def _confirm(self, body: Confirm) -> bytes:
         state = self._states[unpack(ConfirmRequest, body.request).plan]
         signed = confirm(state, body.request, identity=self.identity, rules=SiteRules())
-        return messages.reply(Confirmed(confirmation=signed))
+        return write_reply(Confirmed(confirmation=signed))
 
     def _unmask(self, body: Unmask) -> bytes:
         state = self._states.pop(unpack(UnmaskRequest, body.request).plan)
-        return messages.reply(Answered(answer=unmask(state, body.request, identity=self.identity, rules=SiteRules())))
+        return write_reply(Answered(answer=unmask(state, body.request, identity=self.identity, rules=SiteRules())))
 
 
 def _push(reply: Message, send: Callable[..., tuple[set[str], str]], push: Callable[[str, str, bytes], None]) -> None:

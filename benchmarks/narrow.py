@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from skin import CLINICS, STUDIES, tool
 
 from server.observer import Event, RoundFinished
-from shared.messages import Step, read_request
+from shared.messages.requests import Step, read_request
 from shared.study import read_study
 from simulations.faults import LocalLink
 from simulations.local import LocalFederation

@@ -25,7 +25,7 @@ from client.images import Images, Split
 from client.site import Site
 from client.training.augment import Augmentation
 from client.workbench import Prepared
-from shared.messages import Step, read_request
+from shared.messages.requests import Step, read_request
 from shared.network import network_of
 from shared.reasons import Reason
 from shared.study import Study, parse_study

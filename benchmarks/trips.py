@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from client.audit import Audit
 from server.receipts import Receipts
 from server.report.result import Result
-from shared.messages import Receipt
+from shared.receipts import Receipt
 from simulations.processes import Processes
 
 

@@ -23,7 +23,7 @@ from shared.crypto.identity import verify
 from shared.crypto.roster import LIMIT, ROSTER_LABEL, Roster, SignedRoster, open_roster
 from shared.errors import PeerError, SiteError
 from shared.files import write_atomically
-from shared.messages import Join
+from shared.messages.requests import Join
 from shared.secagg.joining import RunKey, join, new_run_key
 from shared.study import STUDY_LABEL, Study, study_hash
 from shared.wire import pack, unpack

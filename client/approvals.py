@@ -12,7 +12,7 @@ Rules:
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -114,6 +114,15 @@ class Approvals:
         """Every study asked for, in the order they came."""
         found = [self._read(path) for path in sorted(self._folder.glob("*.study"))]
         return tuple(sorted((asked for asked in found if asked is not None), key=lambda asked: (asked.at, asked.hash)))
+
+    def agreed(self) -> tuple[Study, ...]:
+        """Every study that was approved or waits; a damaged file, which `listed` refuses, is none."""
+        found: list[Study] = []
+        for path in self._folder.glob("*.study"):
+            with suppress(SiteError):
+                asked = self._read(path)
+                found += [asked.study] if asked is not None and asked.decision != "denied" else []
+        return tuple(found)
 
     def of_file(self, study: Study) -> Asked:
         """`study`, which the hospital was handed before anybody asked: as it was asked, if it was, else unsigned."""

@@ -8,10 +8,11 @@ from the study and from the plan's cohort, which secure aggregation holds.
 from client.images import Images, Split
 from client.ledger import Ledger, Limits, Promise, Purpose, What
 from shared.accounting import alone, evaluation_event, noise_multiplier, rdp_epsilon, round_event
-from shared.messages import AnyTask, EvaluateTask, Spent, TrainTask
+from shared.messages.shown import Spent
+from shared.messages.tasks import AnyTask, EvaluateTask, TrainTask
+from shared.noisy_sum import honest_of
 from shared.secagg.plan import Plan
 from shared.study import Study
-from shared.vectors import honest_of
 from shared.wire import digest
 
 

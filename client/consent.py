@@ -37,6 +37,10 @@ class Consent:
         )
         judge_hours(policy, datetime.now(UTC))
 
+    def given(self) -> tuple[Study, ...]:
+        """The studies that people here approved, or may yet."""
+        return self._approvals.agreed()
+
     def to_roster(self, roster: Roster) -> None:
         """Raise RefusalError if no cohort of `roster` could ever be one that the policy takes part in, or if a peer is
         not who the policy pinned."""

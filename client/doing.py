@@ -12,7 +12,7 @@ from client.steps import Asked, Outcome, Remembered, evaluate, survey, train_rou
 from client.votes import Votes
 from client.workbench import Workbench
 from shared import open_sums
-from shared.messages import AnyTask, EvaluateTask, TrainTask
+from shared.messages.tasks import AnyTask, EvaluateTask, TrainTask
 from shared.secagg.joining import RunKey
 from shared.secagg.member import Masked, Plain, contribute
 from shared.secagg.plan import Plan, Seat
@@ -50,7 +50,7 @@ class Doing:
         if task.personal:
             return Remembered(kept=self.keeper.newest(plan.run))
         if study.federation.guard and task.split == Split.VALIDATION:
-            return Remembered(votes=Votes(self.keeper.folder(plan.run) / "figures.json"))
+            return Remembered(votes=Votes(self.keeper.folder(plan.run) / "standings.json"))
         return Remembered()
 
     def hide(self, seat: Seat, plain: Plain, key: RunKey) -> Masked | open_sums.Open:

@@ -4,28 +4,14 @@ Everything here is derived from the study that was signed, this hospital's own p
 taken from the coordinator's description. Nothing of the study is run: no model is built, no image is read.
 """
 
-import math
 from dataclasses import dataclass
-
-from msgspec.structs import replace
 
 from client.approvals import Asked
 from client.ledger import Ledger
 from client.policy import Policy
+from client.price import budget_of, privacy_of
 from client.rules import Finding, findings
-from shared.accounting import (
-    Event,
-    SampledGaussian,
-    alone,
-    evaluation_event,
-    noise_multiplier,
-    planned_evaluations,
-    rdp_epsilon,
-    round_event,
-)
-from shared.errors import InputError
-from shared.study import Study, study_hash
-from shared.vectors import honest_of
+from shared.study import Evaluation, Study
 
 
 @dataclass(frozen=True)
@@ -58,8 +44,8 @@ def explain(asked: Asked, policy: Policy, ledger: Ledger) -> Explained:
         does=_does(asked, policy),
         leaves=_leaves(study, policy),
         stays=_stays(study),
-        privacy=_privacy(study, policy, ledger),
-        rules=(*findings(policy, study), *_budget(study, policy, ledger)),
+        privacy=privacy_of(study, policy, ledger),
+        rules=(*findings(policy, study), *budget_of(study, policy, ledger)),
     )
 
 
@@ -78,9 +64,22 @@ def _does(asked: Asked, policy: Policy) -> tuple[str, ...]:
         f"Trains the model {study.model.name}{f' ({options})' if options else ''}.",
         f"Takes {training.rounds} rounds of {steps}, {_patients(study)}.",
         *_starts(study),
-        f"Holds {study.evaluation.test:.0%} of patients out for the test, {study.evaluation.validation:.0%} to choose.",
+        _held_back(study.evaluation),
         f"Works with at least {study.federation.min_sites} of {', '.join(asked.sites) or 'the members'}{peers}.",
     )
+
+
+def _held_back(evaluation: Evaluation) -> str:
+    """Who is not trained on; with folds as client/dicom/splits.py parts them."""
+    folds, validation = evaluation.folds, evaluation.validation
+    if folds:
+        test, validation = (
+            f"{1 / folds:.0%} of patients (part {evaluation.fold + 1} of {folds})",
+            validation * (1 - 1 / folds),
+        )
+    else:
+        test = f"{evaluation.test:.0%} of patients"
+    return f"Holds {test} out for the test, {validation:.0%} to choose."
 
 
 def _task(study: Study) -> str:
@@ -126,11 +125,15 @@ def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
     lines = [
         _update(study, cohort),
         "Masked counts, readable as such sums: images by split, files left out by reason, how well the model "
-        f"does on held-out patients{', with noise' if study.evaluation.epsilon is not None else ''}.",
+        f"does on held-out patients{_by(study)}{', with noise' if study.evaluation.epsilon is not None else ''}.",
         "Masked counts of training images by label and by brightness; those that rest on fewer than "
         f"{shows.smallest_count} patients of this hospital leave as 0.",
         "In the clear: how long each step took" + ("." if shows.per_site_counts else ", on a coarse scale."),
     ]
+    if study.model.options.get("standardise"):
+        lines.append(
+            "Masked too, exact: the mean of each statistic of this hospital's training images, and its spread."
+        )
     if study.federation.guard:
         lines.append("A masked vote after each round: whether the new model is worse on this hospital's own patients.")
     if study.privacy.mode != "off" or study.evaluation.epsilon is not None:
@@ -142,6 +145,11 @@ def _leaves(study: Study, policy: Policy) -> tuple[str, ...]:
     if shows.per_site_counts:
         lines.append("In the clear, by your policy: how many images this hospital has, and how many are left out.")
     return tuple(lines)
+
+
+def _by(study: Study) -> str:
+    groups = study.evaluation.subgroups
+    return f", also by their {', '.join(groups)} where enough of them share it" if groups else ""
 
 
 def _update(study: Study, cohort: int) -> str:
@@ -161,8 +169,13 @@ def _stays(study: Study) -> tuple[str, ...]:
     lines = ["Images, patient identities and labels."]
     if study.aggregation.adversary != "none":
         lines.append("This hospital's own update: alone, what is sent of it is uniform noise.")
-    if study.federation.personal:
-        lines.append("This hospital's own model, or the parts of it that the study leaves to each hospital.")
+    if study.federation.personal == ("all",):
+        lines.append("This hospital's own model, beside the common one.")
+    elif study.federation.personal:
+        parts = ", ".join(study.federation.personal)
+        lines.append(
+            f"This hospital's own weights of {parts}, but for their part in the masked sum: their mean is public."
+        )
     return tuple(lines)
 
 
@@ -172,114 +185,3 @@ def _vector(study: Study) -> str:
         "local": "update that holds all the noise it needs",
         "distributed": "sum of its patients' gradients with a share of the noise",
     }[study.privacy.mode]
-
-
-def _privacy(study: Study, policy: Policy, ledger: Ledger) -> tuple[str, ...]:
-    epsilon, delta = study.privacy.epsilon, study.privacy.delta
-    if epsilon is None or delta is None:
-        return (
-            "No differential privacy: nothing bounds what the sums and the model tell about one patient.",
-            _held_out(study),
-        )
-    limit, at = policy.privacy.epsilon_total, policy.privacy.delta
-    now, after = ledger.epsilon(at), _after(study, policy, ledger, alone=False)
-    return (
-        f"ε = {epsilon:g} at δ = {delta:g} for each patient over the whole study, mode {study.privacy.mode}: "
-        f"{_rests_on(study, epsilon, delta)}.",
-        f"Each patient's part in a step is clipped to {study.privacy.clip:g}{_follows(study)}.",
-        "That is: because one patient takes part, nothing that is made of the training gets more than "
-        f"{_factor(epsilon)} times as likely, but for a chance of {delta:g}.",
-        _held_out(study),
-        f"The patient who has spent most has ε = {now:.3g} now and would have {after:.3g} after all rounds; "
-        f"{max(0.0, round(limit - after, 2)):g} of {limit:g} would be left (at δ = {at:g}).",
-    )
-
-
-def _follows(study: Study) -> str:
-    quantile = study.privacy.clip_quantile
-    return (
-        "" if quantile is None else f" at first; then the clip follows what {quantile:.0%} of the patients stay below"
-    )
-
-
-def _rests_on(study: Study, epsilon: float, delta: float) -> str:
-    if study.privacy.mode == "local":
-        return "whatever other hospitals do"
-    cohort = study.federation.min_sites
-    honest = honest_of(study, cohort)
-    return (
-        f"this takes the noise of {honest} honest hospitals of {cohort} (more, if more take part) and masks that hold; "
-        f"with this hospital's noise alone, ε is {_alone(study, honest, epsilon, delta):.3g} instead of {epsilon:g}"
-    )
-
-
-def _alone(study: Study, honest: int, epsilon: float, delta: float) -> float:
-    """ε of the whole study if no other hospital added its share; infinite where no usable noise meets its target."""
-    try:
-        sigma = noise_multiplier(study)
-    except InputError:
-        return math.inf
-    if sigma is None:
-        return epsilon
-    return rdp_epsilon(alone([repeated(round_event(study, sigma, honest=honest), study.training.rounds)]), delta)
-
-
-def _held_out(study: Study) -> str:
-    evaluation = study.evaluation
-    if evaluation.epsilon is None:
-        return "Held-out patients are not trained on; their scores enter masked sums without noise."
-    return (
-        f"Held-out patients are not trained on; all evaluations together tell at most ε = {evaluation.epsilon:g} at "
-        f"δ = {evaluation.delta:g} of each, by this hospital's own noise."
-    )
-
-
-def _budget(study: Study, policy: Policy, ledger: Ledger) -> tuple[Finding, ...]:
-    if study.privacy.mode == "off" and study.evaluation.epsilon is None:
-        return ()
-    return tuple(
-        Finding(
-            rule=f"privacy.{key}",
-            demands=f"at most ε = {most:g} per patient {where}",
-            brings=f"ε = {after:.3g} after all its rounds",
-            holds=after <= most,
-            change="This hospital trains as many rounds as fit and then stops.",
-        )
-        for key, where, most, after in (
-            ("epsilon_total", "in all", policy.privacy.epsilon_total, _after(study, policy, ledger, alone=False)),
-            ("epsilon_per_study", "in it", policy.privacy.epsilon_per_study, _after(study, policy, ledger, alone=True)),
-        )
-    )
-
-
-def _after(study: Study, policy: Policy, ledger: Ledger, *, alone: bool) -> float:
-    """ε at the policy's δ of the patient who will have spent most, whichever split of the study that patient is in, if
-    all its rounds and evaluations are charged."""
-    try:
-        planned = _planned(study)
-    except InputError:
-        return math.inf
-    at, key = policy.privacy.delta, study_hash(study) if alone else None
-    return max(ledger.epsilon_with(events, at, study_hash=key) for events in planned)
-
-
-def _planned(study: Study) -> list[list[Event]]:
-    """What the study charges to a patient of each split. Raises InputError where no usable noise meets its target."""
-    sigma = noise_multiplier(study)
-    training: list[Event] = [] if sigma is None else [repeated(round_event(study, sigma), study.training.rounds)]
-    scored: list[list[Event]] = [
-        [repeated(evaluation_event(study, split), count)]
-        for split, count in planned_evaluations(study).items()
-        if study.evaluation.epsilon is not None
-    ]
-    return [training, *scored]
-
-
-def repeated(event: SampledGaussian, times: int) -> SampledGaussian:
-    """`times` such events as one."""
-    return replace(event, steps=times * event.steps)
-
-
-def _factor(epsilon: float) -> str:
-    """e^ε in figures that a person reads."""
-    return f"{math.exp(epsilon):,.3g}" if epsilon < 6.9 else f"e^{epsilon:g}"

@@ -17,7 +17,7 @@ from client.workbench import Workbench
 from shared.accounting import noise_multiplier
 from shared.algorithms.registry import options_for
 from shared.errors import SiteError
-from shared.messages import TrainTask
+from shared.messages.tasks import TrainTask
 from shared.parameters import layout_of, load_part, to_vector
 from shared.study import Study
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from client.audit import Audit
 from client.refusals import in_full, outwards, short
-from shared import messages
 from shared.errors import KonsilError
-from shared.messages import Heading
+from shared.messages.replies import write_reply
+from shared.messages.requests import Heading
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Outgoing:
     def refuse(self, error: KonsilError, about: Heading) -> bytes:
         """The refusal of the request `about`, logged where that can be done."""
         full = in_full(error, self._site)
-        reply = messages.reply(outwards(error, full))
+        reply = write_reply(outwards(error, full))
         with suppress(OSError, ValueError, KonsilError):  # a full disk stops the work and its log, not the refusal
             self._audit.record("refused", what=full.reason, rule=full.rule, run=short(about.run), round=about.round)
             self.let_go(Leaving(reply, "refusal", about.run, about.round))

@@ -10,7 +10,8 @@ from client.rounds import Topic
 from shared.algorithms.registry import algorithm_of
 from shared.clipping import is_near
 from shared.errors import PeerError
-from shared.messages import AnyTask, EvaluateTask, SurveyTask, TrainTask
+from shared.evaluated import model_digest
+from shared.messages.tasks import AnyTask, EvaluateTask, SurveyTask, TrainTask
 from shared.secagg.plan import Plan
 from shared.study import Study
 
@@ -62,12 +63,15 @@ def _check_clip(study: Study, clip: float | None) -> None:
 
 
 def topic_of(study: Study, task: AnyTask, plan: Plan) -> Topic:
-    """What two sums must not differ in. Private ones may: each was made with all the noise it needs, drawn anew."""
+    """What two sums must not differ in. Private ones may: each was made with all the noise it needs, drawn anew.
+
+    An evaluation is about its split and its model, whatever else is asked beside: what a vote compares with changes no
+    count, and hospitals' own models are the common one until something was learnt.
+    """
     if isinstance(task, TrainTask) and study.privacy.mode != "off":
         return Topic()
-    if isinstance(task, EvaluateTask) and study.evaluation.epsilon is not None:
+    if not isinstance(task, EvaluateTask):
+        return Topic(str(plan.step), plan.payload)
+    if study.evaluation.epsilon is not None:
         return Topic()
-    name = str(plan.step)
-    if isinstance(task, EvaluateTask):
-        name = f"{plan.step} {task.split}{' own' * task.personal}"
-    return Topic(name, plan.payload)
+    return Topic(f"{plan.step} {task.split}", model_digest(task.weights))

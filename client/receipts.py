@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from client.audit import Entry
-from shared.messages import Receipt
+from shared.receipts import Receipt
 
 #: What a line of bytes that left tells; one without is not ours, and vouches for nothing.
 _TOLD = {"at", "digest", "bytes", "purpose", "run", "round"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from shared.errors import KonsilError, PeerError, RefusalError, SiteError
-from shared.messages import Refused
+from shared.messages.replies import Refused
 
 #: Characters of each part of a refusal: it may quote what came from outside, at any length.
 LONGEST_PART = 500

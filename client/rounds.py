@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared.crypto.roster import Roster
 from shared.crypto.secret import SecretRecord
 from shared.database import open_database, transaction
 from shared.errors import PeerError
-from shared.messages import Join
+from shared.messages.requests import Join
 from shared.secagg.joining import JoinRecord, RunKey
 from shared.secagg.member import RoundState
+from shared.study import Study
 from shared.wire import pack, unpack
 
 _SCHEMA = """
@@ -51,6 +53,16 @@ class RunState(SecretRecord, frozen=True):
     key: RunKey
     record: JoinRecord
 
+    @property
+    def roster(self) -> Roster:
+        """The one it was joined with: checked then (client/agreement.py)."""
+        return unpack(Roster, self.join.roster.roster)
+
+    @property
+    def operator(self) -> bytes:
+        """Who speaks for the coordinator in this run."""
+        return self.roster.operator
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -70,7 +82,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Topic:
-    """What a plan's sum is about: its `name` ("survey", "evaluate 1", "train") and the digest of its payload.
+    """What a plan's sum is about: its `name` ("survey", "evaluate 1", "train") and a digest of what is asked of it.
 
     Without a name it is about nothing that two sums could tell apart.
     """
@@ -98,6 +110,18 @@ class Rounds:
                 "run", expected="one in use", got="one whose key this site has deleted", do="Start a new run."
             )
         return unpack(RunState, row[0]) if row else None
+
+    def joined(self, run: str) -> RunState:
+        """What was agreed for `run`. Raises PeerError if this site has not joined it."""
+        state = self.run(run)
+        if state is None:
+            raise PeerError("plan", expected="a run this site has joined", got="another", do="Send the study first.")
+        return state
+
+    def studies(self) -> tuple[Study, ...]:
+        """Those of the runs that this site has joined and not forgotten."""
+        rows = self._db.execute("SELECT state FROM run WHERE state != X''")
+        return tuple(unpack(RunState, state).join.study for (state,) in rows)
 
     def join(self, state: RunState, *, instead_of: RunState | None = None) -> RunState:
         """Store `state` unless this run was joined before, other than by `instead_of`; returns the one that stands."""

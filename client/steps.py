@@ -12,19 +12,24 @@ from client.images import Images, Split
 from client.local_round import trained
 from client.personal import make_personal
 from client.privacy.release import as_words
+from client.standing import standing_of
 from client.survey import survey_of
 from client.training.algorithms.base import Kept
 from client.training.loop import step_private
 from client.votes import Votes
 from client.workbench import Prepared, Workbench
+from shared.counts import count_plain
 from shared.errors import SiteError
 from shared.evaluated import model_digest
-from shared.messages import EvaluateTask, OwnFigures, TrainTask
+from shared.messages.shown import OwnFigures
+from shared.messages.tasks import EvaluateTask, TrainTask
+from shared.noisy_sum import mechanism_of, sum_plain
 from shared.parameters import layout_of, to_vector
 from shared.secagg.member import Plain
 from shared.study import Study
+from shared.survey import survey_plain
 from shared.tasks.registry import kind_of
-from shared.vectors import Codec, count_plain, mechanism_of, sum_plain, survey_plain
+from shared.update import Codec
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,10 @@ def evaluate(
     module = bench.network(study, task.weights)
     if task.personal:
         make_personal(study, module, layout_of(module).part(to_vector(module)), memory.kept)
-    found = look(study, module, bench.prepared(study).images, Split(task.split)).counts(smallest)
+    looked = look(study, module, bench.prepared(study).images, Split(task.split))
+    found = looked.counts(smallest)
     judged = kind_of(study).judge(found.everybody)
     if memory.votes is not None:
-        vote = memory.votes.on(model_digest(task.weights), judged.headline, task.before)
+        vote = memory.votes.on(model_digest(task.weights), standing_of(looked, judged.headline), task.before)
         found = replace(found, harmful=vote.harmful, votes=vote.votes)
     return Outcome(count_plain(found.to_integers()), own_figures(judged) if show else None)

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from client.images import Images, Split
 from shared.reasons import Reason
+from shared.survey import IMAGE_UNITS, INTENSITY_BINS, Survey
 from shared.tasks.base import Kind
-from shared.vectors import IMAGE_UNITS, INTENSITY_BINS, Survey
 
 #: Images that are read for the histogram, evenly taken, and values of each: more change no digit that is used.
 IMAGES_READ = 4096

@@ -1,10 +1,11 @@
 """A hospital's vote on a round: is the new model worse than the one before, on its own validation patients?
 
-The figures that models had here are remembered by the models' digests. A hospital that holds no validation patients, or
-never saw the model before, abstains. The vote leaves masked, as one of a sum (`shared.evaluated.Evaluated`).
-
-    >>> is_worse(Figure("auc", 0.70, "AUC"), before=Figure("auc", 0.80, "AUC"))
-    True
+Worse is by more than TOLERANCE, and beyond chance: the whole 95 % interval of the difference on the same patients
+(client/standing.py) must lie there. The interval is against the chance of few patients, for whom an honest round often
+looks worse; the tolerance against that of training, whose every step moves a model a little, which many patients would
+prove. A hospital abstains that has fewer than FEWEST validation patients, whose patients are not those of before, or
+that never saw the model before. What models were worth here is remembered by their digests. The vote leaves masked, as
+one of a sum (`shared.evaluated.Evaluated`).
 """
 
 from pathlib import Path
@@ -12,15 +13,17 @@ from typing import NamedTuple
 
 import msgspec
 
+from client.standing import Standing, difference
 from shared.errors import SiteError
 from shared.files import write_atomically
-from shared.judged import Figure, goodness
 from shared.wire import Record, read_json
 
-#: How much worse the new model must be, as a share of the figure before, to be called harmful. Public, the same
-#: everywhere: a few patients' figure moves by less than that from round to round where nothing is wrong.
+#: How much worse the new model must be at least, as a share of the figure before. Public, the same everywhere.
 TOLERANCE = 0.05
-#: Models whose figures are remembered of a run.
+#: Validation patients of a hospital that votes: of fewer it would find a ruined model in less than half of all cases,
+#: and its votes would only keep others from taking the round back.
+FEWEST = 10
+#: Models that are remembered of a run.
 REMEMBERED = 8
 
 
@@ -32,15 +35,21 @@ class Vote(NamedTuple):
 
 
 class _Known(Record, frozen=True):
-    """Figures by digest of the model, in hex, oldest first."""
+    """Standings by digest of the model, in hex, oldest first."""
 
-    figures: dict[str, Figure] = msgspec.field(default_factory=dict)
+    standings: dict[str, Standing] = msgspec.field(default_factory=dict)
     version: int = 1
 
 
-def is_worse(now: Figure, *, before: Figure) -> bool:
-    """Whether `now` is worse by more than TOLERANCE of what was `before`."""
-    return goodness(now) < goodness(before) - TOLERANCE * abs(before.value or 0.0)
+def vote(now: Standing, *, before: Standing) -> Vote:
+    """On the model that is worth `now` what another was worth `before`; nothing of `before` without a value."""
+    earlier = before.figure.value
+    if earlier is None or now.whose != before.whose or now.patients < FEWEST:
+        return Vote()
+    if now.figure.value is None:  # of the same patients: the model gives no numbers any more
+        return Vote(1, 1)
+    found = difference(now, before)
+    return Vote() if found is None else Vote(int(found.high < -TOLERANCE * abs(earlier)), 1)
 
 
 class Votes:
@@ -49,26 +58,24 @@ class Votes:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def on(self, model: bytes, figure: Figure, before: bytes) -> Vote:
-        """The vote on `model`, whose figure is `figure`, against the model `before` (digests); remembers `figure`."""
+    def on(self, model: bytes, standing: Standing, before: bytes) -> Vote:
+        """The vote on `model`, of that `standing`, against the model `before` (digests); remembers `standing`."""
         known = self._known()
         earlier = known.get(before.hex()) if before else None
-        self._remember(known, model.hex(), figure)
-        if earlier is None or earlier.value is None:
-            return Vote()
-        return Vote(int(is_worse(figure, before=earlier)), 1)
+        self._remember(known, model.hex(), standing)
+        return Vote() if earlier is None else vote(standing, before=earlier)
 
-    def _known(self) -> dict[str, Figure]:
+    def _known(self) -> dict[str, Standing]:
         if not self._path.is_file():
             return {}
         try:
-            return read_json(self._path.read_bytes(), _Known).figures
+            return read_json(self._path.read_bytes(), _Known).standings
         except msgspec.DecodeError as error:
             raise SiteError(
-                str(self._path), expected="figures of earlier models", got=str(error), do="Delete it."
+                str(self._path), expected="what earlier models were worth", got=str(error), do="Delete it."
             ) from None
 
-    def _remember(self, known: dict[str, Figure], model: str, figure: Figure) -> None:
+    def _remember(self, known: dict[str, Standing], model: str, standing: Standing) -> None:
         kept = {name: value for name, value in known.items() if name != model}
-        kept = dict(list(kept.items())[1 - REMEMBERED :]) | {model: figure}
-        write_atomically(self._path, msgspec.json.encode(_Known(figures=kept)), mode=0o600)
+        kept = dict(list(kept.items())[1 - REMEMBERED :]) | {model: standing}
+        write_atomically(self._path, msgspec.json.encode(_Known(standings=kept)), mode=0o600)

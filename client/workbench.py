@@ -24,6 +24,7 @@ from client.training.gradients.choose import Choice
 from client.training.loop import given_shape, loss_of
 from client.training.private import Release, choose
 from shared.errors import PeerError
+from shared.layout import Layout
 from shared.network import network_of
 from shared.parameters import layout_of, load_part, load_vector, to_vector
 from shared.start import is_needed, started
@@ -90,6 +91,7 @@ class Workbench:
         self.starts = Starts(home.path / "starts")
         self._device = torch.device(home.config.device)
         self._prepared: dict[bytes, Prepared] = {}
+        self._layouts: dict[bytes, Layout] = {}
         self._warm: _Warm | None = None
         torch.set_num_threads(home.config.threads)
 
@@ -100,6 +102,13 @@ class Workbench:
             self._prepared[key] = self._prepare(self._home, study)
             self._note("prepared", images=len(self._prepared[key].images.target))
         return self._prepared[key]
+
+    def layout(self, study: Study) -> Layout:
+        """Which weights of the study's network move, and where they lie; the study's file is not needed for it."""
+        key = study_hash(study)
+        if key not in self._layouts:
+            self._layouts[key] = layout_of(network_of(study))
+        return self._layouts[key]
 
     def open(self, study: Study) -> None:
         """Make the study's network, with the weights of it that stay. Raises LacksError without the study's file."""

@@ -4,13 +4,33 @@ A hospital that declined for good is not asked again. One that said no for now (
 quiet hours) waits: it is asked again, but no more often than every ASK_AGAIN_S.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from server.shown import said
+from shared.errors import OperatorError
+from shared.messages.replies import Refused
+from shared.messages.tasks import STEP_OF, AnyTask, EvaluateTask
 from shared.secagg.joining import JoinRecord
 
 #: Seconds between two invitations to a hospital that said no for now.
 ASK_AGAIN_S = 3.0
+
+
+class TooFewError(OperatorError):
+    """A step that too few hospitals answered; `missing` says who did not and why; `may_pass` if asking
+    again could help."""
+
+    def __init__(self, step: str, least: int, got: int, missing: Mapping[str, str], *, may_pass: bool = True) -> None:
+        reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(missing.items()))
+        super().__init__(
+            f"{step} step",
+            expected=f"at least {least} hospitals",
+            got=f"{got} ({reasons or 'nobody joined'})",
+            do="See each reason; --resume goes on from the last checkpoint.",
+        )
+        self.step, self.missing, self.may_pass = step, dict(missing), may_pass
 
 
 class Waiting(NamedTuple):
@@ -72,6 +92,19 @@ class Members:
         self.records.pop(name, None)
         self.nodes.pop(name, None)
 
+    def refuse(self, name: str, kind: str, refusal: Refused, now: float) -> None:
+        """A policy's no to one `kind` of step holds for the run; a no for now, from `now` (monotonic seconds) until the
+        hospital joins again; one for want of the start weights, until they are sent with the same plan."""
+        reason = said(refusal.reason)
+        if refusal.lacks:
+            self.lacking.add(name)
+        if refusal.passing:
+            node = self.nodes[name]
+            self.lose(name)
+            self.waiting[node] = Waiting(name, reason, now)
+        elif refusal.rule:
+            self.refused[name, kind] = reason
+
     def absent(self, kind: str) -> dict[str, str]:
         """Who is not asked for a step of `kind`, and why."""
         waits = {waiting.name: waiting.reason for waiting in self.waiting.values()}
@@ -81,3 +114,9 @@ class Members:
             if name not in self.records
         }
         return gone | {site: reason for (site, at), reason in self.refused.items() if at == kind}
+
+
+def step_kind(task: AnyTask) -> str:
+    """What a hospital says no to for good: a step, and of evaluations those of one split, whose patients it counts."""
+    step = STEP_OF[type(task)]
+    return f"{step} {task.split}" if isinstance(task, EvaluateTask) else step

@@ -17,7 +17,7 @@ from server.report.result import Images, LeftOut, RoundRow, SurveyFigures
 from server.strategies.base import State
 from shared.errors import InputError, OperatorError
 from shared.files import replacing
-from shared.messages import Spent
+from shared.messages.shown import Spent
 from shared.wire import Record, read_json
 
 #: Older files are removed; one more than needed, in case the newest is damaged.

@@ -20,7 +20,7 @@ from shared.crypto.identity import KEY_BYTES, Identity
 from shared.crypto.roster import Roster, RosterEntry, SignedRoster, open_roster, sign_roster
 from shared.errors import InputError, OperatorError
 from shared.files import private_folder, sync_folder, write_atomically
-from shared.messages import Join
+from shared.messages.requests import Join
 from shared.study import STUDY_LABEL, Study
 from shared.wire import pack, unpack
 

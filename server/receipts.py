@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from server.text import printable
-from shared import messages
 from shared.errors import OperatorError, PeerError
-from shared.messages import Joined, Receipt, Refused
+from shared.messages.replies import Joined, Refused, read_reply
+from shared.receipts import Receipt
 from shared.wire import read_json
 
 #: Characters kept of the name that a reply itself claims.
@@ -81,6 +81,6 @@ def _receipt(line: bytes, place: str) -> Receipt:
 
 def _read(data: bytes) -> object:
     try:
-        return messages.read_reply(data)
+        return read_reply(data)
     except PeerError:
         return None

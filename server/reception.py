@@ -12,10 +12,10 @@ from server.attendance import Members, Waiting
 from server.collect import Arrival
 from server.counted import CountedLink
 from server.shown import said
-from shared import messages
 from shared.crypto.roster import Roster
 from shared.errors import KonsilError, PeerError
-from shared.messages import Join, Joined, Refused
+from shared.messages.replies import Joined, Refused, read_reply
+from shared.messages.requests import Join, write_request
 from shared.secagg.joining import JoinRecord, check_join
 from shared.study import study_hash
 
@@ -51,7 +51,7 @@ class Reception:
         for it as for one that is not there yet; later ones ask it, but do not wait. Returns who is not in and said why,
         by the hospital's name where it is known.
         """
-        request = messages.request(self.invitation)
+        request = write_request(self.invitation)
         deadline = time.monotonic() + timeout_s
         problems: dict[str, str] = {}
         while self.awaited:
@@ -75,7 +75,7 @@ class Reception:
         self.link.note(arrival, "", 0, "join")
         name, reason = f"node {arrival.node}", ""  # until it is known better
         try:
-            body = messages.read_reply(arrival.data)
+            body = read_reply(arrival.data)
             if isinstance(body, Refused):
                 name, reason = self._name_of(arrival.node, body.site) or name, said(body.reason)
             elif isinstance(body, Joined):

@@ -6,7 +6,7 @@ import re
 from server.text import printable
 from shared.accounting import noise_multiplier, planned_steps
 from shared.errors import PeerError
-from shared.messages import Shown, Spent
+from shared.messages.shown import Shown, Spent
 from shared.reasons import Reason
 from shared.study import Study
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from server.report.result import SurveyFigures
 from shared.study import Study
+from shared.survey import INTENSITY_BINS, Survey
 from shared.tasks.registry import kind_of
-from shared.vectors import INTENSITY_BINS, Survey
 
 #: No label weighs more: it would rest on a handful of images.
 MOST_WEIGHT = 100.0

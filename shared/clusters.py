@@ -1,17 +1,24 @@
 """How many positive–negative pairs of one site are concordant, and how far chance may have moved their share.
 
-Guarantees: exact counts; images of one patient count as a cluster in the variance.
+Guarantees: exact counts; images of one patient count as a cluster in the variance, which few patients never make
+smaller than so few can know.
 """
 
 import numpy as np
 
 from shared.score_bins import Floats, Ints
 
+#: An area is known no better than a share of so many independent trials for each patient of the rarer class (Hanley and
+#: McNeil, Radiology 1982; 143:29–36, eq. 2, of exponential scores: 1.5 to 3). Variances of a sample that are smaller
+#: are chance: of perfectly told patients they are 0.
+TRIALS = 3
+
 
 def pair_figures(scores: Floats, labels: Ints, patients: Ints) -> tuple[int, int, float]:
     """(2 × concordant + tied pairs, pairs, variance of the AUC with patients as clusters).
 
-    Variance after Obuchowski (Biometrics 1997; 53:567–578), eq. 4–6: images of one patient are not independent.
+    Variance after Obuchowski (Biometrics 1997; 53:567–578), eq. 4–6: images of one patient are not independent; at
+    least `_least`.
     """
     positive, negative = scores[labels == 1], scores[labels == 0]
     m, n = len(positive), len(negative)
@@ -33,4 +40,13 @@ def pair_figures(scores: Floats, labels: Ints, patients: Ints) -> tuple[int, int
     s10 = with_pos / ((with_pos - 1) * m) * float(v10 @ v10)
     s01 = with_neg / ((with_neg - 1) * n) * float(v01 @ v01)
     s11 = size / (size - 1) * float(v10 @ v01)
-    return int(twice.sum()), m * n, min(0.25, max(0.0, s10 / m + s01 / n + 2 * s11 / (m * n)))
+    variance = s10 / m + s01 / n + 2 * s11 / (m * n)
+    return int(twice.sum()), m * n, min(0.25, max(_least(area, min(with_pos, with_neg)), variance))
+
+
+def _least(area: float, patients: int) -> float:
+    """The smallest variance of an `area` that rests on so many `patients` of the rarer class; one of 0 or 1 is taken
+    for half a trial off."""
+    trials = TRIALS * patients
+    held = min(1 - 0.5 / trials, max(0.5 / trials, area))
+    return held * (1 - held) / trials

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from shared.errors import unlikely
 from shared.finding import Finding
 from shared.metrics import AUC_UNIT, BinaryCounts
+from shared.pair_noise import PairNoise
 from shared.score_bins import Floats, Ints
 from shared.shares import ClassClusters
 
 #: No sum of images reaches it; beyond it histograms would wrap.
 MOST = 2**48
+#: What a score that is not a number says of an image: nothing.
+UNKNOWN = 0.5
+_NO_NOISE = PairNoise()
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,22 @@ class Layout:
 
     @property
     def _scores(self) -> int:
-        return BinaryCounts.LENGTH if self.noise else BinaryCounts.EXACT
+        return BinaryCounts.LENGTH if self.noise else BinaryCounts.LENGTH - len(_NO_NOISE)
 
     def write(self, scores: NDArray[np.float32] | Floats, labels: Ints, patients: Ints) -> list[int]:
-        """`length` integers of one site: probabilities [n], labels 0/1 [n], patient index [n]."""
-        values = BinaryCounts.of(scores, labels, patients).to_integers()[: self._scores]
-        return values + (ClassClusters.of(scores, labels, patients).to_integers() if self.clusters else [])
+        """`length` integers of one site: probabilities [n], labels 0/1 [n], patient index [n]. Where a network gives no
+        number, its score is UNKNOWN."""
+        known = np.nan_to_num(np.asarray(scores, np.float64), nan=UNKNOWN)
+        values = BinaryCounts.of(known, labels, patients).to_integers()
+        if not self.noise:
+            del values[BinaryCounts.EXACT : BinaryCounts.EXACT + len(_NO_NOISE)]
+        return values + (ClassClusters.of(known, labels, patients).to_integers() if self.clusters else [])
 
     def read(self, values: Sequence[int], of: str = "") -> Finding:
         """The inverse, of one site or of a sum; `of` as in figures. Raises OperatorError for what cannot be."""
         check(values, negative=self.noise and values[BinaryCounts.EXACT] > 0)
-        counts = BinaryCounts.from_integers(list(values[: self._scores]))
+        exact, more = values[: BinaryCounts.EXACT], values[BinaryCounts.EXACT : self._scores]
+        counts = BinaryCounts.from_integers([*exact, *(() if self.noise else _NO_NOISE), *more])
         if not counts.noise.sites:
             _check_pairs(counts)
         clusters = ClassClusters.from_integers(list(values[self._scores :])) if self.clusters else None

@@ -9,7 +9,7 @@ from math import sqrt
 
 from shared.finding import Finding
 from shared.judged import Curve, Figure, known
-from shared.metrics import interval
+from shared.shares import area_interval
 
 
 def macro_area(findings: Sequence[Finding]) -> Figure:
@@ -19,7 +19,7 @@ def macro_area(findings: Sequence[Finding]) -> Figure:
     if not there:
         return Figure("macro_auc", None, "Mean site-stratified AUC")
     mean = sum(counts.stratified_auc for counts in there) / len(there)
-    low, high = interval(mean, sum(sqrt(counts.pair_variance) / counts.pairs for counts in there) / len(there))
+    low, high = area_interval(mean, sum(sqrt(counts.pair_variance) / counts.pairs for counts in there) / len(there))
     return Figure("macro_auc", mean, "Mean site-stratified AUC", known(low), known(high))
 
 

@@ -18,15 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.clusters import pair_figures
-from shared.pair_noise import Z_95, PairNoise, is_known, ratio_interval, share
+from shared.pair_noise import PairNoise, is_known, ratio_interval, share
 from shared.prefix_noise import below, deviation_of, total_deviation
 from shared.score_bins import BINS, Floats, Ints, bin_centres, bin_edges, bin_of, groups_of, rising, whole
+from shared.shares import area_interval
 from shared.tables import CalibrationBin, Confusion
 
-__all__ = ["BINS", "BinaryCounts", "CalibrationBin", "Confusion", "bin_centres", "bin_edges", "bin_of", "interval"]
+__all__ = ["BINS", "BinaryCounts", "CalibrationBin", "Confusion", "bin_centres", "bin_edges", "bin_of"]
 
 #: Fixed point for one site's AUC: 200 sites' sum stays far below 2^64.
 AUC_UNIT = 1 << 24
+#: A variance × pairs² travels as how many whole units of this it has, and the rest: of a hospital with 100,000 images
+#: it does not fit into one count. Beside the sum of all, sums of the two parts tell how often it was carried.
+PART = 1 << 32
 #: Deviations of noise above which a noisy hospital's patients of either class must be for an AUC of its own.
 CERTAIN = 4.0
 
@@ -49,7 +53,7 @@ class BinaryCounts:
     noise: PairNoise = field(default_factory=PairNoise)
 
     #: integers of one site's counts when they travel; without noise, when they were first stored
-    LENGTH = 2 * BINS + 5 + len(PairNoise._fields)
+    LENGTH = 2 * BINS + 5 + len(PairNoise._fields) + 1
     EXACT = 2 * BINS + 5
 
     @classmethod
@@ -62,7 +66,7 @@ class BinaryCounts:
             negatives=np.bincount(bins[labels == 0], minlength=BINS),
             twice_concordant=twice,
             pairs=pairs,
-            pair_variance=round(variance * pairs * pairs),
+            pair_variance=max(1, round(variance * pairs * pairs)) if pairs else 0,
             sites=int(pairs > 0),
             auc_sum=round(AUC_UNIT * twice / (2 * pairs)) if pairs else 0,
         )
@@ -93,7 +97,8 @@ class BinaryCounts:
 
     def to_integers(self) -> list[int]:
         """`LENGTH` integers of magnitude below 2^47, in a fixed order; none is negative where there is no noise."""
-        tail = [self.twice_concordant, self.pairs, self.pair_variance, self.sites, self.auc_sum, *self.noise]
+        parts, rest = divmod(self.pair_variance, PART)
+        tail = [self.twice_concordant, self.pairs, rest, self.sites, self.auc_sum, *self.noise, parts]
         return [*map(int, self.positives), *map(int, self.negatives), *tail]
 
     @classmethod
@@ -102,9 +107,10 @@ class BinaryCounts:
         if len(values) not in (cls.LENGTH, cls.EXACT):
             raise ValueError(f"expected {cls.LENGTH} counts, got {len(values)}")
         histograms = np.array(values[: 2 * BINS], np.int64)
-        twice, pairs, variance, sites, auc_sum = values[2 * BINS : cls.EXACT]
-        noise = PairNoise(*values[cls.EXACT :])
-        return cls(histograms[:BINS], histograms[BINS:], twice, pairs, variance, sites, auc_sum, noise)
+        twice, pairs, rest, sites, auc_sum = values[2 * BINS : cls.EXACT]
+        *noise, parts = values[cls.EXACT :] or (0,)
+        variance = PART * parts + rest
+        return cls(histograms[:BINS], histograms[BINS:], twice, pairs, variance, sites, auc_sum, PairNoise(*noise))
 
     @property
     def images(self) -> int:
@@ -135,7 +141,7 @@ class BinaryCounts:
         """95 % interval of `stratified_auc`, patients as clusters, its noise included."""
         area = self.stratified_auc
         if not self.noise.sites:
-            return interval(area, sqrt(max(0, self.pair_variance)) / self.pairs if self.pairs else nan)
+            return area_interval(area, sqrt(max(0, self.pair_variance)) / self.pairs if self.pairs else nan)
         if np.isnan(area):
             return 0.0, 1.0
         sampling = self.pair_variance + self.noise.sampling(area)
@@ -263,8 +269,3 @@ class BinaryCounts:
             (float(self.negatives @ false - self.positives @ missed), hypot(*map(self._deviation, (false, missed))))
             for false, missed in weights
         ]
-
-
-def interval(area: float, deviation: float) -> tuple[float, float]:
-    """95 % normal interval of an area under the curve, kept within [0, 1]."""
-    return max(0.0, area - Z_95 * deviation), min(1.0, area + Z_95 * deviation)

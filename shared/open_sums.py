@@ -24,7 +24,7 @@ from shared.secagg.member import Plain
 from shared.secagg.messages import vector_digest
 from shared.secagg.packing import add_packed, pack_words, packed_size
 from shared.secagg.plan import Plan, Seat, check_cohort
-from shared.vectors import check_one
+from shared.update import check_one
 from shared.wire import Record, pack, unpack
 
 LABEL = "konsil/open-contribution/v1"

@@ -144,7 +144,9 @@ def _html(block: Block) -> Iterator[str]:
         caption = f"<caption>{_safe(block.title)}</caption>" if block.title else ""
         head = "".join(f'<th scope="col">{_safe(name)}</th>' for name in block.columns)
         rows = "".join(f"<tr>{''.join(f'<td>{_safe(shown(cell))}</td>' for cell in row)}</tr>" for row in block.rows)
-        yield f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        table = f"{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        kind = ' class="many"' if len(block.columns) > 2 else ""
+        yield f'<div class="wide"><table{kind}>{table}</div>'
         yield from [f'<p class="note">{_safe(block.note)}</p>'] if block.note else []
 
 
@@ -177,9 +179,12 @@ body {{ margin: 0 auto; max-width: 62rem; padding: 1.5rem 1.25rem 4rem; backgrou
 h1 {{ font-size: 1.75rem; line-height: 1.2 }}
 h2 {{ font-size: 1.25rem; margin-top: 2.5rem; padding-top: .9rem; border-top: 1px solid var(--line) }}
 .lead, .note, figcaption, caption {{ color: var(--muted); text-align: left }}
-.wide {{ overflow-x: auto }}
+.wide {{ overflow-x: auto; margin: 1rem 0 }}
 table {{ border-collapse: collapse; min-width: 50% }}
 th, td {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top }}
+.many {{ font-size: .85rem }} .many th, .many td {{ overflow-wrap: break-word }} caption {{ font-size: .92rem }}
+.many td:first-child {{ position: sticky; left: 0; background: var(--paper); max-width: 13rem }}
+@media (max-width: 34rem) {{ .many td:first-child {{ max-width: 7.5rem }} }}
 pre {{ background: var(--soft); padding: .8rem; overflow-x: auto }}
 svg {{ max-width: 26rem; height: auto; color: var(--ink) }}
 </style>

@@ -3,7 +3,7 @@
 Images of one patient are not independent: what a share varies by more than independent images would is its design
 effect, and its interval is Wilson's of so many times fewer images (Rao and Scott, Biometrics 1992; 48:577–585). The
 threshold is chosen when all sums are in, so hospitals count for THRESHOLDS of the bins, and a threshold between two of
-them takes the larger effect.
+them takes the larger effect. Areas under curves have Wilson's interval too, means of shares a normal one.
 
     >>> round(wilson(0.9, 100)[0], 3)
     0.826
@@ -138,3 +138,20 @@ def sum_interval(first: float, second: float, of_first: Interval, of_second: Int
     low = sqrt((first - of_first[0]) ** 2 + (second - of_second[0]) ** 2)
     high = sqrt((of_first[1] - first) ** 2 + (of_second[1] - second) ** 2)
     return first + second - low, first + second + high
+
+
+def area_interval(area: float, deviation: float) -> Interval:
+    """95 % interval of an area under the curve, within [0, 1]: Wilson's of as many independent trials as have the same
+    deviation, since a normal one is far too narrow near 1. (nan, nan) without an area or a deviation."""
+    variance = deviation**2
+    if isnan(area + variance) or variance == 0:
+        return nan, nan
+    # of an area of 1, or all but, the trials of which half a one off has this variance: a (1 − a) ÷ n = variance
+    return wilson(area, max(area * (1 - area) / variance, 1 / sqrt(2 * variance)))
+
+
+def interval(mean: float, deviation: float) -> Interval:
+    """95 % normal interval of a mean of shares, kept within [0, 1]; (nan, nan) without a mean or a deviation."""
+    if isnan(mean + deviation):
+        return nan, nan
+    return max(0.0, mean - Z_95 * deviation), min(1.0, mean + Z_95 * deviation)

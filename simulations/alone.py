@@ -1,6 +1,7 @@
 """Training without the federation, on one set of images: with the code and settings of hospital and coordinator.
 
-With privacy of mode "distributed" it is DP-SGD on these images: each step with all the noise, added once.
+Steps are plain whatever the study's strategy and personal weights are: these correct for hospitals that lie apart, and
+here is one. With privacy it is DP-SGD on these images: each step with all the noise, added once.
 """
 
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from shared.mechanism import Mechanism
 from shared.network import network_of
 from shared.parameters import layout_of, load_vector, to_vector
 from shared.study import Study
+from shared.survey import Survey
 from shared.tasks.registry import kind_of
-from shared.vectors import Survey
 
 
 @dataclass

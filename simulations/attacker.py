@@ -1,5 +1,5 @@
-"""A coordinator that holds the real operator's key and lies; what it says wrongly is in attacks.py (invitations, plans,
-tasks), unmask_attacks.py (survivors) and mixed_views.py (different survivors to different hospitals).
+"""A coordinator that holds the real operator's key and lies; what it says wrongly is in invitation_attacks.py,
+plan_attacks.py (and tasks), unmask_attacks.py (survivors) and mixed_views.py (different survivors to different sites).
 
 It speaks the real messages to real sites and uses the honest coordinator's own pieces: an attack is an honest message
 with one thing wrong. `Attacker.step` and the others return what the site answers; whether that is the right refusal is
@@ -16,23 +16,9 @@ from numpy.typing import NDArray
 from client.home import Home
 from client.site import Site
 from server.federation import Federation
-from shared import messages
-from shared.messages import (
-    AnyReply,
-    AnyRequest,
-    AnyTask,
-    Confirm,
-    Confirmed,
-    Contributed,
-    EvaluateTask,
-    Join,
-    Joined,
-    Step,
-    Task,
-    TrainTask,
-    Unmask,
-    payload_digest,
-)
+from shared.messages.replies import AnyReply, Confirmed, Contributed, Joined, read_reply
+from shared.messages.requests import AnyRequest, Confirm, Join, Step, Unmask, write_request
+from shared.messages.tasks import AnyTask, EvaluateTask, SurveyTask, Task, TrainTask, payload_digest
 from shared.network import network_of
 from shared.parameters import layout_of, to_vector
 from shared.secagg.collector import Collector, Total
@@ -41,10 +27,12 @@ from shared.secagg.messages import ConfirmRequest, Contribution, UnmaskRequest
 from shared.secagg.packing import add_packed
 from shared.secagg.plan import Plan, Terms
 from shared.study import Study, study_hash
-from shared.vectors import terms
+from shared.terms import terms
 from shared.wire import pack
 
 Weights = NDArray[np.float32]
+
+SURVEY = SurveyTask()
 
 
 def masked_sum(plan: Plan, contributions: Iterable[tuple[Contribution, memoryview]]) -> Total:
@@ -72,11 +60,11 @@ class Attacker:
 
     def say(self, site: str, body: AnyRequest) -> AnyReply:
         """What `site` answers to `body`."""
-        return messages.read_reply(self.sites[site].handle(self.request(body)))
+        return read_reply(self.sites[site].handle(self.request(body)))
 
     def request(self, body: AnyRequest) -> bytes:
         """`body` as the operator sends it: this attacker holds the operator's key."""
-        return messages.request(body, self.federation.operator)
+        return write_request(body, self.federation.operator)
 
     @property
     def invitation(self) -> Join:

@@ -2,7 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from shared.errors import InputError, OperatorError
 from shared.study import parse_study, read_study
 from simulations.archives import archives_of
 from simulations.audit_cli import audit
+from simulations.ct.hospital import write_ct_hospital
 from simulations.demo import write_archives
 from simulations.faults_cli import faults
 from simulations.federation import Wish, simulate, simulate_processes
@@ -66,16 +67,21 @@ def run(
 @app.command()
 def hospital(
     out: Annotated[Path, typer.Argument(help="Folder to write; must not exist or be empty.")],
+    *,
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
     profile: Annotated[str, typer.Option(help=f"Scanner and population: {', '.join(PROFILES)}.")] = next(
         iter(PROFILES)
     ),
+    modality: Annotated[
+        Literal["XR", "CT"], typer.Option(help="Radiographs of chests, or CT of chest and abdomen.")
+    ] = "XR",
 ) -> None:
-    """Write a synthetic DICOM archive of chest radiographs, some with nodules, and its labels.csv."""
+    """Write a synthetic DICOM archive and labels.csv: radiographs, some with nodules, or CT, some with effusions."""
     if profile not in PROFILES:
         raise InputError("--profile", expected=f"one of {', '.join(PROFILES)}", got=profile, do="Name one of them.")
-    write_hospital(out, patients=patients, seed=seed, profile=PROFILES[profile])
+    write = write_ct_hospital if modality == "CT" else write_hospital
+    write(out, patients=patients, seed=seed, profile=PROFILES[profile])
     Console().print(f"wrote {out}")
 
 

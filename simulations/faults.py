@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from client.site import Site
 from server.collect import Arrival
-from shared.messages import Confirm, Join, Step, read_request
+from shared.messages.requests import Confirm, Join, Step, read_request
 
 #: What happens to one request: the reply to send instead, or None to drop it. `serve` asks the real site.
 Fault = Callable[[bytes, Callable[[bytes], bytes]], bytes | None]

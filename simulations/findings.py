@@ -6,7 +6,6 @@ Guarantees: an image, its mask and its boxes are of one pose; what a pose turned
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from client.dicom.labels.mask_table import NONE
 from simulations.anatomy import Anatomy, Nodule
+from simulations.headers import Encounter
 from simulations.profiles import Profile
 
 LABELS = ("clear", "nodule")
@@ -25,14 +25,9 @@ MASKS = "masks"
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One study of one patient: who, when, and with which nodules."""
+class Visit(Encounter):
+    """One study of one patient with radiographs: with which nodules."""
 
-    patient: int
-    study: int
-    date: str
-    sex: Literal["F", "M"]
-    age: int
     anatomy: Anatomy
     nodules: tuple[Nodule, ...]
     images: int

@@ -9,7 +9,6 @@ object sent twice with a changed header, a truncated file, a text file and an im
     >>> write_hospital(Path("alder"), patients=10, seed=1, profile=PROFILES["alder"])
 """
 
-import csv
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,15 +23,16 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
 
 from client.dicom.labels.mask_table import NONE
-from client.dicom.writing import derived_uid, whole_folder, write_object
-from shared.workers import pool
+from client.dicom.writing import whole_folder, write_object
 from simulations.findings import COLUMNS, LABELS, Visit, known, write_drawn
+from simulations.headers import described, uid_of
 from simulations.profiles import PROFILES, Profile
 from simulations.radiograph import Image, Pose, draw, draw_anatomy, draw_nodules, draw_pose, outline
+from simulations.writing import Row, each_patient, write_labels
 
 __all__ = ["COLUMNS", "LABELS", "PROFILES", "Profile", "write_hospital"]
 
-#: Fewer patients than this are written by this process alone: starting others takes longer.
+#: Fewer patients than this are written by this process alone.
 ALONE = 40
 
 
@@ -42,7 +42,7 @@ class Exposure:
 
     path: Path
     sop_uid: str
-    row: tuple[str | int, ...]
+    row: Row
 
 
 def write_hospital(
@@ -59,27 +59,15 @@ def write_hospital(
     """
     with whole_folder(out) as draft:
         exposures: list[Exposure] = []
-        for done, written in enumerate(_write_all(draft, patients, seed, profile), start=1):
+        write = partial(_write_patient, draft, seed, profile)
+        for done, written in enumerate(each_patient(write, patients, alone=ALONE), start=1):
             exposures += written
             if progress:
                 progress(done, patients)
         _clutter(draft, seed, profile, exposures[0])
-        with (draft / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(COLUMNS)
-            table.writerows(exposure.row for exposure in exposures)
-            table.writerow(
-                (_uid(profile, seed, "truncated"), LABELS[0], *exposures[0].row[2:4], 0, 0, 0, 0, NONE, NONE)
-            )
-
-
-def _write_all(draft: Path, patients: int, seed: int, profile: Profile) -> Iterator[tuple[Exposure, ...]]:
-    write = partial(_write_patient, draft, seed, profile)
-    if patients < ALONE:
-        yield from map(write, range(patients))
-        return
-    with pool(2) as executor:
-        yield from executor.map(write, range(patients), chunksize=8)
+        broken = (LABELS[0], *exposures[0].row[2:4], 0, 0, 0, 0, NONE, NONE)
+        rows = [exposure.row for exposure in exposures]
+        write_labels(draft, COLUMNS, [*rows, (uid_of(profile, seed, "truncated"), *broken)])
 
 
 def _write_patient(draft: Path, seed: int, profile: Profile, patient: int) -> tuple[Exposure, ...]:
@@ -91,7 +79,7 @@ def _write_patient(draft: Path, seed: int, profile: Profile, patient: int) -> tu
         folder.mkdir(parents=True)
         for number in range(1, visit.images + 1):
             path = folder / f"IM{number:06d}.dcm"
-            uid = _uid(profile, seed, str(patient), str(visit.study), str(number))
+            uid = uid_of(profile, seed, str(patient), str(visit.study), str(number))
             pose = draw_pose(rng)
             dataset = _image_object(profile, seed, visit, _expose(rng, profile, visit, pose), number=number, uid=uid)
             write_object(path, dataset, profile.syntax)
@@ -156,31 +144,18 @@ def _window(profile: Profile) -> tuple[float, float]:
 
 def _image_object(profile: Profile, seed: int, visit: Visit, image: Image, *, number: int, uid: str) -> Dataset:
     """A CR or DX object (PS3.3 A.2, A.26), pixels native."""
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset = described(profile, seed, visit, number=number, uid=uid, seconds=60 * number)
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
     dx = profile.modality == "DX"
     dataset.SOPClassUID = DigitalXRayImageStorageForPresentation if dx else ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = uid
-    dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = visit.date
-    dataset.StudyTime = dataset.ContentTime = f"{8 + visit.patient % 10:02d}{number:02d}00"
-    dataset.AccessionNumber = f"{profile.name[0].upper()}{seed % 1000:03d}{visit.patient:06d}{visit.study}"
     dataset.Modality = profile.modality
     if dx:
         dataset.PresentationIntentType = "FOR PRESENTATION"
-    dataset.Manufacturer, dataset.ManufacturerModelName = profile.manufacturer, profile.model
-    dataset.InstitutionName = f"{profile.name.capitalize()} Hospital"
-    dataset.ReferringPhysicianName = "Simulated^Referrer"
+    dataset.ManufacturerModelName = profile.model
     dataset.StudyDescription, dataset.SeriesDescription = "CHEST", "CHEST PA"
-    dataset.PatientName = f"Simulated^Patient {visit.patient}"
-    dataset.PatientID = f"{profile.name[:3].upper()}-{visit.patient:06d}"
-    dataset.IssuerOfPatientID = f"{profile.name}.example"
-    dataset.PatientBirthDate = f"{int(visit.date[:4]) - visit.age}0101"
-    dataset.PatientSex, dataset.PatientAge = visit.sex, f"{visit.age:03d}Y"
     dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", "PA"
-    dataset.StudyInstanceUID = _uid(profile, seed, str(visit.patient), str(visit.study))
-    dataset.SeriesInstanceUID = _uid(profile, seed, str(visit.patient), str(visit.study), "series")
-    dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = str(visit.study), 1, number
+    dataset.SeriesInstanceUID = uid_of(profile, seed, str(visit.patient), str(visit.study), "series")
+    dataset.SeriesNumber = 1
     dataset.PatientOrientation = ["L", "F"]
     dataset.BurnedInAnnotation = "NO"
     _set_pixels(dataset, profile, image)
@@ -221,14 +196,10 @@ def _clutter(draft: Path, seed: int, profile: Profile, first: Exposure) -> None:
         write_object(folder / name, dataset, profile.syntax)
         return folder / name
 
-    extra("scout.dcm", _uid(profile, seed, "localizer"), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    extra("unlabelled.dcm", _uid(profile, seed, "unlabelled"))
+    extra("scout.dcm", uid_of(profile, seed, "localizer"), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    extra("unlabelled.dcm", uid_of(profile, seed, "unlabelled"))
     extra("sent again.dcm", first.sop_uid, InstitutionName="Another department")
     shutil.copyfile(first.path, folder / "Kopie von IM000001.dcm")
-    whole = extra("broken.dcm", _uid(profile, seed, "truncated")).read_bytes()
+    whole = extra("broken.dcm", uid_of(profile, seed, "truncated")).read_bytes()
     (folder / "broken.dcm").write_bytes(whole[: len(whole) * 6 // 10])
     (folder / "read me.txt").write_text("Moved here from the old server. Ask radiology before deleting.\n")
-
-
-def _uid(profile: Profile, seed: int, *parts: str) -> str:
-    return derived_uid("konsil/simulated/v1", profile.name, str(seed), *parts)

@@ -1,9 +1,8 @@
 """The attack that active mode is for: tell different hospitals of different survivors, and put their answers together.
 
 Each hospital answers once, for one set that has everything it may ask for. But one may give its seeds with a peer
-because that peer is "lost", another its share of the same peer's self mask because it "survived". `Loot` is all that
-the coordinator and its colluders know; `opened` says which sums that opens. The protocol promises: none but the one
-over the survivors that everybody named.
+because that peer is "lost", another its share of the same peer's self mask because it "survived". The protocol
+promises: no sum is opened by that (loot.py) but the one over the survivors that everybody named.
 
     stage = in_memory(Federation.of(3), plan, vectors)
     gained = mix("mixed views", stage, split(plan, victim="a"), victim="a")
@@ -11,39 +10,17 @@ over the survivors that everybody named.
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from client.rounds import Rounds
-from shared.crypto.identity import Identity
-from shared.crypto.sealing import unseal
-from shared.errors import PeerError
-from shared.messages import Answered, AnyTask, Contributed
-from shared.secagg.collector import Total
-from shared.secagg.keystream import SEED_BYTES
-from shared.secagg.masks import Sign, Words, add_count_masks, add_masks
-from shared.secagg.member import Masked, RoundState, confirm, unmask
-from shared.secagg.messages import (
-    COMMITMENT_BYTES,
-    Confirmation,
-    ConfirmRequest,
-    Contribution,
-    UnmaskAnswer,
-    UnmaskRequest,
-    commitment,
-    piece,
-)
-from shared.secagg.plan import Plan, SiteRules
+from shared.secagg.masks import Words
+from shared.secagg.plan import Plan
 from shared.secagg.rehearsal import Federation
-from shared.secagg.sharing import SHARE_BYTES, combine, weights_at_zero
-from shared.wire import pack, unpack
-from simulations.attacker import Attacker, masked_sum
-from simulations.unmask_attacks import confirmation, signature_on
+from simulations.loot import Views, plunder
+from simulations.stage import Stage, in_memory
 
-#: Which survivors each honest hospital is told of.
-Views = Mapping[str, tuple[str, ...]]
 NOTHING = "nothing"
 
 
@@ -54,199 +31,6 @@ class Gained:
     attack: str
     gained: str
     works: bool
-
-
-@dataclass(frozen=True)
-class Colluder:
-    """All that a hospital in league with the coordinator tells it: its identity key and its secrets of the round."""
-
-    identity: Identity
-    state: RoundState
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A plan that everybody contributed to. `confirm` gives one honest hospital's signature, or nothing; `unmask` its
-    answer, or None."""
-
-    plan: Plan
-    contributions: Mapping[str, Contribution]
-    vectors: Mapping[str, memoryview]
-    confirm: Callable[[str, ConfirmRequest], bytes]
-    unmask: Callable[[str, UnmaskRequest], UnmaskAnswer | None]
-    colluders: Mapping[str, Colluder]
-
-    @property
-    def honest(self) -> tuple[str, ...]:
-        """Everybody else."""
-        return tuple(name for name in self.plan.sites() if name not in self.colluders)
-
-
-def at_sites(attacker: Attacker, task: AnyTask, plan: Plan) -> Stage:
-    """The real hospitals of `attacker`, each of which has answered `plan`."""
-    replies = {name: attacker.step(name, task, plan) for name in plan.sites()}
-    contributed = {name: reply for name, reply in replies.items() if isinstance(reply, Contributed)}
-
-    def answer(site: str, request: UnmaskRequest) -> UnmaskAnswer | None:
-        reply = attacker.ask_unmask(site, request)
-        return unpack(UnmaskAnswer, reply.answer) if isinstance(reply, Answered) else None
-
-    return Stage(
-        plan=plan,
-        contributions={name: unpack(Contribution, reply.contribution) for name, reply in contributed.items()},
-        vectors={name: reply.vector for name, reply in contributed.items()},
-        confirm=lambda site, request: confirmation(attacker, site, request.plan, request.survivors),
-        unmask=answer,
-        colluders={
-            name: Colluder(home.identity, Rounds(home.path / "rounds.sqlite").answer(plan.digest(), ()).need())
-            for name, home in attacker.colluders.items()
-        },
-    )
-
-
-def in_memory(federation: Federation, plan: Plan, vectors: Mapping[str, Words], colluders: Sequence[str] = ()) -> Stage:
-    """Hospitals of a rehearsal. They forget what they answered: whoever mixes views asks each of them once."""
-    hospitals = {hospital.name: hospital for hospital in federation.hospitals}
-    masked: dict[str, Masked] = {
-        name: federation.contribute(plan, hospital, vectors[name]) for name, hospital in hospitals.items()
-    }
-
-    def sign(site: str, request: ConfirmRequest) -> bytes:
-        try:
-            data = confirm(masked[site].state, pack(request), identity=hospitals[site].identity, rules=SiteRules())
-        except PeerError:
-            return b""
-        return unpack(Confirmation, data).signature
-
-    def answer(site: str, request: UnmaskRequest) -> UnmaskAnswer | None:
-        try:
-            data = unmask(masked[site].state, pack(request), identity=hospitals[site].identity, rules=SiteRules())
-        except PeerError:
-            return None
-        return unpack(UnmaskAnswer, data)
-
-    return Stage(
-        plan=plan,
-        contributions={name: unpack(Contribution, each.contribution) for name, each in masked.items()},
-        vectors={name: each.vector for name, each in masked.items()},
-        confirm=sign,
-        unmask=answer,
-        colluders={name: Colluder(hospitals[name].identity, masked[name].state) for name in colluders},
-    )
-
-
-@dataclass
-class Loot:
-    """What the coordinator knows after all answers: shares by owner, slot and member; seeds by pair of members."""
-
-    stage: Stage
-    shares: dict[tuple[int, int], dict[int, bytes]] = field(default_factory=dict)
-    seeds: dict[tuple[int, int], bytes] = field(default_factory=dict)
-
-    def take(self, site: str, survivors: Sequence[str], answer: UnmaskAnswer) -> None:
-        """All of one hospital's answer for `survivors`."""
-        sites = self.stage.plan.sites()
-        number, members = sites.index(site), [sites.index(name) for name in survivors]
-        dropped = [k for k in range(len(sites)) if k not in members]
-        for place, j in enumerate(members):
-            self._share(j, j, number, piece(answer.self_shares, place, SHARE_BYTES))
-        for place, d in enumerate(dropped):
-            self._seed(number, d, piece(answer.pair_seeds, place, SEED_BYTES))
-        pairs = [(j, d) for j in members if j != number for d in dropped]
-        for place, (j, d) in enumerate(pairs):
-            self._share(j, d, number, piece(answer.pair_shares, place, SHARE_BYTES))
-
-    def join_forces(self, state: RoundState) -> None:
-        """All that a colluder knows: its seeds, and its shares of everybody's secrets, opened from their bundles."""
-        sites = self.stage.plan.sites()
-        number = sites.index(state.site)
-        for k, seed in enumerate(state.seeds):
-            if k != number:
-                self._seed(number, k, seed)
-        for j, name in enumerate(sites):
-            opened = (
-                state.own_shares if j == number else unseal(state.openers[j], self.bundle(name, state.site), state.plan)
-            )
-            for slot in range(len(sites)):
-                self._share(j, slot, number, piece(opened, slot, SHARE_BYTES))
-
-    def bundle(self, dealer: str, reader: str) -> bytes:
-        """The sealed bundle from one member to another."""
-        return bundle_of(self.stage, dealer, reader)
-
-    def sum_over(self, group: Sequence[str]) -> Total | None:
-        """The unmasked sum over `group`, if what is known opens it: within a group pair masks cancel."""
-        plan, sites = self.stage.plan, self.stage.plan.sites()
-        members = [sites.index(name) for name in group]
-        outside = [k for k in range(len(sites)) if k not in members]
-        masks: list[tuple[bytes | None, Sign]] = [(self._secret(j, j), -1) for j in members]
-        # y_j holds + s_jk where k comes after j, - where it comes before
-        masks += [(self._pair(j, k), -1 if k > j else 1) for j in members for k in outside]
-        known: list[tuple[bytes, Sign]] = [(seed, sign) for seed, sign in masks if seed is not None]
-        if len(known) < len(masks):
-            return None
-        total = masked_sum(plan, [(self.stage.contributions[name], self.stage.vectors[name]) for name in group])
-        add_count_masks(total.counts, known)
-        add_masks(total.words, known)
-        return total
-
-    def opened(self) -> list[tuple[str, ...]]:
-        """Every group of honest hospitals whose sum is known, all 2^n looked at."""
-        honest = self.stage.honest
-        groups = itertools.chain.from_iterable(itertools.combinations(honest, k + 1) for k in range(len(honest)))
-        return [group for group in groups if self.sum_over(group) is not None]
-
-    def _share(self, owner: int, slot: int, member: int, share: bytes) -> None:
-        self.shares.setdefault((owner, slot), {})[member] = share
-
-    def _seed(self, one: int, other: int, seed: bytes) -> None:
-        self.seeds[min(one, other), max(one, other)] = seed
-
-    def _pair(self, one: int, other: int) -> bytes | None:
-        found = self.seeds.get((min(one, other), max(one, other)))
-        return found or self._secret(one, other) or self._secret(other, one)
-
-    def _secret(self, owner: int, slot: int) -> bytes | None:
-        """The secret in `slot` of `owner` from t shares, if it is the one committed to."""
-        plan, sites = self.stage.plan, self.stage.plan.sites()
-        shares = list(self.shares.get((owner, slot), {}).items())[: plan.threshold]
-        if len(shares) < plan.threshold:
-            return None
-        secret = combine([share for _, share in shares], weights_at_zero([member + 1 for member, _ in shares]))
-        committed = piece(self.stage.contributions[sites[owner]].commitments, slot, COMMITMENT_BYTES)
-        return secret if commitment(plan.digest(), sites, owner, slot, secret) == committed else None
-
-
-def bundle_of(stage: Stage, dealer: str, reader: str) -> bytes:
-    """The sealed bundle from one member to another: a dealer leaves its own place out."""
-    sites = stage.plan.sites()
-    i, k = sites.index(dealer), sites.index(reader)
-    return stage.contributions[dealer].bundles[k if k < i else k - 1]
-
-
-def plunder(stage: Stage, views: Views) -> Loot:
-    """Ask each honest hospital once, by its own view, in active mode with every signature that can be had for it:
-    colluders sign all."""
-    loot, plan = Loot(stage), stage.plan.digest()
-    for colluder in stage.colluders.values():
-        loot.join_forces(colluder.state)
-    signed: dict[tuple[str, tuple[str, ...]], bytes] = {}
-    if stage.plan.adversary == "active":
-        for site, view in views.items():
-            signed[site, view] = stage.confirm(site, ConfirmRequest(plan=plan, site=site, survivors=view))
-            signed |= {(name, view): signature_on(c.identity, plan, view) for name, c in stage.colluders.items()}
-    for site, view in views.items():
-        request = UnmaskRequest(
-            plan=plan,
-            site=site,
-            survivors=view,
-            bundles=tuple(bundle_of(stage, name, site) for name in view if name != site),
-            confirmations=tuple(signed.get((name, view), b"") for name in view) if signed else (),
-        )
-        answer = stage.unmask(site, request)
-        if answer is not None:
-            loot.take(site, view, answer)
-    return loot
 
 
 def split(plan: Plan, victim: str) -> Views:

@@ -25,7 +25,7 @@ from shared.algorithms.registry import algorithm_of
 from shared.errors import InputError
 from shared.layout import layout_for
 from shared.study import Study
-from shared.vectors import Codec
+from shared.update import Codec
 from simulations.plan_noise import Noise, noise_of
 from simulations.plan_tables import TARGETS, Rate, Varied, epsilons, noises, rates
 

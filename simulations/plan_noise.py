@@ -19,8 +19,9 @@ from shared.accounting import noise_multiplier
 from shared.clipping import BIT, gradient_clip
 from shared.errors import InputError, MisuseError
 from shared.mechanism import Mechanism
+from shared.noisy_sum import mechanism_of
 from shared.study import Study
-from shared.vectors import Codec, mechanism_of
+from shared.update import Codec
 
 
 @dataclass(frozen=True)

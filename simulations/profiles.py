@@ -1,4 +1,4 @@
-"""The simulated hospitals: four scanners and the patients they see, unlike in every way that hospitals are.
+"""The simulated hospitals: their scanners and the patients they see, unlike in every way that hospitals are.
 
 One each of native, RLE, JPEG-LS and JPEG 2000 pixels; both polarities; 10 to 16 bits; oblong matrices and pixels;
 a rescale and every linear window function. After the canonical transform they should look alike.
@@ -9,10 +9,12 @@ from typing import Literal
 
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from simulations.ct.scanners import SCANNERS, Scanner
+
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One hospital's scanner and its patients."""
+    """One hospital's scanners and its patients; up to `noise`, of radiographs."""
 
     name: str
     manufacturer: str
@@ -36,11 +38,13 @@ class Profile:
     women: float
     #: youngest and oldest, in years
     age: tuple[int, int]
-    #: share of patients with nodules
+    #: share of patients with nodules, and with an effusion where CT is drawn
     prevalence: float
     #: fewest and most studies of a patient, and images of a study
     studies: tuple[int, int]
     images: tuple[int, int]
+    #: for CT, where all above that speaks of radiographs does not count
+    ct: Scanner
 
 
 ALDER = Profile(
@@ -61,6 +65,7 @@ ALDER = Profile(
     prevalence=0.42,
     studies=(1, 2),
     images=(1, 2),
+    ct=SCANNERS["alder"],
 )
 
 BIRCH = Profile(
@@ -81,6 +86,7 @@ BIRCH = Profile(
     prevalence=0.50,
     studies=(1, 2),
     images=(1, 2),
+    ct=SCANNERS["birch"],
 )
 
 CEDAR = Profile(
@@ -103,6 +109,7 @@ CEDAR = Profile(
     prevalence=0.35,
     studies=(1, 3),
     images=(1, 2),
+    ct=SCANNERS["cedar"],
 )
 
 DOGWOOD = Profile(
@@ -123,6 +130,7 @@ DOGWOOD = Profile(
     prevalence=0.45,
     studies=(1, 1),
     images=(1, 4),
+    ct=SCANNERS["dogwood"],
 )
 
 PROFILES = {profile.name: profile for profile in (ALDER, BIRCH, CEDAR, DOGWOOD)}

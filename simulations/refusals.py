@@ -6,13 +6,14 @@ answer = REFUSALS["i ∉ U"]["confirm survivors without the site"].strike(attack
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.messages import AnyReply, Refused
+from shared.messages.replies import AnyReply, Refused
 from shared.secagg.messages import ConfirmRequest
 from shared.wire import unpack
 from simulations import strikes
-from simulations.attacker import Attacker
-from simulations.attacks import INVITATIONS, PLANS, SURVEY, TASKS
+from simulations.attacker import SURVEY, Attacker
+from simulations.invitation_attacks import INVITATIONS
 from simulations.mixed_views import NOTHING, Gained
+from simulations.plan_attacks import PLANS, TASKS
 from simulations.strikes import NAMES, VICTIM, Strike, borrowed, honest
 from simulations.unmask_attacks import CONFIRMATIONS, CONFIRMS, UNMASKS
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from server.checkpoints import Checkpoints
+from server.initial import bring
 from server.report.result import Purpose, Result
 from server.report.trials import best_of, line_of, trials_table
 from server.search.space import read_space
@@ -76,12 +77,21 @@ def searching(
         trials=trials,
         storage=out / "trials.jsonl",
         better=better,
-        run=lambda wanted, number_: best_of(run(wanted, out / f"trial-{number_}")),
+        run=lambda wanted, number_: _figure(run, wanted, out / f"trial-{number_}"),
         told=lambda trial: console.print(line_of(trial), highlight=False),
     )
     write_atomically(out / "best.toml", write_toml(found.best).encode())
+    bring(read, study.parent, out)
     console.print(trials_table(found))
-    console.print(f"the best, with the epsilon that is left for it: {out / 'best.toml'}")
+    console.print(f"the best, with the epsilon that is left for it: {out / 'best.toml'}", soft_wrap=True)
+
+
+def _figure(run: Callable[[Study, Path], Result], wanted: Study, folder: Path) -> float | None:
+    """The headline of one trial. None of one that was killed in its first round: what it charged cannot be gone on
+    with, and begun anew it would be charged twice."""
+    if folder.exists() and Checkpoints(folder / "checkpoints").empty:
+        return None
+    return best_of(run(wanted, folder))
 
 
 def _runner(

@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from shared.messages import AnyReply, Confirm, Unmask
+from shared.messages.replies import AnyReply
+from shared.messages.requests import Confirm, Unmask
 from shared.secagg.messages import ConfirmRequest, UnmaskRequest
 from shared.wire import unpack
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY, other_roster, under, without_the_site
+from simulations.attacker import SURVEY, Attacker
+from simulations.invitation_attacks import other_roster, under
+from simulations.plan_attacks import without_the_site
 from simulations.unmask_attacks import confirmation, signed
 
 VICTIM, PEER, COLLUDER = NAMES = ("alder", "birch", "cedar")

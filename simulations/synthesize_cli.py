@@ -23,7 +23,15 @@ def synthesize(
     from simulations.synthesize import synthesize as draw  # noqa: PLC0415  torch: seconds that --help need not wait
 
     console = Console(stderr=True)
+
+    def warn(words: str) -> None:
+        console.print(f"warning: {words}", markup=False, highlight=False, soft_wrap=True)
+
     with bars(console) as shown:
         task = shown.add_task("images drawn", total=count)
-        draw(run, out, count=count, seed=seed, form=form, progress=lambda done, _: shown.update(task, completed=done))
+
+        def update(done: int, _: int) -> None:
+            shown.update(task, completed=done)
+
+        draw(run, out, count=count, seed=seed, form=form, progress=update, warn=warn)
     Console().print(f"wrote {out}", markup=False, highlight=False)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec.structs import replace
 
 from shared.crypto.identity import Identity
-from shared.messages import Confirmed
+from shared.messages.replies import Confirmed
 from shared.secagg.messages import (
     CONFIRM_LABEL,
     Confirmation,

@@ -325,6 +325,17 @@ def test_the_commands_of_the_page_on_planning_run_as_written(tmp_path: Path) -> 
     assert json.loads((tmp_path / "plan.json").read_text("utf-8"))["plan"]["tables"]
 
 
+def test_the_commands_of_the_page_on_learning_run_as_written(tmp_path: Path) -> None:
+    """Cross-validation, then a search at the hospitals that it made."""
+    shutil.copytree(ROOT / "docs" / "studies", tmp_path / "docs" / "studies")
+    folds, search = blocks("docs/learning.md")
+    assert "standard deviation over the folds" in said_by(folds, tmp_path)
+    assert "found/best.toml" in said_by(search, tmp_path)
+    epsilon = read_study(tmp_path / "found" / "best.toml").privacy.epsilon
+    assert epsilon is not None
+    assert 0 < epsilon < 8, "what was tried is paid for"
+
+
 def test_the_commands_of_the_page_on_finished_models_run_as_written(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "studies", tmp_path / "docs" / "studies")
     (script,) = blocks("docs/using-a-model.md")

@@ -16,7 +16,7 @@ from client.commands.daemon import DEFAULT_HOME, HomeOption
 from client.home import Home
 from client.receipts import Comparison, compare
 from shared.errors import InputError, SiteError
-from shared.messages import Receipt
+from shared.receipts import Receipt
 from shared.text import printable
 from shared.wire import read_json
 

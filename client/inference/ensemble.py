@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import InputError
-from shared.links import LINKS, Link
+from shared.meaning import Link
 from shared.published import Model
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.wire import pack
 
 #: Keeps logarithms finite; float32 probabilities below it are 0 for every measure.
@@ -53,15 +54,15 @@ def link_of(studies: Sequence[Study]) -> Link:
                     got="two that differ there",
                     do="Evaluate them one by one.",
                 )
-    kind = first.task.kind
-    if kind not in LINKS:
+    kind, link = first.task.kind, kind_of(first).meaning.link
+    if link is None:
         raise InputError(
             f"ensemble of {kind}",
-            expected=f"one of {', '.join(LINKS)}",
-            got=f"{kind}, whose outputs have no mean that is an output again",
+            expected="a kind of task whose outputs have a mean that is an output again",
+            got=f"{kind}, whose outputs have none",
             do="Evaluate the models one by one.",
         )
-    return LINKS[kind]
+    return link
 
 
 def check_distinct(models: Sequence[Model]) -> None:

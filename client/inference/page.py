@@ -53,7 +53,7 @@ def sentences(evaluated: Evaluated) -> tuple[str, ...]:
     if not all(one.genuine for one in evaluated.models):
         told.append("No signature was checked: nobody vouches for the model. Name the federation’s root.pub (--root).")
     if evaluated.hidden:
-        few = f"fewer than {evaluated.smallest} patients"
+        few = f"fewer than {evaluated.smallest} patients, or would tell the figures of those that do"
         told.append(f"Not shown, since they rest on {few}: {', '.join(evaluated.hidden)}.")
     return tuple(told)
 

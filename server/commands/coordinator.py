@@ -110,9 +110,7 @@ def enqueue(
 ) -> str:
     """A new run of `study`, whose text is `source`; other files that it names lie `beside`. Raises InputError for what
     cannot work, before any hospital is asked."""
-    layout_for(study)
-    noise_multiplier(study)
-    _check_members(home, study)
+    check(home, study)
     name = new_run(study)
     write_atomically(home.runs / name / "study.toml", source)
     bring(study, beside, home.runs / name)
@@ -122,7 +120,10 @@ def enqueue(
     return name
 
 
-def _check_members(home: ServerHome, study: Study) -> None:
+def check(home: ServerHome, study: Study) -> None:
+    """Raise InputError for a study that cannot work here."""
+    layout_for(study)
+    noise_multiplier(study)
     members = len(home.federation.roster.entries)
     if members < study.federation.min_sites:
         raise InputError(
@@ -144,7 +145,7 @@ def follow(home: ServerHome, history: History, name: str, console: Console) -> N
     if line.state != "finished":
         raise OperatorError(f"run {name} {line.state}", got=line.because, do=f"konsil-server run --resume {name}")
     model = f"   model: {home.models / name}" if (home.models / name).exists() else ""
-    console.print(f"report: {home.runs / name / 'report.html'}{model}", highlight=False)
+    console.print(f"report: {home.runs / name / 'report.html'}{model}", highlight=False, soft_wrap=True)
 
 
 def _show(history: History, name: str, seen: int, progress: Progress) -> int:

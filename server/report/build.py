@@ -23,13 +23,13 @@ from server.report.result import (
 )
 from shared.accounting import TEST, VALIDATION, SampledGaussian, evaluation_event, prv_epsilon, rdp_epsilon
 from shared.judged import Figure, Judged
-from shared.messages import OwnFigures, Spent
+from shared.messages.shown import OwnFigures, Spent
 from shared.secagg.plan import threshold_for
 from shared.study import Study, study_hash
 from shared.subgroups import subgroups
 from shared.tasks.classification import Classification
 from shared.tasks.registry import kind_of
-from shared.vectors import Codec
+from shared.update import Codec
 from shared.version import versions
 
 

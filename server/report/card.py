@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from server.report import verdict
+from server.report.baselines import described
 from server.report.limits import limits
 from server.report.promises import promises
 from server.report.result import Result
@@ -130,6 +131,7 @@ def _baselines(result: Result) -> Iterable[Block]:
     known = {name: judged for name, judged in trained.items() if judged is not None}
     if known:
         yield Rows(_GROUP_COLUMNS, tuple(_heads(known)), "Compared with, on the same held-out patients")
+        yield Lines((described(result.study.text),))
 
 
 def _data(result: Result) -> Iterable[Block]:

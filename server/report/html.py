@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from server import text
 from server.report import figures, panels, verdict
+from server.report.baselines import described
 from server.report.cross_site import cross_site
 from server.report.figures import Dot
 from server.report.heads import baseline_head, head_of, named
@@ -80,6 +81,7 @@ def render(result: Result, *, audit: bool = False, card: bool = False) -> str:
             blocks=tuple(_blocks(result)),
             site_rows=site_rows,
             baselines=_baseline_heads(result),
+            against=described(result.study.text),
             across=cross_site(result),
             head=head,
             named=named(head),
@@ -113,6 +115,7 @@ def _environment() -> Environment:
     )
     for name in ("number", "percent", "span", "power", "size", "duration", "ranges", "plural"):
         environment.filters[name] = getattr(text, name)
+    environment.filters["figure"] = panels.value
     environment.filters["explain"], environment.filters["cell"] = _explain, _cell
     return environment
 

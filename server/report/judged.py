@@ -7,6 +7,7 @@ their range, only here at the end.
 from msgspec.structs import replace
 
 from server.report.result import CalibrationRow, Metrics, NoiseFacts, OperatingPoint, SiteAuc, figure
+from shared.finding import Finding
 from shared.judged import Judged
 from shared.metrics import BinaryCounts, bin_edges
 
@@ -14,9 +15,12 @@ from shared.metrics import BinaryCounts, bin_edges
 LEAST_IMAGES = 20
 
 
-def operating_point(validation: BinaryCounts, test: BinaryCounts, sensitivity: float) -> OperatingPoint:
-    """Threshold from the validation counts, its effect on the test counts."""
-    threshold = validation.threshold_for(sensitivity)
+def operating_point(validation: BinaryCounts, test: BinaryCounts, sensitivity: float) -> OperatingPoint | None:
+    """Threshold from the validation counts, its effect on the test counts; None where there may be no positives to
+    choose it on."""
+    threshold = Finding(validation).threshold(sensitivity)
+    if threshold is None:
+        return None
     found, specificity = test.rates(threshold)
     low, high = test.share_interval(test.positives, threshold)
     most, least = test.share_interval(test.negatives, threshold)

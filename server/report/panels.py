@@ -1,6 +1,6 @@
-"""What a report shows of a `Judged`, whatever its kind: rows of figures, one table for all labels, charts.
+"""What a report shows of a `Judged`, whatever its kind: rows of figures, tables by label, charts.
 
-Guarantees: every figure of the record is shown once; a label's figures stand in its row; nothing is computed here.
+Guarantees: every figure of the record is shown once; nothing is computed here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +11,7 @@ from server.report.heads import head_of
 from server.report.judged import LEAST_IMAGES
 from server.report.result import Result
 from server.text import NONE, number, plural, span
+from shared.by_label import Sheet, alone, name_of, sheets
 from shared.judged import Curve, Figure, Judged, Table
 
 #: Drawn by name where the record holds areas under curves.
@@ -19,12 +20,10 @@ DRAWN = ("ROC", "Calibration")
 
 @dataclass(frozen=True)
 class Panel:
-    """Of one judgement: `rows` of all images (name, value, interval); `by_label` under `columns`: a row for each label,
-    or for each figure if they are more."""
+    """Of one judgement: `rows` of what is listed (name, value, interval), and tables `by_label` of the others."""
 
     rows: tuple[tuple[str, str, str], ...]
-    columns: tuple[str, ...]
-    by_label: tuple[tuple[str, ...], ...]
+    by_label: tuple[Sheet, ...]
     charts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
 
@@ -44,13 +43,11 @@ def panel(judged: Judged | None, *, drawn: bool = False) -> Panel | None:
     """All of `judged`; without what is `drawn` elsewhere: ROC, calibration, the table at the operating point."""
     if judged is None:
         return None
-    whole = [figure for figure in judged.figures if not figure.of]
-    shown = tuple((_name(figure), value(figure), span(figure.low, figure.high)) for figure in whole)
-    columns, rows = _pivot([figure for figure in judged.figures if figure.of])
+    listed = tuple((name, value(figure), span(figure.low, figure.high)) for name, figure in alone(judged.figures))
     skipped = DRAWN if drawn else ()
     tables = tuple(t for t in judged.tables if not (drawn and t.title.startswith("At the operating point")))
     charts = tuple((name, svg) for name, svg in _charts(judged.curves) if name not in skipped)
-    return Panel(shown, columns, rows, charts, tables)
+    return Panel(listed, sheets(judged.figures), charts, tables)
 
 
 def value(figure: Figure) -> str:
@@ -59,26 +56,6 @@ def value(figure: Figure) -> str:
         return NONE
     whole = figure.low is None and float(figure.value).is_integer()
     return f"{number(figure.value, 0 if whole else 3)}{f' {figure.unit}' if figure.unit else ''}"
-
-
-def _name(figure: Figure) -> str:
-    return f"{figure.shown}{' (lower is better)' if figure.better == 'lower' else ''}"
-
-
-def _pivot(given: Iterable[Figure]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """One row for each label, one column for each figure, turned if that is narrower; intervals stand in their cells.
-    The first column names the row."""
-    cells: dict[str, dict[str, str]] = {}
-    names: dict[str, str] = {}
-    for figure in given:
-        names.setdefault(figure.name, _name(figure))
-        within = f" ({span(figure.low, figure.high)})" if figure.low is not None and figure.value is not None else ""
-        cells.setdefault(figure.of, {})[figure.name] = f"{value(figure)}{within}"
-    if len(names) > len(cells):
-        turned = tuple((shown, *(own.get(name, "") for own in cells.values())) for name, shown in names.items())
-        return ("Figure", *cells), turned
-    rows = tuple((of, *(own.get(name, "") for name in names)) for of, own in cells.items())
-    return ("Of", *names.values()), rows
 
 
 def _charts(curves: Iterable[Curve]) -> Iterable[tuple[str, str]]:
@@ -121,7 +98,7 @@ def personal_rows(result: Result) -> tuple[tuple[str, str, str], ...]:
         return ()
     ours = {figure.name: figure for figure in (result.judged.figures if result.judged else ()) if not figure.of}
     return tuple(
-        (_name(own), _with_interval(ours.get(own.name)), _with_interval(own))
+        (name_of(own), _with_interval(ours.get(own.name)), _with_interval(own))
         for own in result.personal.figures
         if not own.of
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from server.report.result import Result
 from server.text import NONE, number, plural, power
-from shared.vectors import honest_of
+from shared.noisy_sum import honest_of
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def trials_table(found: Found) -> Table:
 def line_of(trial: Trial) -> str:
     """One trial in a sentence."""
     settings = ", ".join(f"{key} = {_shown(value)}" for key, value in trial.settings.items())
-    return f"trial {trial.number}: {settings}: {number(trial.value)}"
+    return f"trial {trial.number}: {settings}: {trial.because or number(trial.value)}"
 
 
 def _shown(value: object) -> str:

@@ -11,7 +11,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from shared.accounting import (
+    VALIDATION,
     SampledGaussian,
+    evaluation_event,
     noise_multiplier,
     planned_evaluations,
     planned_steps,
@@ -66,6 +68,19 @@ def spent_by(studies: Iterable[Study]) -> float:
     if not runs:
         return 0.0
     return rdp_epsilon([_whole_run(run, noise_multiplier(run) or 0.0) for run in runs], runs[0].privacy.delta or 0.0)
+
+
+def told_by(studies: Iterable[Study]) -> float:
+    """ε at the first one's δ of all evaluations of the validation patients in whole runs of `studies`, which spend the
+    most on one patient; 0 where they carry no noise."""
+    runs = [study for study in studies if study.evaluation.epsilon is not None]
+    if not runs:
+        return 0.0
+    return rdp_epsilon([_evaluations(run) for run in runs], runs[0].evaluation.delta or 0.0)
+
+
+def _evaluations(study: Study) -> SampledGaussian:
+    return replace(evaluation_event(study, VALIDATION), steps=planned_evaluations(study)[VALIDATION])
 
 
 def _whole_run(study: Study, sigma: float) -> SampledGaussian:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.messages import TrainTask
+from shared.messages.tasks import TrainTask
 from shared.secagg.collector import Total
 from shared.secagg.plan import Plan
 

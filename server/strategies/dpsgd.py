@@ -16,11 +16,11 @@ from server.strategies.base import Applied, State, Weights, averaged
 from shared import optimiser
 from shared.clipping import RANGE, moved, share_within
 from shared.layout import Layout
-from shared.messages import TrainTask
+from shared.messages.tasks import TrainTask
+from shared.noisy_sum import mechanism_of, read_sum
 from shared.secagg.collector import Total
 from shared.secagg.plan import Plan
 from shared.study import Study
-from shared.vectors import mechanism_of, read_sum
 
 Real = NDArray[np.floating[Any]]
 

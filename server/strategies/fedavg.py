@@ -15,7 +15,7 @@ import numpy as np
 from server.strategies.base import State, Weights, averaged
 from server.strategies.masked import Crowd, Moving, Rule
 from shared.algorithms.options import Averaging
-from shared.vectors import Update
+from shared.update import Update
 
 
 def init(weights: Weights) -> State:

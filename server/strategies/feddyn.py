@@ -11,7 +11,7 @@ import numpy as np
 from server.strategies.base import Weights
 from server.strategies.masked import Crowd, Moving, Rule
 from shared.algorithms.options import Regularised
-from shared.vectors import Update
+from shared.update import Update
 
 #: h.
 SLOTS = 1

@@ -13,7 +13,7 @@ import numpy as np
 from server.strategies.masked import Crowd, Moving, Rule
 from shared.algorithms.options import Extrapolating
 from shared.errors import MisuseError
-from shared.vectors import Update
+from shared.update import Update
 
 
 def rule_of(options: Extrapolating) -> Rule:

@@ -10,7 +10,7 @@ import numpy as np
 
 from server.strategies.masked import Crowd, Moving, Rule
 from shared.algorithms.options import Rate
-from shared.vectors import Update
+from shared.update import Update
 
 
 def rule_of(options: Rate) -> Rule:

@@ -16,7 +16,7 @@ import numpy as np
 from server.strategies.base import Weights
 from server.strategies.masked import Crowd, Moving, Rule
 from shared.algorithms.options import Adaptive, Adding
-from shared.vectors import Update
+from shared.update import Update
 
 #: Moments remembered.
 SLOTS = 2

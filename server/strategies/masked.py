@@ -12,11 +12,11 @@ from server.strategies.base import Applied, State, Weights, averaged
 from server.strategies.drift import drift
 from shared.algorithms.registry import algorithm_of
 from shared.layout import Layout
-from shared.messages import TrainTask
+from shared.messages.tasks import TrainTask
 from shared.secagg.collector import Total
 from shared.secagg.plan import Plan
 from shared.study import Study
-from shared.vectors import Codec, Update
+from shared.update import Codec, Update
 
 
 @dataclass(frozen=True)

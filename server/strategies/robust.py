@@ -28,11 +28,11 @@ from server.strategies.masked import Moving, settled
 from shared.algorithms.options import Choosing, ChoosingMany, Common, Trimming
 from shared.errors import MisuseError
 from shared.layout import Layout
-from shared.messages import TrainTask
+from shared.messages.tasks import TrainTask
 from shared.secagg.collector import Total
 from shared.secagg.plan import Plan
 from shared.study import Study
-from shared.vectors import Codec
+from shared.update import Codec
 
 #: float64 [hospitals, d]
 Updates = NDArray[np.float64]

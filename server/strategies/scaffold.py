@@ -13,7 +13,7 @@ from server.strategies.masked import Crowd, Moving, Rule
 from shared.algorithms.control import control_unit
 from shared.algorithms.options import Rate
 from shared.study import Training
-from shared.vectors import Update
+from shared.update import Update
 
 #: The control variate c.
 SLOTS = 1

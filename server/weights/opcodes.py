@@ -23,6 +23,8 @@ MOST_OPERATIONS = 1_000_000
 MOST_SIDES = 16
 #: No count or place in a storage reaches it.
 BEYOND = 2**40
+#: No number that is a key reaches it; Python takes the hash of a number modulo 2^61 − 1.
+LONG = 2**60
 
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -195,7 +197,7 @@ class _Machine:
 
     def _update(self, flat: list[Any]) -> None:
         keys = flat[::2]
-        if not isinstance(self._top(), dict) or len(flat) % 2 or not all(isinstance(key, str | int) for key in keys):
+        if not isinstance(self._top(), dict) or len(flat) % 2 or not all(map(_is_key, keys)):
             raise self.refusal("a dict with names or numbers for keys", "another")
         self._top().update(zip(keys, flat[1::2], strict=True))
 
@@ -216,6 +218,12 @@ class _Machine:
                 del self._stack[place:]
                 return found
         raise self.refusal("a whole pickle", "no mark")
+
+
+def _is_key(key: object) -> bool:
+    """A text, or a number that is its own hash: of longer ones a file could hold a million with one hash, which a dict
+    takes hours for."""
+    return isinstance(key, str) or (isinstance(key, int) and abs(key) < LONG)
 
 
 _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {

@@ -4,8 +4,9 @@ from typing import Literal
 
 import msgspec
 
-from shared.links import LINKS, WORDS
+from shared.meaning import Link, Value, Window
 from shared.published import Model
+from shared.study import Study
 from shared.study.tensor import Input
 from shared.tasks.registry import kind_of
 from shared.version import versions
@@ -15,7 +16,9 @@ from shared.wire import Record
 class Facts(Record, frozen=True):
     """`shape` of one image as the network takes it, without the batch; values float32 between `least` and `most`,
     scaled inside the network. `input`: how Konsil makes such a tensor of DICOM objects (docs/dicom.md). `output`: what
-    the numbers are, in words; `labels` in their order."""
+    the numbers are, in words; `labels` in their order; `link`, `channels`, `value` and `window` as in shared/meaning.py:
+    where there is a window, `shape` is its. `views`: the figures of the study are of so many versions of each image,
+    averaged, as shared/study/evaluation.py has them."""
 
     version: Literal[1]
     study: str
@@ -33,12 +36,16 @@ class Facts(Record, frozen=True):
     least: float = 0.0
     most: float = 1.0
     use: str = "For research. No medical device: no diagnosis or treatment may rest on it."
+    link: Link | None = None
+    channels: tuple[str, ...] = ()
+    value: Value | None = None
+    window: Window | None = None
+    views: int = 1
 
 
 def facts_of(model: Model) -> str:
     """The JSON that every format carries."""
-    study, kind = model.study, kind_of(model.study)
-    link = LINKS.get(study.task.kind)
+    study, meaning = model.study, kind_of(model.study).meaning
     facts = Facts(
         version=1,
         study=study.name,
@@ -48,9 +55,20 @@ def facts_of(model: Model) -> str:
         weights=model.sha256,
         task=study.task.kind,
         labels=study.task.labels,
-        shape=(kind.channels, *study.input.size),
+        shape=given_shape(study),
         input=study.input,
-        output=WORDS[link] if link else f"what Konsil's {study.task.kind} makes figures of (shared/tasks)",
+        output=meaning.words,
         versions=versions(),
+        link=meaning.link,
+        channels=meaning.channels,
+        value=meaning.value,
+        window=meaning.window,
+        views=study.evaluation.views,
     )
     return msgspec.json.encode(facts).decode()
+
+
+def given_shape(study: Study) -> tuple[int, ...]:
+    """Of what the network is given in evaluation, without the batch: a whole image, or one window of it."""
+    kind = kind_of(study)
+    return (kind.channels, *(kind.meaning.window.size if kind.meaning.window else study.input.size))

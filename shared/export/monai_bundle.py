@@ -7,7 +7,7 @@ it is loaded. MONAI evaluates text in a bundle's configuration that begins with 
 so nothing from outside stands in one as a text of its own; labels and names are inside the JSON text `konsil`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import monai
@@ -78,14 +78,15 @@ def metadata(source: Source, facts: Facts) -> Mapping[str, object]:
     """metadata.json as MONAI's schema has it, and ours beside it as a text."""
     with torch.inference_mode():
         shape = list(source.network(source.images).shape[1:])
+    kind, form = _form(facts, shape)
     inside = {
         "type": "image", "format": "magnitude", "num_channels": facts.shape[0], "spatial_shape": list(facts.shape[1:]),
-        "dtype": "float32", "value_range": [facts.least, facts.most], "is_patch_data": False,
+        "dtype": "float32", "value_range": [facts.least, facts.most], "is_patch_data": facts.window is not None,
         "channel_def": {str(place): f"channel {place}" for place in range(facts.shape[0])},
     }  # fmt: skip
     outside = {
-        "type": "probabilities", "format": "logits", "num_channels": shape[0], "spatial_shape": shape[1:],
-        "dtype": "float32", "value_range": [], "is_patch_data": False,
+        "type": kind, "format": form, "num_channels": shape[0], "spatial_shape": shape[1:],
+        "dtype": "float32", "value_range": [], "is_patch_data": facts.window is not None,
         "channel_def": {str(place): f"output {place}" for place in range(shape[0])},
     }  # fmt: skip
     return {
@@ -105,6 +106,15 @@ def metadata(source: Source, facts: Facts) -> Mapping[str, object]:
         "network_data_format": {"inputs": {"image": inside}, "outputs": {"pred": outside}},
         "konsil": source.facts,
     }
+
+
+def _form(facts: Facts, shape: Sequence[int]) -> tuple[str, str]:
+    """Type and format of an output of `shape`, in the words of MONAI's bundle specification, which has none for logits
+    and for measured values."""
+    logits, maps = facts.link in ("softmax", "sigmoid"), shape[1:] == list(facts.shape[1:])
+    if maps:
+        return "image", "logits" if logits else "magnitude"
+    return ("probabilities", "logits") if logits else ("tuples", "values")
 
 
 def reload(place: Path) -> Runner:

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from shared.errors import InputError, OperatorError, SiteError
 from shared.export.base import Format, Images, Source
-from shared.export.facts import facts_of
+from shared.export.facts import facts_of, given_shape
 from shared.files import sync_folder
 from shared.network import network_of
 from shared.options import chosen
 from shared.parameters import load_vector
 from shared.published import Model, read_model
-from shared.tasks.registry import kind_of
 
 #: Format → module of this package, which is a base.Format.
 FORMATS: Mapping[str, str] = {
@@ -78,11 +77,11 @@ def export(place: Path, root_public: bytes | None, name: str, out: Path) -> Expo
 
 
 def source_of(model: Model) -> Source:
-    """The model's network with its weights, in evaluation mode, and random images of its size."""
+    """The model's network with its weights, in evaluation mode, and random images of the size that it is given."""
     network = network_of(model.study)
     load_vector(network, model.weights)
-    shape = torch.Size((kind_of(model.study).channels, *model.study.input.size))
-    return Source(network.eval().requires_grad_(False), _random(2, shape), facts_of(model))
+    images = _random(2, torch.Size(given_shape(model.study)))
+    return Source(network.eval().requires_grad_(False), images, facts_of(model))
 
 
 def write_checked(source: Source, name: str, out: Path) -> tuple[float, float, int]:

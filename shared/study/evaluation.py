@@ -47,5 +47,10 @@ class Evaluation(Record, frozen=True):
             raise ValueError(
                 'manufacturers, in plain characters, with "manufacturer" among the subgroups, and only there'
             )
+        makers = {"".join(name.casefold().split()) for name in (*self.manufacturers, "other")}
+        if len(makers) <= len(self.manufacturers):
+            raise ValueError('manufacturers that differ, none of them "other", which are all not named')
+        if self.epsilon is not None and self.subgroups:
+            raise ValueError("no subgroups with epsilon, which does not pay for them")
         if (self.epsilon is None) != (self.delta is None):
             raise ValueError("epsilon and delta together")

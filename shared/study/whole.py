@@ -39,8 +39,13 @@ class Study(Record, frozen=True):
             raise ValueError('evaluation.views of 1 or 2 with input.kind = "volume"')
         if self.task.mirrored and "quarter" in self.training.augmentation:
             raise ValueError('training.augmentation without "quarter" where labels are mirrored: it knows no left')
-        if not self.task.mirrored and "flip" in self.training.augmentation and any(map(_says_a_side, self.task.labels)):
-            raise ValueError('task.mirrored with training.augmentation "flip": some labels say left or right')
+        if self.task.mirrored and self.evaluation.views == 8:
+            raise ValueError("evaluation.views of 1 or 2 where labels are mirrored: what is turned has sides")
+        turned = "flip" in self.training.augmentation or self.evaluation.views > 1
+        if turned and not self.task.mirrored and any(map(_says_a_side, self.task.labels)):
+            raise ValueError(
+                'task.mirrored with training.augmentation "flip" or several views: some labels say left or right'
+            )
         weights = self.training.class_weights
         if not isinstance(weights, str) and len(weights) != len(self.task.labels):
             raise ValueError("training.class_weights: one number for each of task.labels")

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.judged import Judged
+from shared.meaning import Meaning
 from shared.study import Study
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class Kind(Protocol):
     @property
     def counts(self) -> int:
         """How many integers `count` gives."""
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the numbers are that the network returns, for whoever has no `measure`."""
 
     @property
     def noisy(self) -> bool:

@@ -11,11 +11,9 @@ within a hospital only), or without a finding its mean over the classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from shared.confusion import ClassCounts
@@ -24,8 +22,11 @@ from shared.finding import Finding
 from shared.finding_counts import Layout, check
 from shared.findings import curves_of, macro_area
 from shared.judged import Judged
+from shared.meaning import Meaning
 from shared.study import Study
 from shared.tasks.base import Floats, Target
+from shared.tasks.probabilities import Learning, kept_of, loss_of
+from shared.tasks.symmetries import mirrored_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -33,14 +34,10 @@ if TYPE_CHECKING:
     from shared.models.layers import Output
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`loss`: "focal" weighs an image by (1 − probability of its class)^gamma (Lin et al. 2017, arXiv 1708.02002).
-    `smoothing`: share of the truth that is spread over all classes. `intervals` at the operating point count patients,
+class Options(Learning, frozen=True, forbid_unknown_fields=True):
+    """`smoothing` spreads its share of the truth over all classes. `intervals` at the operating point count patients,
     or take images as independent; by default the latter for two classes, whose counts are the fewest then."""
 
-    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
-    gamma: Annotated[float, Meta(ge=1, le=5)] = 2.0
-    smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     intervals: Literal["images", "patients"] | None = None
 
 
@@ -70,6 +67,7 @@ class Classification:
         patients = options.intervals == "patients" or (options.intervals is None and not self.noisy)
         self._layout = Layout(noise=self.noisy, clusters=patients)
         more = 0 if self.noisy else ClassCounts.length(self.outputs)
+        self.meaning = Meaning(words=_words(study), link="softmax", channels=self._labels)
         self.counts = self._layout.length * len(self._findings()) + more
 
     def _findings(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -94,28 +92,16 @@ class Classification:
         """Of each image, scaled by the weight of its class, plus what the model adds, [n]."""
         import torch.nn.functional as F  # noqa: PLC0415  base.py says why
 
-        from shared.models.layers import parts_of  # noqa: PLC0415
+        def surprise(logits: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
+            losses = F.cross_entropy(logits, target, weight=weight, reduction="none", label_smoothing=smoothing)
+            return losses[:, None]
 
-        logits, penalty = parts_of(output)
-        logits, options = logits.float(), self._options
-        weight = logits.new_tensor(list(class_weights))
-        losses = F.cross_entropy(
-            logits, target, weight=weight, reduction="none", label_smoothing=options.smoothing
-        )  # [n]
-        if options.loss == "focal":
-            losses = losses * (1 - (-F.cross_entropy(logits, target, reduction="none")).exp()) ** options.gamma
-        return losses + penalty
+        return loss_of(output, class_weights, self._options, surprise)
 
     def measure(self, module: nn.Module, images: Tensor, target: Tensor, views: int) -> Floats:
         """Probability of each class, averaged over the views, [n, classes]."""
-        import torch  # noqa: PLC0415
-
-        from shared.models.views import views_of  # noqa: PLC0415
-
         del target
-        versions = [module(version).softmax(dim=1) for version in views_of(images, views)]
-        found: Floats = torch.stack(versions).mean(dim=0).float().cpu().numpy().astype(np.float64)
-        return found
+        return kept_of(images, views, lambda version: module(version).softmax(dim=1), mirrored_of(self._study.task))
 
     def count(self, measures: Floats, target: NDArray[np.generic], patients: NDArray[np.int64]) -> list[int]:
         """Each finding's integers, and of more than two classes who was taken for whom."""
@@ -178,3 +164,10 @@ class Classification:
         """What is not the finding, and what is."""
         finding = self._study.task.finding or self._labels[-1:]
         return ", ".join(label for label in self._labels if label not in finding), ", ".join(finding)
+
+
+def _words(study: Study) -> str:
+    """What the outputs are, and what of them is the score of the finding, if there is one."""
+    told = "logits; softmax along dimension 1 makes probabilities of the classes"
+    finding = study.task.finding or (study.task.labels[1:] if len(study.task.labels) == 2 else ())
+    return f"{told}; the score of the finding is that of {' plus that of '.join(finding)}" if finding else told

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from shared.errors import InputError, MisuseError, unlikely
 from shared.judged import Judged
+from shared.meaning import Meaning
 from shared.study import Study
 from shared.tasks.base import Floats, Target
 from shared.tasks.froc import Found, judged, length_of
+from shared.tasks.symmetries import mirrored_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
 KEPT, LEARNT = 64, 32
 #: Overlaps of the mean average precision; the study's own stands before them.
 OVERLAPS = (0.1, 0.2, 0.3, 0.4, 0.5)
+#: Of the output: the rows of shared/models/retinanet.py.
+WORDS = (
+    "a row for each anchor: a logit for each label, whose sigmoid is its score; how far the centre moves along each"
+    " side, in sides of the anchor; the logarithm of how much each side grows; the anchor's least, then its greatest"
+    " place along each side, in pixels"
+)
 #: What counts as a hit in images and in volumes, where the study does not say.
 USUAL = {2: 0.3, 3: 0.1}
 
@@ -53,10 +61,6 @@ def create(options: Options, study: Study) -> Detection:
         raise InputError("task.labels", expected="one for each kind of finding", got="none")
     if study.model.name != "retinanet":
         raise InputError("model.name", expected='"retinanet" for detection', got=f'"{study.model.name}"')
-    if study.task.mirrored and study.evaluation.views == 8:
-        raise InputError(
-            "evaluation.views", expected="1 or 2 with task.mirrored", got="8", do="Lower it: what is turned has sides."
-        )
     return Detection(options, study)
 
 
@@ -71,8 +75,8 @@ class Detection:
         self._overlaps = (options.overlap or USUAL[len(study.input.size)], *OVERLAPS)
         self.outputs, self.channels = len(self._labels), study.input.channels
         self.counts = len(self._labels) * length_of(len(self._overlaps))
-        partner = {one: other for pair in study.task.mirrored for one, other in (pair, pair[::-1])}
-        self._mirrored = [self._labels.index(partner.get(label, label)) for label in self._labels]
+        self._mirrored = mirrored_of(study.task)
+        self.meaning = Meaning(words=f"{WORDS}; of boxes that overlap by more than {options.apart:g} the best is kept")
 
     def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
         """[n, K, 1 + 2 × sides] → [n, labels]."""

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from shared.errors import InputError
 from shared.judged import Judged
+from shared.meaning import Meaning
 from shared.study import Study
-from shared.tasks.base import Floats, Target
+from shared.tasks.base import Floats
 from shared.tasks.means import Means
+from shared.tasks.unlabelled import Unlabelled, check_made, check_views
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -60,23 +61,23 @@ def create(options: Options, study: Study) -> Enhancement:
         raise InputError(
             "task.options.factor", expected=f"at most a quarter of the sides {got}", got=f"{options.factor}"
         )
-    if study.evaluation.views != 1:
-        raise InputError("evaluation.views", expected="1 with enhancement", got=f"{study.evaluation.views}")
+    check_views(study)
     return Enhancement(options, study.input.channels)
 
 
-class Enhancement:
+class Enhancement(Unlabelled):
     """Images of `channels` made better."""
 
-    target: Target = "none"
-    noisy = False
-
     def __init__(self, options: Options, channels: int) -> None:
-        self.options, self.outputs, self.channels, self.counts = options, channels, channels, MEANS.counts
-
-    def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """No labels: [n] → [n, 0]."""
-        return np.zeros((len(target), 0), bool)
+        super().__init__(MEANS)
+        self.options, self.outputs, self.channels = options, channels, channels
+        given = {
+            "noise": f"one with noise of a low dose, of deviation {options.strength:g} where an image is 1",
+            "downsample": f"one sampled down by {options.factor} and back",
+            "none": "itself",
+        }
+        words = f"an image, held between 0 and 1; the network was given {given[options.degrade]}"
+        self.meaning = Meaning(words=words, link="mean")
 
     def example(self, images: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """The images made worse, and as they are."""
@@ -113,11 +114,6 @@ class Enhancement:
         alike = [similarity(version, images) for version in (given, made)]
         found = torch.stack([*ratios, *alike, *errors, ratios[1] - ratios[0]], dim=1)
         return np.asarray(found.cpu().numpy(), np.float64)
-
-    def count(self, measures: Floats, target: NDArray[np.generic], patients: NDArray[np.int64]) -> list[int]:
-        """Sums over patients."""
-        del target
-        return MEANS.count(measures, patients)
 
     def judge(self, values: Sequence[int], chosen_on: Sequence[int] | None = None) -> Judged:
         """Means over patients; the headline is the PSNR of what the network makes."""
@@ -177,9 +173,4 @@ def similarity(made: Tensor, images: Tensor) -> Tensor:
 
 
 def _check(made: Tensor, images: Tensor) -> None:
-    if made.shape != images.shape:
-        raise InputError(
-            "model.name",
-            expected=f"a model that returns images {list(images.shape[1:])}, such as restorer",
-            got=f"one that returns {list(made.shape[1:])}",
-        )
+    check_made(made, images.shape[1:], "images", "restorer")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Generator, Tensor, nn
 
+from shared.meaning import Window
 from shared.models.layers import Output, parts_of
 from shared.tasks.symmetries import symmetries
 
@@ -27,8 +28,8 @@ Bits = NDArray[np.bool_]
 SMOOTH = 1.0
 #: Of the focal loss (Lin et al. 2017, arXiv 1708.02002).
 GAMMA = 2.0
-#: Pixels of one channel that are looked at together; neighbouring windows share this part of their sides.
-AT_ONCE, OVERLAP = 1 << 20, 0.5
+#: Pixels of one channel that are looked at together.
+AT_ONCE = 1 << 20
 
 
 def patches(
@@ -81,22 +82,22 @@ def loss_of(output: Tensor | Output, target: Tensor, weights: Sequence[float], n
 
 
 def masks_of(
-    module: nn.Module, images: Tensor, views: int, *, patch: int, alone: bool, mirrored: Sequence[int]
+    module: nn.Module, images: Tensor, views: int, *, window: Window | None, alone: bool, mirrored: Sequence[int]
 ) -> Tensor:
     """Which structures are where, bool [n, L, …]: of probabilities that are averaged over the views, the largest; or
     those above a half if each is `alone`. `mirrored`: channel that each becomes in a mirror."""
     size = max(1, AT_ONCE // images[0, 0].numel())
     pieces = torch.split(images, size)
-    return torch.cat([_masks(module, some, views, patch=patch, alone=alone, mirrored=mirrored) for some in pieces])
+    return torch.cat([_masks(module, some, views, window=window, alone=alone, mirrored=mirrored) for some in pieces])
 
 
 def _masks(
-    module: nn.Module, images: Tensor, views: int, *, patch: int, alone: bool, mirrored: Sequence[int]
+    module: nn.Module, images: Tensor, views: int, *, window: Window | None, alone: bool, mirrored: Sequence[int]
 ) -> Tensor:
     found = []
     for flips, swapped in symmetries(views, square=images.shape[-1] == images.shape[-2]):
         turned = images.flip(flips)
-        logits = _logits(module, turned.transpose(-1, -2) if swapped else turned, patch).float()
+        logits = _logits(module, turned.transpose(-1, -2) if swapped else turned, window).float()
         probabilities = logits.sigmoid() if alone else logits.softmax(dim=1)
         back = (probabilities.transpose(-1, -2) if swapped else probabilities).flip(flips)
         found.append(back[:, list(mirrored)] if flips == (-1,) else back)
@@ -106,12 +107,11 @@ def _masks(
     return F.one_hot(whole.argmax(dim=1), whole.shape[1]).movedim(-1, 1)[:, 1:].bool()
 
 
-def _logits(module: nn.Module, images: Tensor, patch: int) -> Tensor:
-    if not patch or max(images.shape[2:]) <= patch:
+def _logits(module: nn.Module, images: Tensor, window: Window | None) -> Tensor:
+    if window is None:
         whole: Tensor = module(images)
         return whole
-    window = [min(patch, side) for side in images.shape[2:]]
-    pieced = sliding_window_inference(images, window, 4, module, overlap=OVERLAP, mode="gaussian")
+    pieced = sliding_window_inference(images, window.size, 4, module, overlap=window.overlap, mode=window.mode)
     return torch.as_tensor(pieced)
 
 

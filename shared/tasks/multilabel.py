@@ -8,11 +8,9 @@ own. The headline is the mean of the findings' site-stratified AUCs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from shared.errors import InputError, unlikely
@@ -20,8 +18,11 @@ from shared.finding import Finding
 from shared.finding_counts import Layout
 from shared.findings import curves_of, macro_area
 from shared.judged import Judged
+from shared.meaning import Meaning
 from shared.study import Study
 from shared.tasks.base import Floats, Target
+from shared.tasks.probabilities import Learning, kept_of, loss_of
+from shared.tasks.symmetries import mirrored_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -31,13 +32,8 @@ if TYPE_CHECKING:
 LAYOUT = Layout(clusters=True)
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`loss`: "focal" weighs a finding by (1 − probability of its truth)^gamma (Lin et al. 2017, arXiv 1708.02002).
-    `smoothing`: a truth of 0 or 1 becomes so much ÷ 2 or 1 − that."""
-
-    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
-    gamma: Annotated[float, Meta(ge=1, le=5)] = 2.0
-    smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+class Options(Learning, frozen=True, forbid_unknown_fields=True):
+    """With `smoothing`, a truth of 0 or 1 becomes so much ÷ 2 or 1 − that."""
 
 
 def create(options: Options, study: Study) -> Multilabel:
@@ -57,6 +53,8 @@ class Multilabel:
         self._options, self._study, self._labels = options, study, study.task.labels
         self.outputs, self.channels = len(self._labels), study.input.channels
         self.counts = LAYOUT.length * self.outputs
+        words = "logits; sigmoid makes a probability of each finding, whatever the others are"
+        self.meaning = Meaning(words=words, link="sigmoid", channels=self._labels)
 
     def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
         """[n, findings], as it is known."""
@@ -72,28 +70,16 @@ class Multilabel:
         """Mean over the findings of each image, those there scaled by their weight, plus what the model adds, [n]."""
         import torch.nn.functional as F  # noqa: PLC0415  base.py says why
 
-        from shared.models.layers import parts_of  # noqa: PLC0415
+        def surprise(logits: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
+            truth = target.to(logits.dtype) * (1 - smoothing) + smoothing / 2  # [n, findings]
+            return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight, reduction="none")
 
-        logits, penalty = parts_of(output)
-        logits, options = logits.float(), self._options
-        truth = target.to(logits.dtype) * (1 - options.smoothing) + options.smoothing / 2  # [n, findings]
-        weight = logits.new_tensor(list(class_weights))
-        losses = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight, reduction="none")
-        if options.loss == "focal":
-            plain = F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
-            losses = losses * (1 - (-plain).exp()) ** options.gamma
-        return losses.mean(dim=1) + penalty
+        return loss_of(output, class_weights, self._options, surprise)
 
     def measure(self, module: nn.Module, images: Tensor, target: Tensor, views: int) -> Floats:
         """Probability of each finding, averaged over the views, [n, findings]."""
-        import torch  # noqa: PLC0415
-
-        from shared.models.views import views_of  # noqa: PLC0415
-
         del target
-        versions = [module(version).sigmoid() for version in views_of(images, views)]
-        found: Floats = torch.stack(versions).mean(dim=0).float().cpu().numpy().astype(np.float64)
-        return found
+        return kept_of(images, views, lambda version: module(version).sigmoid(), mirrored_of(self._study.task))
 
     def count(self, measures: Floats, target: NDArray[np.generic], patients: NDArray[np.int64]) -> list[int]:
         """Each finding's integers, in the order of the labels."""

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from shared.errors import InputError
 from shared.judged import Judged
+from shared.meaning import Meaning
 from shared.study import Study
-from shared.tasks.base import Floats, Target
+from shared.tasks.base import Floats
 from shared.tasks.means import Means
 from shared.tasks.seeds import own_generator
+from shared.tasks.unlabelled import Unlabelled, check_made, check_views
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 #: Of the deformations of evaluations.
 LABEL = b"konsil/registration/v1"
+#: Of the output.
+WORDS = (
+    "displacements in pixels along each side: the moving image, looked up at every place plus its displacement, lies"
+    " over the fixed one; the network is given the channels of the moving image, then those of the fixed one"
+)
 #: Errors in pixels beyond it are taken for it.
 FARTHEST = 256.0
 #: Deviations of a knot, at most: neighbours a quarter of whose distance is one deviation do not overtake each other.
@@ -59,23 +65,17 @@ def create(options: Options, study: Study) -> Registration:
     if options.strength > options.spacing / 4:
         expected = f"at most a quarter of the spacing {options.spacing}, so that nothing folds"
         raise InputError("task.options.strength", expected=expected, got=f"{options.strength:g}")
-    if study.evaluation.views != 1:
-        raise InputError("evaluation.views", expected="1 with registration", got=f"{study.evaluation.views}")
+    check_views(study)
     return Registration(options, study.input.channels, len(study.input.size))
 
 
-class Registration:
+class Registration(Unlabelled):
     """Registration of images of `channels` with `sides`."""
 
-    target: Target = "none"
-    noisy = False
-
     def __init__(self, options: Options, channels: int, sides: int) -> None:
-        self.options, self.outputs, self.channels, self.counts = options, sides, 2 * channels, MEANS.counts
-
-    def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """No labels: [n] → [n, 0]."""
-        return np.zeros((len(target), 0), bool)
+        super().__init__(MEANS)
+        self.options, self.outputs, self.channels = options, sides, 2 * channels
+        self.meaning = Meaning(words=WORDS, channels=("slices", "rows", "columns")[-sides:])
 
     def example(self, images: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Moving and fixed image as channels, [n, 2C, …], for the network and for the loss."""
@@ -121,11 +121,6 @@ class Registration:
         found = torch.stack([*alike, *apart, folded], dim=1)
         return np.asarray(found.cpu().numpy(), np.float64)
 
-    def count(self, measures: Floats, target: NDArray[np.generic], patients: NDArray[np.int64]) -> list[int]:
-        """Sums over patients."""
-        del target
-        return MEANS.count(measures, patients)
-
     def judge(self, values: Sequence[int], chosen_on: Sequence[int] | None = None) -> Judged:
         """Means over patients; the headline is the target registration error that is left."""
         del chosen_on
@@ -155,13 +150,7 @@ class Registration:
         return found
 
     def _check(self, field: Tensor, pair: Tensor) -> None:
-        expected = [self.outputs, *pair.shape[2:]]
-        if list(field.shape[1:]) != expected:
-            raise InputError(
-                "model.name",
-                expected=f"a model that returns displacements {expected}, such as voxelmorph",
-                got=f"one that returns {list(field.shape[1:])}",
-            )
+        check_made(field, [self.outputs, *pair.shape[2:]], "displacements", "voxelmorph")
 
 
 def deformation(images: Tensor, options: Options, generator: Generator) -> Tensor:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from shared.differences import ERRORS, UNIT, Differences, mean_interval
 from shared.errors import InputError
 from shared.judged import Better, Curve, Figure, Judged, known
+from shared.meaning import Meaning, Value
 from shared.pair_noise import Z_95
 from shared.study import Study
 from shared.tasks.base import Floats, Target
@@ -67,6 +68,10 @@ class Regression:
     def __init__(self, options: Options, low: float, high: float, study: Study) -> None:
         self._options, self._low, self._range = options, low, high - low
         self._name, self.channels = study.task.labels[0], study.input.channels
+        value = Value(minimum=low, maximum=high, unit=options.unit)
+        words = f"{self._name}{f' in {value.unit}' if value.unit else ''} = {low:g} + {high - low:g} × (output + 0.5)"
+        held = f"{words}, held between {low:g} and {high:g}"
+        self.meaning = Meaning(words=held, link="mean", channels=(self._name,), value=value)
 
     def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
         """Every image has the value, [n, 1]."""
@@ -94,10 +99,10 @@ class Regression:
         """What is predicted, averaged over the views, and what is true, both scaled, [n, 2]."""
         import torch  # noqa: PLC0415
 
-        from shared.models.views import views_of  # noqa: PLC0415
+        from shared.models.views import over_views  # noqa: PLC0415
 
-        versions = [module(version)[:, 0].float() + 0.5 for version in views_of(images, views)]
-        predicted = torch.stack(versions).mean(dim=0)
+        predicted = over_views(images, views, lambda version: module(version)[:, 0].float() + 0.5)
+        predicted = predicted.nan_to_num(nan=0.5)  # no number says nothing of the value: the middle of its range
         both = torch.stack([predicted, (target.float() - self._low) / self._range], dim=1)
         found: Floats = both.cpu().numpy().astype(np.float64)
         return found

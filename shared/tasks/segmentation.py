@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 
 from shared.errors import InputError, MisuseError, unlikely
 from shared.judged import Judged
+from shared.meaning import Meaning, Window
 from shared.study import Study
 from shared.tasks.base import Floats, Target
 from shared.tasks.structures import INTEGERS, MEASURES, Structure, judged
+from shared.tasks.symmetries import mirrored_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -50,13 +52,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def create(options: Options, study: Study) -> Segmentation:
-    """Raises InputError for a study without labels, and for one whose mirrored labels a view would mix up."""
+    """Raises InputError for a study without labels, for patches of a few pixels, and for more pixels than can be
+    counted."""
     if not study.task.labels:
         raise InputError("task.labels", expected="one for each structure, the background left out", got="none")
-    if study.task.mirrored and study.evaluation.views == 8:
-        raise InputError(
-            "evaluation.views", expected="1 or 2 with task.mirrored", got="8", do="Lower it: what is turned has sides."
-        )
     if 0 < options.patch < 8:
         raise InputError("task.options.patch", expected="0, or at least 8 pixels", got=str(options.patch))
     if prod(study.input.size) * study.federation.max_images >= MOST_PIXELS:
@@ -78,7 +77,9 @@ class Segmentation:
         self._unit = "mm" if study.input.spacing else "pixels"
         self.outputs = len(self._labels) + (0 if self._alone else 1)
         self.channels, self.counts = study.input.channels, len(self._labels) * INTEGERS
-        self._mirrored = _mirrored(self._labels, study.task.mirrored, self.outputs - len(self._labels))
+        background = self.outputs - len(self._labels)
+        self._mirrored = [*range(background), *(background + place for place in mirrored_of(study.task))]
+        self.meaning = _meaning(options, study)
 
     def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
         """[n, …] → [n, structures]; one image at a time, as they may be many."""
@@ -110,8 +111,8 @@ class Segmentation:
 
         kept = np.zeros((len(images), len(self._labels), MEASURES))
         if len(images):
-            options = self._options
-            masks = masks_of(module, images, views, patch=options.patch, alone=self._alone, mirrored=self._mirrored)
+            options, window = self._options, self.meaning.window
+            masks = masks_of(module, images, views, window=window, alone=self._alone, mirrored=self._mirrored)
             for place, (found, drawn) in enumerate(zip(masks.cpu().numpy(), target.cpu().numpy(), strict=True)):
                 kept[place] = [
                     agreement(mask, drawn == label, self._spacing, options.tolerance)
@@ -139,8 +140,13 @@ class Segmentation:
         return judged(structures, self._labels, self._unit, self._options.tolerance)
 
 
-def _mirrored(labels: Sequence[str], pairs: Sequence[tuple[str, str]], background: int) -> list[int]:
-    """The channel whose place each takes in a mirror image."""
-    partner = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
-    places = [labels.index(partner.get(label, label)) for label in labels]
-    return [*range(background), *(background + place for place in places)]
+def _meaning(options: Options, study: Study) -> Meaning:
+    """Logits of each pixel, whole or by windows of the size that a step learns from."""
+    size, labels, window = study.input.size, study.task.labels, None
+    if 0 < options.patch < max(size):
+        window = Window(size=tuple(min(options.patch, side) for side in size))
+    if options.structures == "sigmoid":
+        words = "logits of each pixel; sigmoid makes a probability of each structure, which is there if it is above 0.5"
+        return Meaning(words=words, link="sigmoid", channels=labels, window=window)
+    words = "logits of each pixel; softmax along dimension 1 makes probabilities of them, and a pixel is of the likeliest"
+    return Meaning(words=words, link="softmax", channels=("background", *labels), window=window)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shared.errors import unlikely
 from shared.judged import Curve, Figure, Judged, Table, known
-from shared.metrics import interval
+from shared.shares import interval
 
 Floats = NDArray[np.float64]
 

@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 
 from shared.errors import InputError, unlikely
 from shared.judged import Figure, Judged, known
+from shared.meaning import Meaning
 from shared.study import Study
 from shared.tasks.base import Floats, Target
 from shared.tasks.moments import Cloud, Moments, frechet, spread_ratio
 from shared.tasks.seeds import own_generator
+from shared.tasks.unlabelled import check_views
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Models that take what `example` gives.
 MODELS = ("gan", "diffusion")
+#: Of the output.
+WORDS = "a new image, held between 0 and 1, drawn from noise and a label that the network is given in channels of their own"
 #: Of the noise of evaluations.
 LABEL = b"konsil/synthesis/v1"
 #: Directions of the wavelets, over which is averaged.
@@ -53,8 +57,7 @@ def create(options: Options, study: Study) -> Synthesis:
         raise InputError("input.kind", expected='"image" with synthesis', got=study.input.kind)
     if len(study.task.labels) == 1:
         raise InputError("task.labels", expected="none, or two and more", got="one")
-    if study.evaluation.views != 1:
-        raise InputError("evaluation.views", expected="1 with synthesis", got=f"{study.evaluation.views}")
+    check_views(study)
     if study.model.name not in MODELS:
         expected = f"{' or '.join(MODELS)} with synthesis"
         raise InputError("model.name", expected=expected, got=study.model.name, do="Name one of them.")
@@ -74,6 +77,7 @@ class Synthesis:
         self.outputs, self.channels, self.labels = channels, channels + 2 + labels, labels
         self.scales, self.moments = options.scales, Moments(features(channels, options.scales))
         self.counts = 3 * self.moments.counts
+        self.meaning = Meaning(words=WORDS)
 
     def presence(self, target: NDArray[np.generic]) -> NDArray[np.bool_]:
         """[n] → [n, labels]."""

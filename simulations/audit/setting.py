@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from server.aggregate import Sum
 from shared.accounting import planned_steps
-from shared.messages import TrainTask
+from shared.messages.tasks import TrainTask
+from shared.noisy_sum import mechanism_of, read_sum
 from shared.study import Aggregation, Evaluation, Federation, Input, Model, Study, Task
-from shared.vectors import Codec, mechanism_of, read_sum
+from shared.update import Codec
 from simulations.audit.auditor import LEAST_BLANK
 from simulations.hospital import LABELS
 

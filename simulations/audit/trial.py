@@ -21,13 +21,14 @@ from client.site import Site
 from client.training.gradients.layers import Layers
 from client.training.private import Release
 from client.workbench import Prepared, prepare_for
-from server.aggregate import Aggregator, Progress, Sum
+from server.aggregate import Aggregator, Sum
 from server.checkpoints import Checkpoint, Checkpoints
+from server.contributions import Progress
 from server.coordinator import Coordinator
 from server.open_plan import Desk
 from server.run import open_run
 from shared.layout import layout_for
-from shared.messages import AnyTask, TrainTask
+from shared.messages.tasks import AnyTask, TrainTask
 from shared.network import network_of
 from shared.parameters import in_layout_order
 from shared.study import Study

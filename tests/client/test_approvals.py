@@ -18,7 +18,7 @@ from client.rules import PassingError
 from shared.accounting import noise_multiplier, round_event
 from shared.crypto.roster import Roster, RosterEntry
 from shared.errors import InputError, RefusalError, SiteError
-from shared.messages import Refused
+from shared.messages.replies import Refused
 from shared.study import MINIMAL, Study, parse_study, study_hash
 from shared.text import printable
 
@@ -284,3 +284,12 @@ def test_looking_at_a_study_builds_no_model(home: Path) -> None:
     greedy = replace(STUDY, model=replace(STUDY.model, options={"width": 10**9}))
     refusal(Approvals(home / "approvals"), asked(greedy))
     approve(asked(greedy).hash, home=home)
+
+
+def test_agreed_is_what_was_approved_or_waits(tmp_path: Path) -> None:
+    approvals = Approvals(tmp_path)
+    for number, decision in ((1, "approved"), (2, "denied")):
+        approvals.decide(asked(renamed(number)), decision, note=nothing)  # type: ignore[arg-type]  # two of its words
+    refusal(approvals, asked(renamed(3)))
+    (tmp_path / "damaged.study").write_bytes(b"torn")
+    assert {study.name for study in approvals.agreed()} == {"study-1", "study-3"}

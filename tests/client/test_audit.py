@@ -11,7 +11,7 @@ from client.commands.audit import head as print_head
 from client.commands.audit import verify
 from client.receipts import compare
 from shared.errors import InputError, MisuseError, SiteError
-from shared.messages import Receipt
+from shared.receipts import Receipt
 from shared.text import printable
 
 

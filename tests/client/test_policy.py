@@ -10,7 +10,7 @@ from client.policy import AggregationPolicy, Policy, PrivacyPolicy, read_policy
 from client.rules import PassingError, findings, judge, judge_cohort, judge_hours, judge_peer_keys
 from shared.crypto.roster import Roster, RosterEntry
 from shared.errors import InputError, RefusalError
-from shared.messages import Refused
+from shared.messages.replies import Refused
 from shared.study import MINIMAL, Study, parse_study
 
 OPEN = parse_study(MINIMAL)

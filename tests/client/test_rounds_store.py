@@ -11,7 +11,7 @@ from shared.accounting import SampledGaussian
 from shared.crypto.identity import Identity
 from shared.crypto.roster import SignedRoster
 from shared.errors import PeerError, SiteError
-from shared.messages import Join
+from shared.messages.requests import Join
 from shared.secagg.member import RoundState
 from shared.secagg.rehearsal import Federation
 from shared.study import MINIMAL, parse_study

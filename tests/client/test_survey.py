@@ -11,8 +11,8 @@ from client.images import Images, Split
 from client.survey import IMAGES_READ, VALUES_READ, histogram, survey_of
 from shared.reasons import Reason
 from shared.study import MINIMAL, parse_study
+from shared.survey import IMAGE_UNITS, INTENSITY_BINS, SURVEY_COUNTS, survey_plain
 from shared.tasks.registry import kind_of
-from shared.vectors import IMAGE_UNITS, INTENSITY_BINS, SURVEY_COUNTS, survey_plain
 
 KIND = kind_of(parse_study(MINIMAL))
 

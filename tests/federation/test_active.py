@@ -18,18 +18,18 @@ from client.policy import Policy
 from client.rounds import Rounds
 from client.site import Site
 from client.steps import survey
-from shared import messages
-from shared.messages import Answered, Confirmed, Refused
+from shared.messages.replies import Answered, AnyReply, Confirmed, Refused, read_reply, write_reply
 from shared.secagg.messages import ANSWER_LABEL, UnmaskAnswer, UnmaskRequest, answer_parts
 from shared.secagg.rehearsal import Federation
 from shared.study import Study
 from shared.wire import pack, unpack
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY, Attacker
 from simulations.faults import Fault, LocalLink, Moment, lost
 from simulations.local import LocalFederation
-from simulations.mixed_views import Stage, at_sites, every_view, in_memory, mixes, plunder, split
+from simulations.loot import plunder
+from simulations.mixed_views import every_view, mixes, split
 from simulations.refusals import REFUSALS, Attempt, tried
+from simulations.stage import Stage, at_sites, in_memory
 from simulations.strikes import COLLUDER, NAMES, TWO, VICTIM, ask_confirm, honest
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -148,7 +148,7 @@ def test_asked_again_for_the_same_survivors_the_same_bytes_leave(ward: Ward, thr
     attacker = ward.attacker(three)
     request = honest(attacker, confirmers=NAMES)
 
-    def ask() -> list[messages.AnyReply]:
+    def ask() -> list[AnyReply]:
         return [ask_confirm(attacker, request.plan, NAMES), attacker.ask_unmask(VICTIM, request)]
 
     first = ask()
@@ -270,11 +270,11 @@ def lying(change: Callable[[UnmaskAnswer], UnmaskAnswer], home: Home) -> Fault:
     """The hospital's own answer, changed and truly signed."""
 
     def fault(request: bytes, serve: Callable[[bytes], bytes]) -> bytes | None:
-        body = messages.read_reply(serve(request))
+        body = read_reply(serve(request))
         assert isinstance(body, Answered)
         false = change(unpack(UnmaskAnswer, body.answer))
         signature = home.identity.sign(ANSWER_LABEL, *answer_parts(false))
-        return messages.reply(Answered(answer=pack(replace(false, signature=signature))))
+        return write_reply(Answered(answer=pack(replace(false, signature=signature))))
 
     return fault
 

@@ -8,25 +8,32 @@ import pytest
 from msgspec.structs import replace
 
 import client.doing
-import client.site
 import client.workbench
+import server.attempts
 import server.attendance
-import server.coordinator
 from client.approvals import MOST_WAITING, Approvals
 from client.audit import Audit
 from client.ledger import Ledger
 from client.rounds import Rounds
 from client.site import Site
 from server.aggregate import Aggregator
-from shared import messages
-from shared.messages import Answered, Contributed, Joined, Refused, Step, Task, Unmask
+from shared.messages.replies import Answered, Contributed, Joined, Refused, read_reply, write_reply
+from shared.messages.requests import Step, Unmask, write_request
+from shared.messages.tasks import Task
 from shared.secagg.messages import UnmaskRequest
 from shared.study import Study
 from shared.wire import pack, unpack
-from simulations import attacks
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY, Attacker
 from simulations.faults import Fault, LocalLink, Moment
+from simulations.invitation_attacks import (
+    STUDIES,
+    flood,
+    foreign_root,
+    next_roster,
+    swapped_study,
+    under,
+    unsigned_study,
+)
 from simulations.local import LocalFederation
 
 OPEN = (
@@ -82,7 +89,7 @@ def waits(reply: object) -> Refused:
 def test_nothing_of_a_waiting_study_is_run_prepared_or_agreed(
     local: LocalFederation, attacker: Attacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.site, "network_of", never)
+    monkeypatch.setattr(client.workbench, "network_of", never)
     for name in ("train_round", "survey", "evaluate", "contribute"):
         monkeypatch.setattr(client.doing, name, never)
     monkeypatch.setattr(client.workbench.Workbench, "prepared", never)
@@ -101,16 +108,16 @@ def test_an_approved_study_is_joined_and_answered(local: LocalFederation, attack
     attacker.join_all()
     assert isinstance(attacker.step("alder", SURVEY), Contributed)
     restarted = Site(local.home("alder"))
-    assert isinstance(messages.read_reply(restarted.handle(messages.request(attacker.invitation))), Joined)
+    assert isinstance(read_reply(restarted.handle(write_request(attacker.invitation))), Joined)
 
 
-@pytest.mark.parametrize("change", attacks.STUDIES)
+@pytest.mark.parametrize("change", STUDIES)
 def test_an_approval_does_not_cover_a_study_changed_in_one_place(
     local: LocalFederation, attacker: Attacker, change: str
 ) -> None:
     waits(attacker.say("alder", attacker.invitation))
     decide(local, "approved")
-    changed = attacks.STUDIES[change](attacker.study)
+    changed = STUDIES[change](attacker.study)
     other = Attacker(attacker.federation, attacker.sites, changed, run="changed")
     waits(other.say("alder", other.invitation))
     assert [each.decision for each in approvals(local).listed()].count("waits") == 1
@@ -146,14 +153,14 @@ def test_a_run_joined_before_the_hospital_began_to_ask_waits_too(local: LocalFed
 
 def test_a_flood_of_signed_studies_fills_no_disk(local: LocalFederation, attacker: Attacker) -> None:
     waits(attacker.say("alder", attacker.invitation))
-    replies = attacks.flood(attacker, "alder", 2 * MOST_WAITING)
+    replies = flood(attacker, "alder", 2 * MOST_WAITING)
     assert all(isinstance(reply, Refused) and reply.passing for reply in replies)
     assert len(approvals(local).listed()) == MOST_WAITING
     assert attacker.study in [each.study for each in approvals(local).listed()], "the first is still there"
 
 
 def test_an_unsigned_or_forbidden_study_is_not_even_kept(local: LocalFederation, attacker: Attacker) -> None:
-    for invitation in (attacks.unsigned_study, attacks.swapped_study, attacks.foreign_root):
+    for invitation in (unsigned_study, swapped_study, foreign_root):
         assert isinstance(attacker.say("alder", invitation(attacker, "alder")), Refused)
     set_policy(local, ASK.replace("min_cohort = 2", "min_cohort = 3"))
     reply = attacker.say("alder", attacker.invitation)
@@ -193,8 +200,8 @@ def test_no_time_in_a_message_moves_the_hospitals_clock(
     local: LocalFederation, attacker: Attacker, valid_from: int
 ) -> None:
     set_policy(local, QUIET)
-    roster = attacks.next_roster(attacker, valid_from=valid_from)
-    reply = attacker.say("alder", attacks.under(attacker, roster))
+    roster = next_roster(attacker, valid_from=valid_from)
+    reply = attacker.say("alder", under(attacker, roster))
     assert isinstance(reply, Refused)
     assert reply.rule == "hours.quiet"
 
@@ -309,7 +316,7 @@ def test_quiet_hours_that_begin_in_a_run_cost_the_others_one_round_at_most(
     local: LocalFederation, attacker: Attacker, private: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three are needed; alder goes quiet before round 2: birch and cedar are not made to train again and again."""
-    monkeypatch.setattr(server.coordinator, "REJOIN_S", 0.0)
+    monkeypatch.setattr(server.attempts, "REJOIN_S", 0.0)
     set_policy(local, FREE)
     three = replace(private, federation=replace(private.federation, min_sites=3))
     link = LocalLink(local.sites(), {Moment(0, "train", 1): then(lambda: set_policy(local, QUIET))})
@@ -333,7 +340,7 @@ def test_a_hospital_is_back_when_its_quiet_hours_are_over(
 
 def test_an_old_coordinator_understands_the_refusal() -> None:
     """`passing` is a field that grew: what lacks it means no for good."""
-    plain = messages.read_reply(messages.reply(Refused(what="no", expected="", got="", do="")))
+    plain = read_reply(write_reply(Refused(what="no", expected="", got="", do="")))
     assert isinstance(plain, Refused)
     assert plain.passing is False
 

@@ -6,14 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from client.ledger import Ledger
-from shared import messages
 from shared.crypto.identity import Identity
-from shared.messages import Answered, AnyTask, Confirm, Confirmed, Contributed, Refused, Step, Task, Unmask
+from shared.messages.replies import Answered, Confirmed, Contributed, Refused, read_reply
+from shared.messages.requests import Confirm, Step, Unmask, write_request
+from shared.messages.tasks import AnyTask, Task
 from shared.secagg.plan import Plan
 from shared.study import Study
 from shared.wire import pack
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY, Attacker
 from simulations.local import LocalFederation
 
 OPEN = '[privacy]\nleast = "off"\n[aggregation]\nmin_cohort = 2\ncolluders = 0\n[studies]\nask = false\n'
@@ -73,6 +73,24 @@ def test_nor_the_same_model_in_another_round(attacker: Attacker) -> None:
     assert opened(attacker, attacker.evaluate_task(2), FEWER, round_=2, attempt=3), "the test patients are others"
 
 
+def test_nor_the_same_model_compared_with_another(local: LocalFederation, study: Study) -> None:
+    """What a vote compares with changes the question and none of its counts."""
+    attacker = hostile(local, replace(study, federation=replace(study.federation, guard=True)))
+    task = attacker.evaluate_task(1)
+    assert opened(attacker, task, ALL, round_=1, attempt=1)
+    assert not opened(attacker, replace(task, before=bytes(32)), FEWER, round_=2, attempt=2)
+
+
+def test_nor_hospitals_own_models_beside_the_common_one(local: LocalFederation, study: Study) -> None:
+    """Before the first round, and where what is a hospital's own moves no figure, they are the same model."""
+    attacker = hostile(local, replace(study, federation=replace(study.federation, personal=("head",))))
+    task = attacker.evaluate_task(2)
+    assert opened(attacker, task, ALL, round_=1, attempt=1)
+    assert not opened(attacker, replace(task, personal=True), FEWER, round_=1, attempt=2)
+    assert not opened(attacker, replace(task, personal=True), FEWER, round_=2, attempt=3)
+    assert opened(attacker, replace(task, personal=True), ALL, round_=2, attempt=4)
+
+
 def test_nor_a_public_update(attacker: Attacker) -> None:
     assert opened(attacker, attacker.train_task(), ALL, round_=1, attempt=1)
     assert not opened(attacker, attacker.train_task(), FEWER, round_=1, attempt=2)
@@ -99,7 +117,7 @@ def test_the_network_side_cannot_make_plans(local: LocalFederation, private: Stu
     task = attacker.train_task()
     step = Step(plan=attacker.plan(task, attempt=2**62), payload=memoryview(pack(Task(body=task))))
     for operator in (None, Identity.generate()):
-        reply = messages.read_reply(attacker.sites["alder"].handle(messages.request(step, operator)))
+        reply = read_reply(attacker.sites["alder"].handle(write_request(step, operator)))
         assert isinstance(reply, Refused)
     assert Ledger(local.home("alder").path / "ledger.sqlite").epsilon(1e-5) == 0.0
     assert isinstance(attacker.step("alder", task), Contributed), "and it has shut nobody out"
@@ -111,6 +129,6 @@ def test_nor_have_a_sum_unmasked(attacker: Attacker) -> None:
     settled = attacker.settled(SURVEY, plan, ALL)
     for body in (Confirm(request=closed.ask_confirm("alder")), Unmask(request=settled.request("alder"))):
         for operator in (None, Identity.generate()):
-            reply = messages.read_reply(attacker.sites["alder"].handle(messages.request(body, operator)))
+            reply = read_reply(attacker.sites["alder"].handle(write_request(body, operator)))
             assert isinstance(reply, Refused)
     assert isinstance(attacker.say("alder", body), Answered), "the honest request still has its answer"

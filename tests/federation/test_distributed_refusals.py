@@ -14,16 +14,17 @@ from msgspec.structs import replace
 from client.ledger import Ledger
 from client.site import Site
 from server.federation import Federation
-from shared import messages
 from shared.accounting import evaluation_event, noise_multiplier, round_event
 from shared.errors import InputError
 from shared.mechanism import Mechanism
-from shared.messages import AnyTask, Confirm, Contributed, Joined, Refused, Step, Task, TrainTask, payload_digest
+from shared.messages.replies import Answered, Contributed, Joined, Refused, read_reply
+from shared.messages.requests import Confirm, Step
+from shared.messages.tasks import AnyTask, Task, TrainTask, payload_digest
+from shared.noisy_sum import mechanism_of
 from shared.secagg.collector import Collector
 from shared.secagg.messages import UnmaskRequest
 from shared.secagg.plan import Plan
 from shared.study import Study, parse_study
-from shared.vectors import mechanism_of
 from shared.wire import pack, unpack
 from simulations.attacker import Attacker
 from simulations.faults import LocalLink
@@ -304,7 +305,7 @@ def test_the_same_step_again_gives_the_same_bytes_for_one_charge(stage: Stage) -
     plan = scene.attacker.plan(task)
     request = scene.attacker.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))))
     first = scene.attacker.sites["alder"].handle(request)
-    assert isinstance(messages.read_reply(first), Contributed)
+    assert isinstance(read_reply(first), Contributed)
     again = site_of(scene.local, "alder", ward(12), scene.releases)
     assert scene.attacker.sites["alder"].handle(request) == again.handle(request) == first
     assert scene.charges() == len(scene.releases.by) == 1
@@ -355,9 +356,7 @@ def test_a_second_survivor_set_is_refused(stage: Stage) -> None:
     everybody = settled(scene, NAMES, plan, task)
     fewer = scene.attacker.contributions(task, plan, [name for name in NAMES if name != "damson"])
     refused(scene.attacker.say("alder", Confirm(request=fewer.ask_confirm("alder"))), "settled on", "got others")
-    assert isinstance(
-        scene.attacker.ask_unmask("alder", unpack(UnmaskRequest, everybody.request("alder"))), messages.Answered
-    )
+    assert isinstance(scene.attacker.ask_unmask("alder", unpack(UnmaskRequest, everybody.request("alder"))), Answered)
     assert scene.charges() == 1
 
 

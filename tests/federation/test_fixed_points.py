@@ -20,7 +20,7 @@ from server.strategies.masked import Crowd, Masked, Moving
 from shared.algorithms.registry import algorithm_of
 from shared.layout import Layout
 from shared.study import MINIMAL, Study, parse_study
-from shared.vectors import Update
+from shared.update import Update
 
 #: curvature, minimum and images of three hospitals
 CURVES = np.array([[1.0, 4.0], [3.0, 0.5], [0.5, 2.0]])

@@ -13,8 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 import client.doing
-import client.site
-import server.coordinator
+import client.survivors
+import server.attempts
 from client.audit import Audit
 from client.home import Home
 from client.ledger import Ledger
@@ -24,15 +24,19 @@ from client.steps import Outcome, train_round
 from server.aggregate import Aggregator
 from server.checkpoints import Checkpoints
 from server.observer import Event, RoundFinished, StepProgress
-from shared import messages
-from shared.messages import Answered, Contributed, Refused, Shown, Step, Task, Unmask
+from shared.evaluated import evaluated_length
+from shared.messages.replies import Answered, Contributed, Refused, read_reply, write_reply
+from shared.messages.requests import Step, Unmask, read_request
+from shared.messages.shown import OwnFigures, Shown
+from shared.messages.tasks import AnyTask, Task
+from shared.messages.version import VERSION
 from shared.secagg.member import Masked, Plain, contribute, unmask
 from shared.secagg.messages import ANSWER_LABEL, UnmaskAnswer, UnmaskRequest, answer_parts
 from shared.secagg.plan import Plan
 from shared.study import Study
+from shared.tasks.registry import kind_of
 from shared.wire import pack, unpack
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY, Attacker
 from simulations.faults import Fault, LocalLink, Moment, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
 
@@ -46,7 +50,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture(autouse=True)
 def no_waiting(local: LocalFederation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server.coordinator, "REJOIN_S", 0.0)
+    monkeypatch.setattr(server.attempts, "REJOIN_S", 0.0)
     for name in local.names:
         (local.home(name).path / "policy.toml").write_text(OPEN + "[studies]\nask = false\n")
 
@@ -74,7 +78,7 @@ def charges(local: LocalFederation, name: str, run: str) -> int:
     return len(Ledger(local.home(name).path / "ledger.sqlite").events(run))
 
 
-def step_request(attacker: Attacker, plan: Plan, task: messages.AnyTask) -> bytes:
+def step_request(attacker: Attacker, plan: Plan, task: AnyTask) -> bytes:
     return attacker.request(Step(plan=plan, payload=memoryview(pack(Task(body=task)))))
 
 
@@ -129,7 +133,7 @@ def test_a_hospital_killed_while_it_trains(local: LocalFederation, attacker: Att
     stored = Rounds(local.home("alder").path / "rounds.sqlite").reply(plan.digest())
     assert (stored is not None) == kill.stored
     first = Site(local.home("alder")).handle(request)
-    assert isinstance(messages.read_reply(first), Contributed)
+    assert isinstance(read_reply(first), Contributed)
     assert stored in (None, first)
     assert Site(local.home("alder")).handle(request) == first, "one answer to a plan, ever"
     assert charges(local, "alder", "attacked") == 1, "one charge for the one vector that left"
@@ -178,7 +182,7 @@ def test_two_processes_at_one_home_give_one_answer_and_one_charge(local: LocalFe
     for process in processes:
         process.join(60)
     (reply,) = found
-    assert isinstance(messages.read_reply(reply), Contributed)
+    assert isinstance(read_reply(reply), Contributed)
     assert charges(local, "alder", "attacked") == 1
 
 
@@ -277,14 +281,14 @@ def told(change: Callable[[Shown], Shown], local: LocalFederation, name: str) ->
     """The hospital's own contribution with what it shows changed, under its own true signature."""
 
     def fault(request: bytes, serve: Callable[[bytes], bytes]) -> bytes | None:
-        body = messages.read_reply(serve(request))
-        step = messages.read_request(request)
+        body = read_reply(serve(request))
+        step = read_request(request)
         assert isinstance(body, Contributed)
         assert isinstance(step, Step)
         signed = Contributed.sign(
             body.contribution, body.vector, change(body.shown), local.home(name).identity, step.plan.digest()
         )
-        return messages.reply(signed)
+        return write_reply(signed)
 
     return fault
 
@@ -293,15 +297,15 @@ HUGE = "x" * 200_000
 NONSENSE: dict[str, bytes] = {
     "nothing": b"",
     "no message": b"\xc1\x00",
-    "a reply of another kind": messages.reply(Answered(answer=b"")),
-    "a refusal of many letters": messages.reply(
+    "a reply of another kind": write_reply(Answered(answer=b"")),
+    "a refusal of many letters": write_reply(
         Refused(what=HUGE, expected="\x1b[2J<script>", got=HUGE, do=HUGE, rule="", site="alder")
     ),
-    "a policy's refusal of many letters": messages.reply(
+    "a policy's refusal of many letters": write_reply(
         Refused(what=HUGE, expected="", got="", do="", rule=HUGE, site="birch")
     ),
-    "an empty refusal": messages.reply(Refused(what="", expected="", got="", do="")),
-    "a field of many letters": msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": HUGE}}),
+    "an empty refusal": write_reply(Refused(what="", expected="", got="", do="")),
+    "a field of many letters": msgspec.msgpack.encode({"version": VERSION, "body": {"type": HUGE}}),
     "another version": msgspec.msgpack.encode({"version": 9, "body": {"type": "joined"}}),
 }
 
@@ -367,8 +371,8 @@ SHOWN: dict[str, Callable[[Shown], Shown]] = {
     "an endless epsilon": lambda s: spent(s, epsilon_total=float("inf")),
     "counts of its own invention": lambda s: replace(s, counts={"x" * 9999: 1}),
     "negative counts": lambda s: replace(s, counts={"used": -1}),
-    "a figure of its own": lambda s: replace(s, figures=messages.OwnFigures("x" * 999, value=1, low=0, high=1, n=4)),
-    "an AUC of three": lambda s: replace(s, figures=messages.OwnFigures("stratified_auc", value=3, low=0, high=1, n=4)),
+    "a figure of its own": lambda s: replace(s, figures=OwnFigures("x" * 999, value=1, low=0, high=1, n=4)),
+    "an AUC of three": lambda s: replace(s, figures=OwnFigures("stratified_auc", value=3, low=0, high=1, n=4)),
 }
 
 
@@ -439,6 +443,26 @@ def test_a_vector_of_nonsense_ends_in_a_result_that_says_so(
         assert "unmasked sum: expected 3 sites in its first count" in result.because
 
 
+@pytest.mark.parametrize("place", [1, -1])
+def test_nonsense_about_a_subgroup_ends_in_a_result_too(
+    local: LocalFederation, study: Study, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Among a group's counts, or in how many hospitals keep it back: no report can be made of it."""
+    grouped = quick(replace(study, evaluation=replace(study.evaluation, subgroups=("sex",))))
+    first = 1 + (kind_of(study).counts if place > 0 else evaluated_length(grouped) - 5)
+
+    def dirty(plain: Plain) -> Plain:
+        counts = plain.counts.copy()
+        if len(counts) == 1 + evaluated_length(grouped):
+            counts[first : first + 3] = 2**64 - 1
+        return plain._replace(counts=counts)
+
+    monkeypatch.setattr(client.doing, "contribute", poisoned(dirty))
+    _, result = local.run(LocalLink(local.sites()), grouped)
+    assert result.status in ("stopped", "failed")
+    assert "A hospital sent counts that no archive has" in result.because
+
+
 def test_wrong_shares_from_most_hospitals_stop_the_run_with_names(
     local: LocalFederation, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,7 +473,7 @@ def test_wrong_shares_from_most_hospitals_stop_the_run_with_names(
         false = replace(true, self_shares=bytes(len(true.self_shares)))
         return pack(replace(false, signature=kwargs["identity"].sign(ANSWER_LABEL, *answer_parts(false))))
 
-    monkeypatch.setattr(client.site, "unmask", wrong)
+    monkeypatch.setattr(client.survivors, "unmask", wrong)
     _, result = local.run(LocalLink(local.sites()), study)
     assert result.status == "failed"
     assert "alder" in result.because
@@ -459,7 +483,7 @@ def test_wrong_shares_from_most_hospitals_stop_the_run_with_names(
 def test_a_refusal_in_another_hospitals_name_does_not_send_that_hospital_home(
     local: LocalFederation, study: Study
 ) -> None:
-    slander = messages.reply(Refused(what="no", expected="", got="", do="", rule="x", site="alder"))
+    slander = write_reply(Refused(what="no", expected="", got="", do="", rule="x", site="alder"))
     link = LocalLink(local.sites(), {Moment(2, "join"): answering(slander)})
     _, result = local.run(link, quick(study))
     assert result.sites.contributed == (("alder", "birch"),) * 2
@@ -477,7 +501,7 @@ class LateLink(LocalLink):
 def test_a_hospital_that_declined_and_came_back_is_not_counted_twice(local: LocalFederation, study: Study) -> None:
     """Alder declined as node 0 and is in as node 1; birch, not connected yet, is still waited for."""
     alder, birch, cedar = local.sites()
-    declines = messages.reply(Refused(what="no", expected="", got="", do="", rule="x", site="alder"))
+    declines = write_reply(Refused(what="no", expected="", got="", do="", rule="x", site="alder"))
     link = LateLink([alder, Site(local.home("alder")), cedar, birch], {Moment(0, "join"): answering(declines)})
     aggregator = Aggregator(
         link, local.federation.invitation("run", study), local.federation.roster, local.federation.operator

@@ -34,7 +34,7 @@ from client.workbench import Prepared, prepare_for
 from server.report import build
 from server.report.result import Result
 from shared.accounting import prv_epsilon
-from shared.messages import Refused
+from shared.messages.replies import Refused
 from shared.secagg.masks import Words
 from shared.secagg.member import Masked, Plain, contribute
 from shared.secagg.plan import Seat

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared import messages
 from shared.accounting import noise_multiplier
 from shared.mechanism import Mechanism
-from shared.messages import Contributed
+from shared.messages.replies import Answered, Contributed
+from shared.noisy_sum import mechanism_of, read_sum
 from shared.secagg.messages import UnmaskRequest
 from shared.study import parse_study
-from shared.vectors import mechanism_of, read_sum
 from shared.wire import unpack
 from simulations.attacker import Attacker
 from simulations.wards import Releases, found, site_of, ward
@@ -81,7 +80,7 @@ def opened(folder: Path, survivors: Sequence[str], *, alder: int = 12) -> Opened
     collector = attacker.settled(task, plan, survivors)
     for name in survivors:
         answer = attacker.ask_unmask(name, unpack(UnmaskRequest, collector.request(name)))
-        assert isinstance(answer, messages.Answered)
+        assert isinstance(answer, Answered)
         collector.answer(answer.answer)
     by = mechanism_of(STUDY, clip=1.0, cohort=len(NAMES), parameters=attacker.weights.size)
     assert releases.by == [by] * len(NAMES)

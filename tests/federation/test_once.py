@@ -21,9 +21,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+import client.contributing
 import client.doing
 import client.rounds
 import client.site
+import client.survivors
 import client.workbench
 import shared.database
 import shared.secagg.member
@@ -33,28 +35,16 @@ from client.ledger import Ledger
 from client.site import Site
 from client.steps import Outcome
 from client.workbench import Workbench, prepare_for
-from shared import messages
-from shared.messages import (
-    Answered,
-    AnyReply,
-    AnyRequest,
-    Confirm,
-    Confirmed,
-    Contributed,
-    Refused,
-    Step,
-    Task,
-    TrainTask,
-    Unmask,
-)
+from shared.messages.replies import Answered, AnyReply, Confirmed, Contributed, Refused, read_reply
+from shared.messages.requests import AnyRequest, Confirm, Step, Unmask
+from shared.messages.tasks import Task, TrainTask
 from shared.network import network_of
 from shared.parameters import layout_of
 from shared.secagg.messages import ConfirmRequest
 from shared.study import Study
-from shared.vectors import Codec
+from shared.update import Codec
 from shared.wire import pack
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY, Attacker
 from simulations.local import LocalFederation
 from simulations.strikes import NAMES, TWO, VICTIM
 
@@ -65,7 +55,10 @@ POLICY = (
 #: What a hospital remembers; all else in its home does not change here.
 FILES = ("rounds.sqlite*", "ledger.sqlite*", "audit.jsonl")
 #: The code between whose statements the hospital dies; and what else it dies in where that is quick to get through.
-CODE = tuple(str(module.__file__) for module in (client.rounds, client.site, shared.database))
+CODE = tuple(
+    str(module.__file__)
+    for module in (client.rounds, client.site, client.contributing, client.survivors, shared.database)
+)
 PURE = (str(shared.secagg.member.__file__),)
 FORK = multiprocessing.get_context("fork")
 
@@ -101,7 +94,7 @@ class Bench:
 
     def ask(self, body: AnyRequest) -> AnyReply:
         """What the hospital answers after a fresh start."""
-        return messages.read_reply(Site(self.home).handle(self.attacker.request(body)))
+        return read_reply(Site(self.home).handle(self.attacker.request(body)))
 
     def deaths(self, body: AnyRequest, code: Collection[str] = CODE) -> Iterator[int]:
         """Serve `body` from the saved state and die before the k-th line; each k, until there are no more lines."""
@@ -263,7 +256,7 @@ def at_once(bench: Bench, bodies: list[AnyRequest]) -> list[AnyReply]:
     processes = [FORK.Process(target=work, args=(number,)) for number in range(len(bodies))]
     for process in processes:
         process.start()
-    replies = [messages.read_reply(pipe.get()) for pipe in pipes]
+    replies = [read_reply(pipe.get()) for pipe in pipes]
     for process in processes:
         process.join(60)
     return replies
@@ -322,7 +315,7 @@ def test_a_hospital_killed_at_any_line_while_it_trains_answers_one_plan_with_one
         first, second = bench.ask(plan), bench.ask(plan)
         assert first == second
         if after.reply is not None:
-            assert first == messages.read_reply(after.reply)
+            assert first == read_reply(after.reply)
             assert others is None or isinstance(others, Refused)
             assert (bench.charges - charged, trainings.count - trained) == (1, 1), (
                 "no second training, no second charge"

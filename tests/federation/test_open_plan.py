@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-import server.coordinator
-from server.aggregate import Aggregator, Sum, TooFewError
+import server.attempts
+from server.aggregate import Aggregator, Sum
+from server.attendance import TooFewError
 from server.open_plan import Desk
 from shared.study import Study
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY
 from simulations.faults import Fault, LocalLink, Moment, lost
 from simulations.local import LocalFederation
 
@@ -23,7 +24,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def no_waiting(local: LocalFederation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server.coordinator, "REJOIN_S", 0.0)
+    monkeypatch.setattr(server.attempts, "REJOIN_S", 0.0)
     for name in local.names:
         (local.home(name).path / "policy.toml").write_text(OPEN)
 

@@ -9,7 +9,8 @@ import client.steps
 from client.local_round import Trained
 from server.report.verdict import findings
 from shared.layout import begin
-from shared.messages import Confirm, Contributed, Step, Unmask, read_reply, read_request
+from shared.messages.replies import Contributed, read_reply
+from shared.messages.requests import Confirm, Step, Unmask, read_request
 from shared.open_sums import OpenContribution
 from shared.study import Study
 from shared.wire import unpack

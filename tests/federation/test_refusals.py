@@ -20,18 +20,19 @@ from client.home import Home
 from client.ledger import Ledger
 from client.refusals import LONGEST_PART
 from client.site import Site
-from shared import messages
 from shared.errors import InputError, OperatorError, PeerError, SiteError
-from shared.messages import AnyTask, Confirm, Contributed, EvaluateTask, Joined, Refused, Step, Task, Unmask
+from shared.messages.replies import Answered, Contributed, Joined, Refused, read_reply
+from shared.messages.requests import AnyRequest, Confirm, Step, Unmask
+from shared.messages.tasks import AnyTask, EvaluateTask, Task
+from shared.messages.version import VERSION
 from shared.secagg.collector import Collector
 from shared.secagg.messages import Contribution, UnmaskRequest
 from shared.secagg.plan import Plan
 from shared.study import MINIMAL, Study, parse_study
-from shared.vectors import Codec
+from shared.update import Codec
 from shared.wire import pack, unpack
-from simulations import attacks, unmask_attacks
-from simulations.attacker import Attacker, masked_sum
-from simulations.attacks import SURVEY
+from simulations import invitation_attacks, plan_attacks, unmask_attacks
+from simulations.attacker import SURVEY, Attacker, masked_sum
 from simulations.local import LocalFederation
 
 PRIVATE = MINIMAL.replace(
@@ -134,9 +135,9 @@ INVITATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", attacks.INVITATIONS)
+@pytest.mark.parametrize("name", invitation_attacks.INVITATIONS)
 def test_a_hostile_invitation_is_refused(unmoved: Attacker, name: str) -> None:
-    invitation = attacks.INVITATIONS[name](unmoved, "alder")
+    invitation = invitation_attacks.INVITATIONS[name](unmoved, "alder")
     refused(unmoved.say("alder", invitation), *INVITATIONS[name])
 
 
@@ -217,10 +218,10 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("name", attacks.PLANS)
+@pytest.mark.parametrize("name", plan_attacks.PLANS)
 def test_a_hostile_plan_is_refused(unmoved: Attacker, name: str) -> None:
     task = unmoved.train_task()
-    plan = attacks.PLANS[name](unmoved, "alder", unmoved.plan(task))
+    plan = plan_attacks.PLANS[name](unmoved, "alder", unmoved.plan(task))
     refused(unmoved.step("alder", task, plan), *PLANS[name])
 
 
@@ -237,9 +238,9 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("name", attacks.TASKS)
+@pytest.mark.parametrize("name", plan_attacks.TASKS)
 def test_a_hostile_task_is_refused_and_costs_no_patient(unmoved: Attacker, name: str) -> None:
-    task, round_ = attacks.TASKS[name](unmoved)
+    task, round_ = plan_attacks.TASKS[name](unmoved)
     refused(unmoved.step("alder", task, unmoved.plan(task, round_=round_)), *TASKS[name])
 
 
@@ -281,7 +282,7 @@ def test_a_cohort_below_the_policy_is_refused(attacker: Attacker, local: LocalFe
     attacker.study, attacker.run = three, "three"
     attacker.join_all()
     task = attacker.train_task()
-    two = attacks.without_the_site(attacker, "cedar", attacker.plan(task))
+    two = plan_attacks.without_the_site(attacker, "cedar", attacker.plan(task))
     before = memory(local.home("alder"))
     refused(attacker.step("alder", task, two), "cohort", "at least 3 sites", "got 2")
     assert memory(local.home("alder")) == before
@@ -306,7 +307,7 @@ def test_a_replayed_plan_gives_the_same_bytes_one_charge_and_no_second_training(
     task = attacker.train_task()
     request = attacker.request(Step(plan=attacker.plan(task), payload=memoryview(pack(Task(body=task)))))
     first = attacker.sites["alder"].handle(request)
-    assert isinstance(messages.read_reply(first), Contributed)
+    assert isinstance(read_reply(first), Contributed)
     monkeypatch.setattr(client.doing, "train_round", never)
     restarted = Site(local.home("alder"))
     assert attacker.sites["alder"].handle(request) == restarted.handle(request) == first
@@ -374,7 +375,7 @@ def test_a_hostile_unmask_request_is_refused_and_an_honest_one_still_served(
     hostile = unmask_attacks.UNMASKS[name](attacker, "alder", honest)
     refused(attacker.ask_unmask("alder", hostile), *UNMASKS[name])
     assert memory(local.home("alder")) == before
-    assert isinstance(attacker.ask_unmask("alder", honest), messages.Answered)
+    assert isinstance(attacker.ask_unmask("alder", honest), Answered)
 
 
 def test_one_unmask_request_per_plan_ever(local: LocalFederation, attacker: Attacker, settled: Collector) -> None:
@@ -432,7 +433,7 @@ def test_sites_given_different_models_share_no_mask_and_their_sum_opens_to_nothi
     attacker.confirm(collector, ("birch", "cedar"))
     for name in ("birch", "cedar"):
         answer = attacker.ask_unmask(name, unpack(UnmaskRequest, collector.request(name)))
-        assert isinstance(answer, messages.Answered)
+        assert isinstance(answer, Answered)
         collector.answer(answer.answer)
     total = collector.finish()  # the masks of birch and cedar are off; alder's are not
     codec = Codec.of(attacker.study, cohort=3, parameters=attacker.weights.size, seed=other.payload)
@@ -458,21 +459,21 @@ def collector_request(collector: Collector, plan: Plan) -> bytes:
         (b"\x91" * 100_000, ("_Version message",)),
         (
             msgspec.msgpack.encode({"version": 9, "body": {"type": "later"}}),
-            ("message version", f"expected {messages.VERSION}, got 9"),
+            ("message version", f"expected {VERSION}, got 9"),
         ),
         (msgspec.msgpack.encode({"body": {"type": "join"}}), ("missing required field `version`",)),
         (
-            msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "pickle"}}),
+            msgspec.msgpack.encode({"version": VERSION, "body": {"type": "pickle"}}),
             ("Invalid value 'pickle'",),
         ),
         (
-            msgspec.msgpack.encode({"version": messages.VERSION, "body": {"type": "unmask", "request": b"", "x": 1}}),
+            msgspec.msgpack.encode({"version": VERSION, "body": {"type": "unmask", "request": b"", "x": 1}}),
             ("`x`",),
         ),
     ],
 )
 def test_what_is_no_message_is_refused(unmoved: Attacker, data: bytes, parts: tuple[str, ...]) -> None:
-    refused(messages.read_reply(unmoved.sites["alder"].handle(data)), *parts)
+    refused(read_reply(unmoved.sites["alder"].handle(data)), *parts)
 
 
 def test_an_oversized_message_is_refused_unread(
@@ -481,7 +482,7 @@ def test_an_oversized_message_is_refused_unread(
     monkeypatch.setattr(shared.wire.unpack, "__kwdefaults__", {"limit": 1000})
     reply = stranger.sites["alder"].handle(bytes(1001))
     monkeypatch.undo()
-    refused(messages.read_reply(reply), "expected at most 1000 bytes, got 1001 bytes")
+    refused(read_reply(reply), "expected at most 1000 bytes, got 1001 bytes")
 
 
 @pytest.mark.parametrize("hostile", ["x" * 200_000, "\n\r\u2028\x00\x1b[31m" * 20_000, "é" * 100_000])
@@ -490,8 +491,8 @@ def test_words_from_outside_are_kept_short_and_do_not_break_the_audit_log(
 ) -> None:
     site = stranger.sites["alder"]
     for body in ({"type": hostile}, {"type": "unmask", hostile: b""}):
-        reply = site.handle(msgspec.msgpack.encode({"version": messages.VERSION, "body": body}))
-        found = refused(messages.read_reply(reply))
+        reply = site.handle(msgspec.msgpack.encode({"version": VERSION, "body": body}))
+        found = refused(read_reply(reply))
         assert all(len(part) <= LONGEST_PART for part in (found.what, found.expected, found.got, found.do))
     audit = Audit(local.home("alder").path / "audit.jsonl")
     assert audit.verify() == 4, "what was refused, and the bytes that said so, twice"
@@ -506,7 +507,7 @@ def real(attacker: Attacker) -> list[bytes]:
     settled = attacker.settled(SURVEY, plan, names, confirmers=("birch", "cedar"))
     tasks = (attacker.train_task(), attacker.evaluate_task(1))
     steps = [Step(plan=attacker.plan(task, attempt=9), payload=memoryview(pack(Task(body=task)))) for task in tasks]
-    bodies: list[messages.AnyRequest] = [
+    bodies: list[AnyRequest] = [
         attacker.invitation,
         *steps,
         Confirm(request=closed.ask_confirm("alder")),
@@ -521,7 +522,7 @@ QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 @QUICK
 @given(data=st.binary(max_size=200))
 def test_random_bytes_always_get_a_refusal(attacker: Attacker, data: bytes) -> None:
-    refused(messages.read_reply(attacker.sites["alder"].handle(data)))
+    refused(read_reply(attacker.sites["alder"].handle(data)))
 
 
 @QUICK
@@ -535,7 +536,7 @@ def test_a_real_message_with_changed_bytes_always_gets_a_reply(
         request[place] = data.draw(st.integers(0, 255))
     if data.draw(st.booleans()):
         del request[data.draw(st.integers(0, len(request) - 1)) :]
-    messages.read_reply(attacker.sites["alder"].handle(bytes(request)))
+    read_reply(attacker.sites["alder"].handle(bytes(request)))
 
 
 VALUES = st.one_of(
@@ -559,7 +560,7 @@ def test_a_real_message_with_one_field_of_another_value_always_gets_a_reply(
     places = list(leaves(tree))
     holder, key = data.draw(st.sampled_from(places))
     holder[key] = value
-    messages.read_reply(attacker.sites["alder"].handle(msgspec.msgpack.encode(tree)))
+    read_reply(attacker.sites["alder"].handle(msgspec.msgpack.encode(tree)))
 
 
 def leaves(tree: Any) -> Iterator[tuple[Any, Any]]:
@@ -630,6 +631,6 @@ def test_nothing_that_holds_a_secret_shows_it(attacker: Attacker) -> None:
     answer = site._rounds.answer(attacker.plan(SURVEY).digest(), ())
     assert state is not None
     assert answer.secrets is not None
-    for shown in (repr(state), repr(answer), repr(site._joined("attacked"))):
+    for shown in (repr(state), repr(answer), repr(site._rounds.joined("attacked"))):
         assert repr(state.key.private) not in shown
         assert not any(repr(seed) in shown for seed in answer.secrets.seeds if seed)

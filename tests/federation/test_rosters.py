@@ -6,20 +6,20 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-import server.coordinator
+import server.attempts
 from client.agreement import newest_roster
 from client.home import Home, make_next_identity
 from client.rounds import Rounds
 from shared.crypto.identity import Identity
 from shared.crypto.roster import RosterEntry, SignedRoster
-from shared.messages import Contributed, Joined, Refused
+from shared.messages.replies import Contributed, Joined, Refused
 from shared.study import Study
 from shared.wire import pack
-from simulations import attacks
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY, Attacker
 from simulations.faults import LocalLink, Moment, lost
+from simulations.invitation_attacks import foreign_root, next_roster, signed, under
 from simulations.local import LocalFederation
+from simulations.plan_attacks import without_the_site
 
 FREE = (
     '[privacy]\nleast = "off"\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n'
@@ -46,7 +46,7 @@ def entries(attacker: Attacker, *, without: str = "", rekeyed: str = "", added: 
 def shown(attacker: Attacker, roster: SignedRoster, site: str = "alder", run: str = "later") -> object:
     """`site` is invited to another run under `roster`, and so sees it."""
     other = Attacker(attacker.federation, attacker.sites, attacker.study, run=run)
-    return other.say(site, attacks.under(other, roster))
+    return other.say(site, under(other, roster))
 
 
 def refused(reply: object, *parts: str) -> None:
@@ -56,7 +56,7 @@ def refused(reply: object, *parts: str) -> None:
 
 
 def test_a_hospital_that_is_added_ends_no_running_run(local: LocalFederation, attacker: Attacker) -> None:
-    newer = attacks.next_roster(attacker, entries=entries(attacker, added="dogwood"))
+    newer = next_roster(attacker, entries=entries(attacker, added="dogwood"))
     assert isinstance(shown(attacker, newer), Joined)
     assert local.home("alder").last_roster == 2
     assert isinstance(attacker.step("alder", SURVEY), Contributed)
@@ -68,7 +68,7 @@ def test_a_hospital_that_is_added_ends_no_running_run(local: LocalFederation, at
 def test_an_old_roster_for_a_new_run_is_refused(local: LocalFederation, attacker: Attacker) -> None:
     """Rollback: a hospital was removed, and the operator brings the roster from before."""
     old = attacker.federation.signed_roster
-    newer = attacks.next_roster(attacker, entries=entries(attacker, without="cedar"))
+    newer = next_roster(attacker, entries=entries(attacker, without="cedar"))
     assert isinstance(shown(attacker, newer), Joined)
     refused(shown(attacker, old, run="rolled-back"), "roster", "expected version 2 or later, got 1")
     assert Rounds(local.home("alder").path / "rounds.sqlite").run("rolled-back") is None
@@ -77,13 +77,13 @@ def test_an_old_roster_for_a_new_run_is_refused(local: LocalFederation, attacker
 @pytest.mark.parametrize("gone", ["roster.version", "roster.bin"])
 def test_either_file_alone_stops_a_rollback(local: LocalFederation, attacker: Attacker, gone: str) -> None:
     old = attacker.federation.signed_roster
-    assert isinstance(shown(attacker, attacks.next_roster(attacker)), Joined)
+    assert isinstance(shown(attacker, next_roster(attacker)), Joined)
     (local.home("alder").path / gone).unlink()
     refused(shown(attacker, old, run="rolled-back"), "expected version 2 or later, got 1")
 
 
 def test_an_old_roster_in_a_running_run_moves_nothing_back(local: LocalFederation, attacker: Attacker) -> None:
-    assert isinstance(shown(attacker, attacks.next_roster(attacker)), Joined)
+    assert isinstance(shown(attacker, next_roster(attacker)), Joined)
     assert isinstance(attacker.say("alder", attacker.invitation), Joined)
     assert local.home("alder").last_roster == 2
     newest = newest_roster(local.home("alder"))
@@ -93,17 +93,17 @@ def test_an_old_roster_in_a_running_run_moves_nothing_back(local: LocalFederatio
 
 @pytest.mark.parametrize("change", ["without", "rekeyed"])
 def test_a_removed_or_rekeyed_member_is_out_of_running_runs_at_once(attacker: Attacker, change: str) -> None:
-    newer = attacks.next_roster(attacker, entries=entries(attacker, **{change: "cedar"}))
+    newer = next_roster(attacker, entries=entries(attacker, **{change: "cedar"}))
     assert isinstance(shown(attacker, newer), Joined)
     refused(attacker.step("alder", SURVEY), "site 'cedar'")
-    rest = attacks.without_the_site(attacker, "cedar", attacker.plan(attacker.train_task(), attempt=2))
+    rest = without_the_site(attacker, "cedar", attacker.plan(attacker.train_task(), attempt=2))
     assert isinstance(attacker.step("alder", attacker.train_task(), rest), Contributed), "the others go on"
     assert isinstance(attacker.step("birch", SURVEY), Contributed), "birch has not seen the newer roster"
 
 
 @pytest.mark.parametrize("change", ["without", "rekeyed"])
 def test_a_site_that_was_removed_itself_stops(attacker: Attacker, change: str) -> None:
-    newer = attacks.next_roster(attacker, entries=entries(attacker, **{change: "alder"}))
+    newer = next_roster(attacker, entries=entries(attacker, **{change: "alder"}))
     refused(shown(attacker, newer), "")
     refused(attacker.step("alder", SURVEY), "site 'alder'")
     refused(attacker.say("alder", attacker.invitation), "site 'alder'")
@@ -120,7 +120,7 @@ def test_a_roster_that_changes_a_pinned_peer_is_refused_with_the_rule(
     """The holder of the root gives a hospital's name to a key of its own, or drops that hospital."""
     pin(local, attacker.federation.roster.identity("cedar"))
     assert isinstance(shown(attacker, attacker.federation.signed_roster, run="before"), Joined)
-    reply = shown(attacker, attacks.next_roster(attacker, entries=entries(attacker, **{change: "cedar"})))
+    reply = shown(attacker, next_roster(attacker, entries=entries(attacker, **{change: "cedar"})))
     assert isinstance(reply, Refused)
     assert (reply.rule, reply.passing) == ("aggregation.peer_keys", False)
     assert Rounds(local.home("alder").path / "rounds.sqlite").run("later") is None
@@ -135,9 +135,9 @@ def test_a_peer_pinned_after_the_join_counts_for_the_next_round(local: LocalFede
 
 def test_a_run_signed_by_an_operator_who_was_replaced_stops(attacker: Attacker) -> None:
     operator = Identity.generate()
-    newer = attacks.next_roster(attacker, operator=operator.public)
+    newer = next_roster(attacker, operator=operator.public)
     other = Attacker(attacker.federation, attacker.sites, attacker.study, run="later")
-    assert isinstance(other.say("alder", attacks._signed(other, operator, newer)), Joined)
+    assert isinstance(other.say("alder", signed(other, operator, newer)), Joined)
     refused(attacker.step("alder", SURVEY), "operator", "Start the run anew")
 
 
@@ -157,26 +157,26 @@ def test_a_damaged_file_of_the_newest_roster_stops_the_site_and_is_no_way_back(
 
 
 def test_a_roster_of_another_root_in_its_file_is_not_believed(local: LocalFederation, attacker: Attacker) -> None:
-    forged = attacks.foreign_root(attacker, "alder").roster
+    forged = foreign_root(attacker, "alder").roster
     (local.home("alder").path / "roster.bin").write_bytes(pack(forged))
     refused(attacker.step("alder", SURVEY), "roster.bin")
 
 
 def test_a_run_goes_on_under_a_newer_roster_with_its_own_key(local: LocalFederation, attacker: Attacker) -> None:
     """As a coordinator does that was started anew after a hospital was added."""
-    newer = attacks.next_roster(attacker, entries=entries(attacker, added="dogwood"))
-    again = attacker.say("alder", attacks.under(attacker, newer))
+    newer = next_roster(attacker, entries=entries(attacker, added="dogwood"))
+    again = attacker.say("alder", under(attacker, newer))
     assert isinstance(again, Joined)
     assert again.record.public_key == attacker.records["alder"].public_key
     assert again.record.roster_hash == newer.digest()
-    assert attacker.say("alder", attacks.under(attacker, newer)) == again
+    assert attacker.say("alder", under(attacker, newer)) == again
     refused(attacker.step("alder", SURVEY), "as joined")  # plans of the old roster are over at this site
 
 
 def test_a_run_resumes_after_a_hospital_was_added(
     local: LocalFederation, changed: Callable[[str, str], Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server.coordinator, "REJOIN_S", 0.0)
+    monkeypatch.setattr(server.attempts, "REJOIN_S", 0.0)
     study = changed("rounds = 2", "rounds = 3")
     study = replace(study, federation=replace(study.federation, timeout_s=0.1))
     broken = LocalLink(local.sites(), {Moment(node, "train", 2): lost for node in (0, 1, 2)})
@@ -196,7 +196,7 @@ def test_a_site_takes_up_its_next_identity_when_the_roster_lists_it(attacker: At
         replace(entry, identity=coming) if entry.name == "alder" else entry
         for entry in attacker.federation.roster.entries
     )
-    newer = attacks.next_roster(attacker, entries=rotated)
+    newer = next_roster(attacker, entries=rotated)
     assert isinstance(shown(attacker, newer), Joined)
     assert home.identity.public == coming != before
     refused(attacker.step("alder", SURVEY), "site 'alder'", "its key was replaced since")
@@ -206,5 +206,5 @@ def test_a_roster_of_another_root_rotates_no_key(attacker: Attacker, local: Loca
     home = local.home("alder")
     make_next_identity(home.path)
     before = home.identity.public
-    refused(attacker.say("alder", attacks.foreign_root(attacker, "alder")), "signature for konsil/roster/v1")
+    refused(attacker.say("alder", foreign_root(attacker, "alder")), "signature for konsil/roster/v1")
     assert home.identity.public == before

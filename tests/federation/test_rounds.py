@@ -17,9 +17,9 @@ from client.steps import Outcome
 from shared.accounting import noise_multiplier, rdp_epsilon, round_event
 from shared.errors import InputError, SiteError
 from shared.layout import layout_for
-from shared.messages import Unmask, read_request
+from shared.messages.requests import Unmask, read_request
 from shared.study import Study
-from shared.vectors import Codec
+from shared.update import Codec
 from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
 

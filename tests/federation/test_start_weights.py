@@ -8,12 +8,14 @@ import pytest
 from msgspec.structs import replace
 from safetensors.numpy import save
 
+from client.rounds import Rounds
 from client.site import Site
 from server.checkpoints import Checkpoints
 from server.coordinator import Outcome
 from server.report.result import Result
 from shared.layout import begin
-from shared.messages import Join, Refused, Request, Step, read_reply, read_request
+from shared.messages.replies import Refused, read_reply
+from shared.messages.requests import Join, Request, Step, read_request
 from shared.study import Study
 from shared.wire import pack
 from simulations.faults import LocalLink, Moment
@@ -173,3 +175,24 @@ def test_private_rounds_carry_the_head_alone_too(local: LocalFederation, frozen:
     check(outcome, result, study)
     later = [len(asked) for _, body, asked, _ in steps(link) if body.plan.round > 1]
     assert max(later) < 40_000
+
+
+def test_the_file_goes_with_the_last_run_that_needs_it(
+    local: LocalFederation, frozen: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.run(LocalLink(local.sites()), replace(frozen, training=replace(frozen.training, rounds=1)))
+    monkeypatch.setattr("client.site.FORGET_S", -1.0)  # whatever is here is old
+    folder = kept(local, "alder")
+    other = folder / f"{'0' * 64}.safetensors"
+    other.write_bytes(b"of a study that is over")
+    rounds = Rounds(local.home("alder").path / "rounds.sqlite")
+    monkeypatch.setattr(Rounds, "forget", lambda *_: 0)  # the run is in use
+    Site(local.home("alder"))
+    assert [path.stem for path in folder.iterdir()] == [frozen.model.init_sha256]
+    assert [each.model.init_sha256 for each in rounds.studies()] == [frozen.model.init_sha256]
+    monkeypatch.undo()
+    assert rounds.forget(-1.0) == 1
+    assert rounds.studies() == ()
+    monkeypatch.setattr("client.site.FORGET_S", -1.0)
+    Site(local.home("alder"))
+    assert list(folder.iterdir()) == []

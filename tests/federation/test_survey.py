@@ -12,8 +12,8 @@ from server.report.html import render
 from server.report.result import Result
 from server.report.verdict import findings, headline
 from shared.study import Study
+from shared.survey import IMAGE_UNITS, Survey
 from shared.tasks.registry import kind_of
-from shared.vectors import IMAGE_UNITS, Survey
 from simulations.faults import LocalLink, Moment, lost
 from simulations.local import LocalFederation
 

@@ -17,14 +17,15 @@ from server.checkpoints import Checkpoints
 from server.coordinator import Coordinator
 from server.receipts import Receipts
 from server.run import open_run
-from shared import messages
 from shared.errors import PeerError, SiteError
-from shared.messages import LONGEST_JOIN, Contributed, Joined, Refused, Step, Task, coarse_seconds, longest_step
+from shared.messages.replies import Contributed, Joined, Refused, read_reply, write_reply
+from shared.messages.requests import LONGEST_JOIN, Confirm, Step, Unmask, longest_step, write_request
+from shared.messages.shown import coarse_seconds
+from shared.messages.tasks import Task
 from shared.secagg.messages import UnmaskRequest
 from shared.study import Study
 from shared.wire import pack, unpack
-from simulations.attacker import Attacker
-from simulations.attacks import SURVEY
+from simulations.attacker import SURVEY, Attacker
 from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
 from simulations.local import LocalFederation, Recorder
 
@@ -59,12 +60,12 @@ def padded(attacker: Attacker, run: str, size: int) -> bytes:
 
 def test_a_long_step_of_a_run_never_joined_is_not_read(attacker: Attacker) -> None:
     reply = attacker.sites["alder"].handle(padded(attacker, "never-joined", 4 * LONGEST_JOIN))
-    refused(messages.read_reply(reply), "a run this site has joined")
+    refused(read_reply(reply), "a run this site has joined")
 
 
 def test_a_step_longer_than_its_study_needs_is_not_read(attacker: Attacker) -> None:
     most = longest_step(attacker.weights.size, 3)
-    reply = messages.read_reply(attacker.sites["alder"].handle(padded(attacker, attacker.run, most)))
+    reply = read_reply(attacker.sites["alder"].handle(padded(attacker, attacker.run, most)))
     refused(reply, f"at most {most} bytes")
     assert isinstance(attacker.step("alder", attacker.train_task()), Contributed), "an honest one fits"
 
@@ -72,8 +73,8 @@ def test_a_step_longer_than_its_study_needs_is_not_read(attacker: Attacker) -> N
 @pytest.mark.parametrize("kind", ["join", "later"])
 def test_nothing_else_is_longer_than_an_invitation(attacker: Attacker, kind: str) -> None:
     huge = replace(attacker.invitation, roster=replace(attacker.invitation.roster, roster=bytes(LONGEST_JOIN)))
-    data = messages.request(huge).replace(b"\xa4join", b"\xa5later" if kind == "later" else b"\xa4join")
-    refused(messages.read_reply(attacker.sites["alder"].handle(data)), f"at most {LONGEST_JOIN} bytes")
+    data = write_request(huge).replace(b"\xa4join", b"\xa5later" if kind == "later" else b"\xa4join")
+    refused(read_reply(attacker.sites["alder"].handle(data)), f"at most {LONGEST_JOIN} bytes")
 
 
 # Policy and promise at every round
@@ -188,12 +189,10 @@ def test_every_reply_is_in_the_log_before_it_leaves(local: LocalFederation, atta
     site, plan = attacker.sites["alder"], attacker.plan(SURVEY)
     closed = attacker.contributions(SURVEY, plan, local.names)
     requests = {
-        "join": messages.request(attacker.invitation),
+        "join": write_request(attacker.invitation),
         "survey": attacker.request(Step(plan=attacker.plan(SURVEY), payload=memoryview(pack(Task(body=SURVEY))))),
-        "confirm": attacker.request(messages.Confirm(request=closed.ask_confirm("alder"))),
-        "unmask": attacker.request(
-            messages.Unmask(request=attacker.settled(SURVEY, plan, local.names).request("alder"))
-        ),
+        "confirm": attacker.request(Confirm(request=closed.ask_confirm("alder"))),
+        "unmask": attacker.request(Unmask(request=attacker.settled(SURVEY, plan, local.names).request("alder"))),
         "refusal": b"nonsense",
     }
     for purpose, request in requests.items():
@@ -269,7 +268,7 @@ def test_a_reply_changed_on_the_way_is_an_alarm(local: LocalFederation, study: S
 
 
 def test_a_reply_in_another_hospitals_name_is_an_alarm_there(local: LocalFederation, study: Study) -> None:
-    slander = messages.reply(Refused(what="no", expected="", got="", do="", rule="x", site="alder"))
+    slander = write_reply(Refused(what="no", expected="", got="", do="", rule="x", site="alder"))
     path = run_with_receipts(local, study, {Moment(2, "join"): lambda _request, _serve: slander})
     # Alder answers first and is known by then; the forged refusal still claims its name, and the log keeps the claim.
     assert len(compared(local, path, "alder").alarms) == 1

@@ -75,8 +75,8 @@ from shared.enrolment import (
 from shared.errors import KonsilError, PeerError
 from shared.layout import Layout, layout_for
 from shared.manifest import FILES, MANIFEST, MODEL_LABEL, Manifest, open_manifest, seal, sha256
-from shared.messages import Receipt
 from shared.probe import parse_address, read_certificate
+from shared.receipts import Receipt
 from shared.study import parse_study, study_hash
 from shared.text import GAP, is_plain, printable
 from shared.toml import read_toml

@@ -27,25 +27,14 @@ from client.questions import check_task
 from client.site import Site
 from server.federation import create
 from server.shown import check_shown, said
-from shared import messages
+from shared.counts import encode_counts
 from shared.crypto.identity import Identity
 from shared.errors import PeerError
 from shared.layout import layout_for
-from shared.messages import (
-    Confirm,
-    Contributed,
-    EvaluateTask,
-    Join,
-    Refused,
-    Request,
-    Shown,
-    Step,
-    SurveyTask,
-    Task,
-    TrainTask,
-    Unmask,
-    payload_digest,
-)
+from shared.messages.replies import Contributed, Joined, Refused, Reply, read_reply, write_reply
+from shared.messages.requests import Confirm, Join, Request, Step, Unmask, peek, read_request, write_request
+from shared.messages.shown import Shown
+from shared.messages.tasks import EvaluateTask, SurveyTask, Task, TrainTask, payload_digest
 from shared.open_sums import OpenCollector, OpenContribution, contribute
 from shared.relay import open_message, wrap
 from shared.secagg.collector import Collector
@@ -67,7 +56,8 @@ from shared.secagg.messages import (
 from shared.secagg.plan import Plan, SiteRules
 from shared.secagg.rehearsal import Federation, Hospital
 from shared.study import STUDY_LABEL, Study, study_hash
-from shared.vectors import TRAIN_COUNTS, encode_counts, terms
+from shared.terms import terms
+from shared.update import TRAIN_COUNTS
 from shared.wire import pack, unpack
 from simulations.sites import POLICY
 from tests.fuzz.engine import Decoder, Target
@@ -117,9 +107,9 @@ class _Rehearsal:
 
 def _request(_: Path) -> Decoder:
     def read(data: bytes) -> None:
-        messages.peek(data)
+        peek(data)
         _work_of(data)
-        messages.read_request(data, limit=1 << 16)
+        read_request(data, limit=1 << 16)
 
     return Decoder(read, [pack(sample(Request, pick)) for pick in range(PICKS)], "msgpack")
 
@@ -133,7 +123,7 @@ def _reply(folder: Path) -> Decoder:
     body = Contributed.sign(found.contribution, found.vector, shown, made.third.identity, made.collector.digest)
 
     def read(data: bytes) -> None:
-        body = messages.read_reply(data)
+        body = read_reply(data)
         if isinstance(body, Refused):
             said(body.reason)
         elif isinstance(body, Contributed):
@@ -141,8 +131,8 @@ def _reply(folder: Path) -> Decoder:
             body.check(made.third.identity.public, made.collector.digest)
             copy.deepcopy(made.collector).add(body.contribution, body.vector)
 
-    seeds = [pack(sample(messages.Reply, pick)) for pick in range(PICKS)]
-    return Decoder(read, [*seeds, messages.reply(body)], "msgpack")
+    seeds = [pack(sample(Reply, pick)) for pick in range(PICKS)]
+    return Decoder(read, [*seeds, write_reply(body)], "msgpack")
 
 
 def _contribution(folder: Path) -> Decoder:
@@ -274,9 +264,9 @@ class _House:
         (home / "dicom").mkdir()
         (home / "labels.csv").write_text("patient_id,label\n1,clear\n")
         self.site, self.operator = Site(Home(home)), self.federation.operator
-        invitation = messages.request(self.federation.invitation(RUN, STUDY))
-        body = messages.read_reply(self.site.handle(invitation))
-        assert isinstance(body, messages.Joined)
+        invitation = write_request(self.federation.invitation(RUN, STUDY))
+        body = read_reply(self.site.handle(invitation))
+        assert isinstance(body, Joined)
         roster = self.federation.signed_roster.digest()
         self.records = (
             body.record,
@@ -289,7 +279,7 @@ class _House:
     def handle(self, data: bytes) -> None:
         """Ask; what the site itself did not foresee is let through."""
         with patch("client.site.unforeseen", side_effect=_again):
-            answer = messages.read_reply(self.site.handle(data))
+            answer = read_reply(self.site.handle(data))
         if isinstance(answer, Refused):
             raise PeerError(answer.what, expected=answer.expected, got=answer.got)
 
@@ -321,9 +311,9 @@ def _site(folder: Path) -> Decoder:
     step = house.step(SurveyTask(), 0)
     seeds = [pack(sample(Request, pick)) for pick in range(PICKS)]
     seeds += [
-        messages.request(house.federation.invitation("other", STUDY)),
-        messages.request(step, house.operator),
-        messages.request(Unmask(request=b""), house.operator),
+        write_request(house.federation.invitation("other", STUDY)),
+        write_request(step, house.operator),
+        write_request(Unmask(request=b""), house.operator),
     ]
     return Decoder(house.handle, seeds, "msgpack")
 
@@ -339,7 +329,7 @@ def _site_join(folder: Path) -> Decoder:
         study, run = unpack(Study, data), hashlib.sha256(data).hexdigest()
         signature = house.operator.sign(STUDY_LABEL, run.encode(), study)
         body = Join(run=run, study=study, signature=signature, roster=house.federation.signed_roster)
-        house.handle(messages.request(body))
+        house.handle(write_request(body))
 
     with suppress(PeerError):
         read(pack(private))  # the accountant is loaded once, in a second of processor time
@@ -354,7 +344,7 @@ def _site_step(folder: Path) -> Decoder:
         step = unpack(Step, data)
         if len(data) % 2:  # so that the task is read too
             step = replace(step, plan=replace(step.plan, payload=payload_digest(step.payload)))
-        house.handle(messages.request(step, house.operator))
+        house.handle(write_request(step, house.operator))
 
     view = memoryview(bytes(4 * layout_for(STUDY).size))
     tasks = (
@@ -377,9 +367,9 @@ def _site_survivors(folder: Path) -> Decoder:
 
     def read(data: bytes) -> None:
         try:
-            house.handle(messages.request(Confirm(request=data), house.operator))
+            house.handle(write_request(Confirm(request=data), house.operator))
         except PeerError:
-            house.handle(messages.request(Unmask(request=data), house.operator))
+            house.handle(write_request(Unmask(request=data), house.operator))
 
     return Decoder(read, seeds, "msgpack")
 
@@ -424,8 +414,13 @@ _Maker = Callable[[Path], Decoder]
 _SECAGG = "shared/secagg/collector.py", "shared/secagg/rebuild.py", "shared/secagg/packing.py"
 
 PROTOCOL_TARGETS = (
-    Target("request", _request, 4, ("shared/messages.py", "client/agent.py")),
-    Target("reply", _reply, 2, ("shared/messages.py", "server/shown.py", "server/receipts.py", "server/aggregate.py")),
+    Target("request", _request, 4, ("shared/messages/requests.py", "client/agent.py")),
+    Target(
+        "reply",
+        _reply,
+        2,
+        ("shared/messages/replies.py", "server/shown.py", "server/receipts.py", "server/contributions.py"),
+    ),
     Target("contribution signed", _contribution, 1, _SECAGG),
     Target("open contribution signed", _open_contribution, 1, ("shared/open_sums.py",)),
     Target("confirmation signed", _confirmation, 1, _SECAGG),
@@ -435,8 +430,8 @@ PROTOCOL_TARGETS = (
     Target("train task", _train_task, 1, ("client/questions.py",)),
     Target("site", _site, 0.3, ("client/site.py", "client/agreement.py")),
     Target("site: signed study", _site_join, 0.2, ("client/site.py", "client/rounds.py")),
-    Target("site: signed step", _site_step, 0.3, ("client/site.py", "client/rounds.py", "client/workbench.py")),
-    Target("site: signed survivors", _site_survivors, 0.3, ("client/site.py", "client/rounds.py")),
+    Target("site: signed step", _site_step, 0.3, ("client/contributing.py", "client/rounds.py", "client/workbench.py")),
+    Target("site: signed survivors", _site_survivors, 0.3, ("client/survivors.py", "client/rounds.py")),
     Target("frame", _frame, 2, ("client/frames.py", "client/node_report.py", "client/agent.py")),
     Target("Flower record", _flower, 2, ("shared/relay.py", "server/collect.py", "client/app.py")),
 )

@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from client.rounds import Rounds
 from server.control import control
 from server.federation import create
-from shared.messages import Refused, Unmask, read_reply, request
+from shared.messages.replies import Refused, read_reply
+from shared.messages.requests import Unmask, write_request
 from shared.study import MINIMAL, parse_study
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def forged(real: "Real", folder: Path) -> list[bytes]:
     wrong = mallory.invitation("run", study)
     ours = real.coordinator.federation.invitation("run", study)
     bodies = (wrong, replace(ours, signature=wrong.signature), Unmask(request=b"r" * 100))
-    return [request(body) for body in bodies] + [b"", b"\xc1" * 1000]
+    return [write_request(body) for body in bodies] + [b"", b"\xc1" * 1000]
 
 
 def test_a_flood_from_the_network_side_keeps_nobody_from_asking(real: "Real", loot: Path, tmp_path: Path) -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from server.receipts import Receipts
-from shared import messages
 from shared.errors import OperatorError
-from shared.messages import Answered, Refused
+from shared.messages.replies import Answered, Refused, write_reply
 
 
 def note(receipts: Receipts, data: bytes, *, site: str = "alder", asked: str = "train") -> None:
@@ -14,11 +13,11 @@ def note(receipts: Receipts, data: bytes, *, site: str = "alder", asked: str = "
 
 
 def refusal(site: str) -> bytes:
-    return messages.reply(Refused(what="no", expected="", got="", do="", rule="x", site=site))
+    return write_reply(Refused(what="no", expected="", got="", do="", rule="x", site=site))
 
 
 def test_a_reply_is_one_line_by_what_it_answers(tmp_path: Path) -> None:
-    receipts, data = Receipts(tmp_path / "r.jsonl"), messages.reply(Answered(answer=b"shares"))
+    receipts, data = Receipts(tmp_path / "r.jsonl"), write_reply(Answered(answer=b"shares"))
     note(receipts, data, asked="unmask")
     note(receipts, b"no message at all")
     first, second = Receipts(tmp_path / "r.jsonl").lines()

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from server.survey import class_weights, surveyed
 from shared.study import MINIMAL, Study, parse_study
-from shared.vectors import INTENSITY_BINS, Survey
+from shared.survey import INTENSITY_BINS, Survey
 
 STUDY = parse_study(MINIMAL)
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from shared.counts import encode_counts
 from shared.errors import MisuseError, OperatorError, PeerError
 from shared.open_sums import Open, OpenCollector, OpenContribution, contribute, total_of
 from shared.secagg.masks import Words, filled
 from shared.secagg.member import Plain
 from shared.secagg.packing import Bits
 from shared.secagg.plan import Plan
-from shared.vectors import TRAIN_COUNTS, encode_counts
+from shared.update import TRAIN_COUNTS
 from shared.wire import pack, unpack
 from tests.shared.secagg.rounds import federation_of
 

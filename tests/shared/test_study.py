@@ -96,6 +96,10 @@ def test_volumes_are_not_seen_in_all_symmetries_of_a_square() -> None:
         parse_study(volumes + "[evaluation]\nviews = 8\n")
 
 
+def makers(*names: str) -> str:
+    return f'[evaluation]\nsubgroups = ["manufacturer"]\nmanufacturers = {list(names)}\n'
+
+
 SIDED = MINIMAL.replace('["clear", "nodule"]', '["left lung", "right lung"]')
 
 
@@ -103,6 +107,7 @@ SIDED = MINIMAL.replace('["clear", "nodule"]', '["left lung", "right lung"]')
     ("text", "message"),
     [
         (SIDED.replace("batch = 8", 'batch = 8\naugmentation = ["flip"]'), "some labels say left or right"),
+        (SIDED + "[evaluation]\nviews = 2\n", "some labels say left or right"),
         (SIDED.replace('lung"]', 'lung"]\nmirrored = [["left lung", "lung"]]'), "mirrored pairs of labels"),
         (
             SIDED.replace('lung"]', 'lung"]\nmirrored = [["left lung", "right lung"]]').replace(
@@ -114,6 +119,9 @@ SIDED = MINIMAL.replace('["clear", "nodule"]', '["left lung", "right lung"]')
         (MINIMAL + "[evaluation]\nfolds = 3\nfold = 3\n", "fold below folds"),
         (MINIMAL + '[evaluation]\nsubgroups = ["manufacturer"]\n', "manufacturers, in plain characters"),
         (MINIMAL + '[evaluation]\nmanufacturers = ["Alder"]\n', "manufacturers, in plain characters"),
+        (MINIMAL + makers("Alder", "ALDER"), "manufacturers that differ"),
+        (MINIMAL + makers("Other"), "manufacturers that differ"),
+        (MINIMAL + '[evaluation]\nsubgroups = ["sex"]\nepsilon = 1.0\ndelta = 1e-5\n', "no subgroups with epsilon"),
     ],
 )
 def test_sides_folds_and_subgroups_that_make_no_sense_are_refused(text: str, message: str) -> None:

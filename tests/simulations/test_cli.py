@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from rich.console import Console
 
 from shared.study import MINIMAL, parse_study
@@ -133,6 +134,13 @@ def test_an_unknown_profile(command: Command, tmp_path: Path) -> None:
     status, error = command("hospital", tmp_path / "x", "--profile", "elm")
     assert (status, "expected one of alder" in error) == (2, True)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("modality", "seen"), [("XR", "DX"), ("CT", "CT")])
+def test_a_hospital_of_radiographs_or_of_ct(command: Command, tmp_path: Path, modality: str, seen: str) -> None:
+    status, _ = command("hospital", tmp_path / "x", "--patients", "1", "--modality", modality)
+    assert status == 0
+    assert {dcmread(path).Modality for path in (tmp_path / "x" / "DICOM").rglob("IM000001.dcm")} == {seen}
 
 
 @pytest.mark.parametrize(

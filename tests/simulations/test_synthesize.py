@@ -17,10 +17,11 @@ from shared.parameters import layout_of, to_vector
 from shared.study import MINIMAL, Study, parse_study, read_study
 from shared.weights import save_weights
 from simulations.cli import app
-from simulations.synthesize import BATCH, DESCRIPTION, synthesize
+from simulations.synthesize import BATCH, DESCRIPTION, UNBOUNDED, WARNING, promise_of, synthesize
 
 STUDIES = Path(__file__).parents[1] / "shared" / "tasks" / "studies"
 CLASSES = STUDIES / "synthesis-gan-classes.toml"
+PRIVATE = 'mode = "local"\nepsilon = 8.0\ndelta = 1e-5\nclip = 1.0\nsampling_rate = 0.5'
 
 
 def model_of(study: Study, folder: Path) -> Path:
@@ -59,7 +60,7 @@ def test_the_archive_is_that_of_the_arrays_and_says_what_it_is(model: Path, tmp_
     found = [pydicom.dcmread(path) for path in sorted((tmp_path / "drawn").rglob("*.dcm"))]
     plain = [pydicom.dcmread(path) for path in sorted((tmp_path / "plain").rglob("*.dcm"))]
     assert [image.PixelData for image in found] == [image.PixelData for image in plain]
-    assert {str(image.SeriesDescription) for image in found} == {DESCRIPTION}
+    assert {str(image.SeriesDescription) for image in found} == {UNBOUNDED}
     assert all(list(image.ImageType) == ["DERIVED", "SECONDARY"] for image in found)
     assert all("SeriesDescription" not in image for image in plain)
 
@@ -82,6 +83,36 @@ def test_more_images_than_a_batch_go_on_as_they_began(model: Path, tmp_path: Pat
     assert seen == [BATCH, BATCH + 1]
 
 
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    text = CLASSES.read_text().replace('mode = "off"', PRIVATE)
+    return model_of(parse_study(text), tmp_path / "private")
+
+
+def test_what_bounds_the_images_stands_beside_them(model: Path, private: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    for name, run, promise in (
+        ("off", model, "none: may resemble a patient"),
+        ("on", private, "epsilon 8, delta 1e-05 per patient"),
+    ):
+        synthesize(run, tmp_path / f"{name}.npz", count=2, form="npz", warn=told.append)
+        with np.load(tmp_path / f"{name}.npz", allow_pickle=False) as arrays:
+            assert str(arrays["privacy"]) == promise
+        for form in ("png", "dicom"):
+            synthesize(run, tmp_path / f"{name}-{form}", count=2, form=form)
+            with (tmp_path / f"{name}-{form}" / "labels.csv").open(newline="") as file:
+                assert [row["privacy"] for row in csv.DictReader(file)] == [promise, promise]
+    assert told == [WARNING]
+    (first, *_) = sorted((tmp_path / "on-dicom").rglob("*.dcm"))
+    assert pydicom.dcmread(first).SeriesDescription == DESCRIPTION
+
+
+def test_weights_from_elsewhere_are_not_in_the_promise() -> None:
+    begun = '[model]\ninit = "a.safetensors"\ninit_sha256 = "' + "0" * 64 + '"'
+    study = parse_study(CLASSES.read_text().replace('mode = "off"', PRIVATE).replace("[model]", begun))
+    assert promise_of(study) == "epsilon 8, delta 1e-05 per patient, the weights it began with not counted"
+
+
 def test_another_kind_of_model_and_a_place_that_is_taken_are_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="expected a new name"):
@@ -97,3 +128,11 @@ def test_the_command_draws(model: Path, tmp_path: Path) -> None:
     found = CliRunner().invoke(app, command)
     assert found.exit_code == 0, found.output
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["000000.png", "000001.png", "labels.csv"]
+    assert f"warning: {WARNING}" in found.stderr
+    assert "warning" not in found.stdout
+
+
+def test_the_command_warns_of_no_model_with_privacy(private: Path, tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, ["synthesize", str(private), "--count", "1", "--out", str(tmp_path / "drawn")])
+    assert found.exit_code == 0, found.output
+    assert "warning" not in found.output

@@ -25,7 +25,7 @@ from client.dicom.targets.base import Fact
 from client.dicom.targets.outline import Box, Outline
 
 COLUMN = "boxes"
-#: Boxes of one image at most: it is the K of the largest target.
+#: Boxes of one image at most: it is the K of every target.
 MOST = 32
 
 #: Of one cell: its boxes with their labels, None what cannot be read.
@@ -104,16 +104,13 @@ def around(mask: NDArray[np.uint8], labels: int) -> NDArray[np.float32]:
 
 
 def padded(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[n, 1 + 2 × sides] → [MOST, …], −1 where there is none. Raises LeftOutError(unusable_label) for more boxes."""
+    """[n, 1 + 2 × sides] → [MOST, …], −1 where there is none. Raises LeftOutError(unusable_label) for more boxes.
+
+    It stays so long for every image, however few boxes a hospital has: with places for the most that any of its images
+    has, one patient more would change how everybody's boxes round when they are moved (docs/privacy.md, Arithmetic).
+    """
     if len(boxes) > MOST:
         raise LeftOutError(Reason.UNUSABLE_LABEL)
     rows = np.full((MOST, boxes.shape[1]), -1, np.float32)
     rows[: len(boxes)] = boxes
     return rows
-
-
-def trimmed(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[N, MOST, …] → [N, K, …], K the most boxes that any image has, rounded up to 1, 2, 4, 8, 16 or 32."""
-    most = int((rows[:, :, 0] >= 0).sum(axis=1).max(initial=0))
-    kept: NDArray[np.float32] = np.array(rows[:, : 1 << max(0, most - 1).bit_length()])
-    return kept

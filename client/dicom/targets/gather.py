@@ -17,7 +17,7 @@ from client.dicom.decoding import Decode
 from client.dicom.labels.column import columns_of
 from client.dicom.labels.source import is_table
 from client.dicom.targets.base import NOTHING, Fact, Known
-from client.dicom.targets.boxes import COLUMN, MOST, TableBoxes, trimmed
+from client.dicom.targets.boxes import COLUMN, MOST, TableBoxes
 from client.dicom.targets.drawn import read_drawn
 from client.dicom.targets.labels import EachLabel, OneLabel
 from client.dicom.targets.raster import boxes_of, mask_of
@@ -80,7 +80,7 @@ def decoded(target: Target, rows: NDArray[Any], places: NDArray[np.int64]) -> ND
     """The array of a decoded target: rows `places` of the mapped `rows`. Masks stay mapped where they lie in a row, as
     they do unless others were decoded between them; else, and boxes, they are copied into memory."""
     if target == "boxes":
-        return trimmed(rows[places])
+        return np.array(rows[places])
     first, last = (int(places[0]), int(places[-1])) if len(places) else (0, -1)
     if np.array_equal(places, np.arange(first, last + 1)):
         mapped: NDArray[np.generic] = rows[first : last + 1]

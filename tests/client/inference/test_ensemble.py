@@ -1,17 +1,16 @@
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from client.inference.ensemble import Ensemble, check_distinct, link_of
 from shared.errors import InputError
-from shared.links import LINKS
 from shared.published import Model
 from shared.study import MINIMAL, Study, parse_study
-from shared.tasks.registry import KINDS
+from tests.shared.tasks.test_kinds import STUDIES, Case, case_of
 
 STUDY = parse_study(MINIMAL)
 IMAGES = torch.zeros(2, 1, 8, 8)
@@ -89,13 +88,30 @@ def test_models_of_other_questions_do_not(old: str, new: str, section: str) -> N
 
 
 def test_a_kind_without_a_mean_is_refused_by_name() -> None:
-    odd = msgspec.structs.replace(STUDY, task=msgspec.structs.replace(STUDY.task, kind="registration"))
-    with pytest.raises(InputError, match="registration, whose outputs have no mean"):
+    odd = replace(STUDY, task=replace(STUDY.task, kind="registration"))
+    with pytest.raises(InputError, match="registration, whose outputs have none"):
         link_of([odd, odd])
 
 
-def test_every_kind_with_a_link_is_registered() -> None:
-    assert set(LINKS) <= set(KINDS)
+def test_structures_that_do_not_exclude_each_other_are_averaged_each_for_itself() -> None:
+    alone = replace(STUDY, task=replace(STUDY.task, kind="segmentation", options={"structures": "sigmoid"}))
+    told = Ensemble((Says(20.0), Says(0.0)), link_of([alone, alone]))(IMAGES).sigmoid()
+    torch.testing.assert_close(told, torch.full((2, 1), 0.75))  # one channel: softmax would say 1 of anything
+    both = replace(STUDY, task=replace(STUDY.task, kind="segmentation"))
+    assert link_of([both, both]) == "softmax"
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_model_beside_itself_measures_what_it_measures_alone(path: Path) -> None:
+    """Of every kind with a mean: what it says of its outputs is what its own measures take them for."""
+    case = case_of(path)
+    if case.kind.meaning.link is None:
+        with pytest.raises(InputError, match=f"ensemble of {case.study.task.kind}"):
+            link_of([case.study, case.study])
+        return
+    network = case.network.eval()
+    both = Ensemble((network, network), link_of([case.study, case.study])).eval()
+    np.testing.assert_allclose(Case(case.study, both, case.images, case.target).measure(), case.measure(), atol=1e-4)
 
 
 def test_the_same_weights_twice_are_refused() -> None:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from client.privacy.evaluation import noisy_counts, prefixes, weights_of
 from client.privacy.stream import SecureStream
+from shared.counts import decode_counts, encode_counts
 from shared.metrics import BINS, BinaryCounts
 from shared.prefix_noise import spread, strategy
-from shared.vectors import decode_counts, encode_counts
 
 Ints = NDArray[np.int64]
 Image = tuple[float, int, int]  # score, label, patient

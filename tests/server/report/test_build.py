@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from server.report.build import evaluation_price, site_privacy
 from server.report.result import Result
 from shared.accounting import SampledGaussian, prv_epsilon, rdp_epsilon
-from shared.messages import Spent
+from shared.messages.shown import Spent
 from shared.study import Study
 
 SPENT = Spent(

@@ -39,7 +39,7 @@ def test_it_says_what_the_record_says(judged: Result) -> None:
     text = markdown(judged)
     for words in (
         "Trained by 4 hospitals", "The finding it looks for is nodule.", "no medical device",
-        "| Site-stratified AUC |  | 0.912 | 0.870 to 0.950 |", "| sex F | 811 |", "| city |",
+        "| Site-stratified AUC | 0.912 | 0.870 to 0.950 |", "| sex F | 811 |", "| city |",
         "3,211 images of 4 hospitals: train 1920, validation 480, test 811.", "| nodule | 455 |",
         "| city | local | 7.93 | 9.13 | 10⁻⁵ | 1 |", "| training.rounds | 12 |", "| rounds, best round | 12, 12 |",
         "konsil-client evaluate MODEL ARCHIVE", WEIGHTS, judged.study.hash, judged.run,

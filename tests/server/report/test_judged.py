@@ -52,10 +52,18 @@ def test_noise_alone_gives_no_figures_and_no_negative_counts() -> None:
         found = metrics_of(drowned, drowned, 0.9, {})
         assert found.stratified_auc is None and found.mean_site_auc is None
         assert (found.stratified_low, found.stratified_high) == (0.0, 1.0)
-        point = operating_point(drowned, drowned, 0.9)
+        point = operating_point(exact(), drowned, 0.9)
+        assert point is not None
         assert min(point.true_positive, point.false_negative, point.true_negative, point.false_positive) >= 0
         assert min(found.n, found.positives, *(row.count for row in found.calibration)) >= 0
         assert min(found.roc_tpr) >= 0 and max(found.roc_tpr) <= 1
+
+
+def test_no_threshold_is_chosen_where_nobody_has_the_finding() -> None:
+    without = BinaryCounts.of(np.array([0.2, 0.7]), np.array([0, 0]), np.arange(2))
+    assert operating_point(without, exact(), 0.9) is None
+    assert metrics_of(without, exact(), 0.9, {}).operating_point is None
+    assert operating_point(noisy(50.0, patients=4), exact(), 0.9) is None
 
 
 def test_exact_counts_have_no_noise_to_tell_of() -> None:

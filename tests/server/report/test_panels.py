@@ -117,18 +117,17 @@ def test_lower_is_better_where_the_figure_says_so(good: Result) -> None:
 def test_several_labels_stand_in_one_table() -> None:
     found = panel(judged_of(study_of(SIDES)))
     assert found is not None
-    assert found.columns == ("Figure", "left", "right")
-    assert found.by_label[0][0] == "Site-stratified AUC"
-    assert all(len(row) == 3 for row in found.by_label)
+    (sheet,) = found.by_label
+    assert sheet.columns == ("Figure", "left", "right")
+    assert sheet.rows[0][0] == "Site-stratified AUC"
+    assert [name for name, _, _ in found.rows] == ["Mean site-stratified AUC"]
     assert [name for name, _ in found.charts][:3] == ["ROC", "Precision and recall", "Calibration"]
 
 
-def test_more_labels_than_figures_have_a_row_each() -> None:
+def test_intervals_stand_in_the_cells_of_a_label(good: Result) -> None:
     figures = tuple(Figure("dice", 0.5 + k / 10, "Dice", 0.4, 0.99, of=label) for k, label in enumerate("abc"))
-    found = panel(Judged("segmentation", 9, figures))
-    assert found is not None
-    assert found.columns == ("Of", "Dice")
-    assert found.by_label[1] == ("b", "0.600 (0.400 to 0.990)")
+    text = words_of(run_of(good, SIDES, judged=Judged("segmentation", 9, figures)))
+    assert "Of Dice a 0.500 (0.400 to 0.990) b 0.600 (0.400 to 0.990) c" in text
 
 
 def test_what_is_drawn_elsewhere_is_not_drawn_again() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from server.search.budget import share_of, spent_by
+from server.search.budget import share_of, spent_by, told_by
 from shared.accounting import (
     SampledGaussian,
     evaluation_event,
@@ -59,3 +59,5 @@ def test_evaluations_with_noise_are_shared_too() -> None:
     for split, times in planned_evaluations(share).items():
         events = [evaluation_event(share, split)] * (5 * times)
         assert 1.9 < rdp_epsilon(events, 1e-5) <= 2.0 * (1 + 1e-6)
+    assert 1.9 < told_by([share] * 5) <= 2.0 * (1 + 1e-6)
+    assert told_by([PLAIN] * 5) == 0

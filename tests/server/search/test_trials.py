@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from server.report.trials import best_of
-from server.search.budget import spent_by
+from server.search.budget import spent_by, told_by
 from server.search.space import Choices, Range, Space
-from server.search.trials import Found, Trial, search
+from server.search.trials import Found, Run, Trial, search
 from shared.errors import InputError, OperatorError
 from shared.judged import Better
 from shared.study import MINIMAL, Study, parse_study
@@ -52,20 +52,103 @@ def test_a_search_comes_near_the_best_settings(tmp_path: Path, better: Better) -
     assert list(found.trials) == seen
 
 
-def test_a_search_goes_on_where_it_was_and_counts_a_run_that_was_cut_short(tmp_path: Path) -> None:
-    class KilledError(Exception):
-        """Stands for a process that ends."""
+class KilledError(Exception):
+    """Stands for a process that ends."""
 
-    def killed(_: Study, number: int) -> float:
-        if number == 2:
+
+def killed_at(trial: int, ran: list[Study]) -> Run:
+    """Ends with that trial when it comes there first; `ran` gets what each run was of."""
+
+    def run(study: Study, number: int) -> float:
+        ran.append(study)
+        if number == trial and ran.count(study) == 1:
             raise KilledError
-        return 0.5
+        return quality(study, number)
 
+    return run
+
+
+def test_a_search_that_was_killed_goes_on_with_the_run_it_was_at(tmp_path: Path) -> None:
+    ran: list[Study] = []
+    seen: list[Trial] = []
+    run, storage = killed_at(2, ran), tmp_path / "trials.jsonl"
     with pytest.raises(KilledError):
-        search(STUDY, SPACE, trials=5, storage=tmp_path / "trials.jsonl", better="higher", run=killed, told=print)
-    found, seen = searched(tmp_path, 5)
-    assert [trial.number for trial in seen] == [3, 4]
-    assert [trial.value is None for trial in found.trials] == [False, False, True, False, False]
+        search(PRIVATE, SPACE, trials=5, storage=storage, better="higher", run=run, told=seen.append)
+    found = search(PRIVATE, SPACE, trials=5, storage=storage, better="higher", run=run, told=seen.append)
+    assert [study.name for study in ran] == [f"minimal-trial-{number}" for number in (0, 1, 2, 2, 3, 4)]
+    assert ran[2] == ran[3]
+    assert found.trials == tuple(seen)
+    assert [trial.number for trial in seen] == [0, 1, 2, 3, 4] and None not in [trial.value for trial in seen]
+    assert found.best.name == "minimal"
+
+
+def test_a_run_that_was_cut_short_is_paid_for_once(tmp_path: Path) -> None:
+    ran: list[Study] = []
+    run, storage = killed_at(0, ran), tmp_path / "t.jsonl"
+    with pytest.raises(KilledError):
+        search(PRIVATE, SPACE, trials=3, storage=storage, better="higher", run=run, told=print)
+    found = search(PRIVATE, SPACE, trials=3, storage=storage, better="higher", run=run, told=print)
+    assert len(ran) == 4 and not found.because
+    assert 3.8 < spent_by([*ran[1:], found.best]) <= 4 * (1 + 1e-6)
+
+
+def test_a_search_that_goes_on_tries_other_settings(tmp_path: Path) -> None:
+    _, first = searched(tmp_path, 3)
+    _, then = searched(tmp_path, 6)
+    rates = [trial.settings["training.learning_rate"] for trial in (*first, *then)]
+    assert len(set(rates)) == 6
+
+
+def test_fewer_trials_than_there_are_leave_the_best_no_more_than_its_share(tmp_path: Path) -> None:
+    many, _ = searched(tmp_path, 4, PRIVATE)
+    few, seen = searched(tmp_path, 1, PRIVATE)
+    assert (few, seen) == (many, [])
+
+
+def test_a_run_that_cannot_be_ends_the_search_while_none_has_a_figure(tmp_path: Path) -> None:
+    def refused(study: Study, number: int) -> float:
+        if number in (0, 2):
+            raise InputError(f"trial {number}")
+        return quality(study, number)
+
+    seen: list[Trial] = []
+    common = {"trials": 4, "storage": tmp_path / "trials.jsonl", "better": "higher", "told": seen.append}
+    with pytest.raises(InputError, match="trial 0"):
+        search(STUDY, SPACE, run=refused, **common)  # type: ignore[arg-type]
+    search(STUDY, SPACE, run=refused, **common)  # type: ignore[arg-type]
+    assert [trial.value is None for trial in seen] == [False, True, False] and "trial 2" in seen[1].because
+
+
+def test_settings_that_do_not_go_together_are_passed_over(tmp_path: Path) -> None:
+    """SCAFFOLD makes plain steps only: with momentum nobody is asked, and as many runs are made as were wanted."""
+    space: Space = {"federation.strategy": Choices(("fedavg", "scaffold")), "training.momentum": Choices((0.0, 0.9))}
+    ran: list[Study] = []
+    seen: list[Trial] = []
+
+    def run(study: Study, _: int) -> float:
+        ran.append(study)
+        return float(len(ran))
+
+    found = search(STUDY, space, trials=10, storage=tmp_path / "t.jsonl", better="higher", run=run, told=seen.append)
+    refused = [trial for trial in seen if trial.value is None]
+    assert len(ran) == 10 and refused and len(found.trials) == 10 + len(refused)
+    assert all(trial.settings["federation.strategy"] == "scaffold" for trial in refused)
+    assert all("momentum" in trial.because for trial in refused)
+
+
+def test_a_key_that_no_study_has_is_named_and_may_be_mended(tmp_path: Path) -> None:
+    wrong: Space = {"training.learning_rat": Range(0.001, 1.0)}
+    common = {"storage": tmp_path / "trials.jsonl", "better": "higher", "told": print, "run": quality}
+    with pytest.raises(InputError, match="learning_rat"):
+        search(STUDY, wrong, trials=2, **common)  # type: ignore[arg-type]
+    assert search(STUDY, SPACE, trials=3, **common).best.training.learning_rate  # type: ignore[arg-type]
+
+
+def test_choices_other_than_before_are_refused(tmp_path: Path) -> None:
+    searched(tmp_path, 1)
+    other: Space = {**SPACE, "training.optimizer": Choices(("sgd",))}
+    with pytest.raises(InputError, match=r"training\.optimizer of the space"):
+        search(STUDY, other, trials=2, storage=tmp_path / "trials.jsonl", better="higher", run=quality, told=print)
 
 
 def test_all_trials_and_the_run_after_them_stay_within_the_studys_epsilon(tmp_path: Path) -> None:
@@ -140,27 +223,21 @@ def test_a_search_that_goes_on_for_more_trials_counts_the_earlier_ones_as_they_w
     assert spent_by([*ran, found.best]) <= 4 * (1 + 1e-6)
 
 
-def test_a_run_that_was_cut_short_is_paid_for(tmp_path: Path) -> None:
-    class KilledError(Exception):
-        """Stands for a process that ends."""
-
-    ran: list[Study] = []
-
-    def run(study: Study, number: int) -> float:
-        ran.append(study)
-        if number == 0:
-            raise KilledError
-        return quality(study, number)
-
-    storage = tmp_path / "t.jsonl"
-    with pytest.raises(KilledError):
-        search(PRIVATE, SPACE, trials=3, storage=storage, better="higher", run=run, told=print)
-    found = search(PRIVATE, SPACE, trials=3, storage=storage, better="higher", run=run, told=print)
-    assert len(ran) == 3
-    assert 3.8 < spent_by([*ran, found.best]) <= 4 * (1 + 1e-6)
-
-
 def test_trials_of_another_study_are_not_gone_on_with(tmp_path: Path) -> None:
     searched(tmp_path, 1)
     with pytest.raises(InputError, match="trials of this study"):
         searched(tmp_path, 2, replace(STUDY, name="another"))
+
+
+def test_noisy_evaluations_stay_within_their_own_epsilon(tmp_path: Path) -> None:
+    ran: list[Study] = []
+
+    def run(study: Study, number: int) -> float:
+        ran.append(study)
+        return quality(study, number)
+
+    storage, study = tmp_path / "t.jsonl", replace(STUDY, evaluation=replace(STUDY.evaluation, epsilon=2.0, delta=1e-5))
+    search(study, SPACE, trials=2, storage=storage, better="higher", run=run, told=print)
+    found = search(study, SPACE, trials=12, storage=storage, better="higher", run=run, told=print)
+    assert 2 < len(ran) < 12 and "the evaluations’ ε would be" in found.because
+    assert 1.5 < told_by([*ran, found.best]) <= 2 * (1 + 1e-6)

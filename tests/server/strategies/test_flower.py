@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from server.strategies import fedavg, fedopt, robust
 from server.strategies.masked import Crowd, Moving, Rule
 from shared.algorithms.options import Adaptive, Adding, Averaging
-from shared.vectors import Update
+from shared.update import Update
 
 START = np.array([1.0, -2.0, 0.5], np.float32)
 #: what four hospitals' models are after each of three rounds, relative to where the round began; their images

@@ -12,7 +12,7 @@ from shared.algorithms.options import Averaging, Choosing, Common, Extrapolating
 from shared.errors import MisuseError
 from shared.layout import Layout
 from shared.study import MINIMAL, parse_study
-from shared.vectors import Update
+from shared.update import Update
 
 
 def floats(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -113,3 +113,11 @@ def test_what_lies_too_deep_is_refused() -> None:
     deep = b"\x80\x02" + b"]" * 70 + TENSOR + b"a" * 70 + b"."
     with pytest.raises(InputError, match="at most 64 levels"):
         list(named(value_of(deep), "deep"))
+
+
+def test_keys_with_one_hash_are_refused_before_they_take_hours() -> None:
+    alike = {number * (2**61 - 1): 0 for number in range(1, 4)}
+    assert len({hash(key) for key in alike}) == 1
+    with pytest.raises(InputError, match="names or numbers for keys"):
+        value_of(pickle.dumps(alike, 2))
+    assert value_of(pickle.dumps({2**59: 1, -1: 2}, 2)) == {2**59: 1, -1: 2}

@@ -17,10 +17,10 @@ from shared.crypto.identity import Identity
 from shared.crypto.roster import Roster, RosterEntry
 from shared.crypto.sealing import agree, check_public, derive, unseal
 from shared.errors import OperatorError, PeerError
-from shared.messages import Confirm as ConfirmBody
-from shared.messages import Contributed, Step, Unmask, check_operator, payload_digest, read_reply, read_request
-from shared.messages import reply as write_reply
-from shared.messages import request as write_request
+from shared.messages.replies import Contributed, read_reply, write_reply
+from shared.messages.requests import Confirm as ConfirmBody
+from shared.messages.requests import Step, Unmask, check_operator, read_request, write_request
+from shared.messages.tasks import payload_digest
 from shared.quantize import Quantizer
 from shared.rotation import Rotation
 from shared.secagg.collector import Collector

@@ -31,7 +31,7 @@ from shared.wire import read_json
 STUDIES = sorted((Path(__file__).parent / "studies").glob("*.toml"))
 #: images, and whose they are
 N, PATIENTS = 6, np.array([0, 0, 1, 2, 3, 3])
-#: counts travel below this, and sums of 200 hospitals in 64 bits (shared/vectors.py)
+#: counts travel below this, and sums of 200 hospitals in 64 bits (shared/counts.py)
 MOST = 2**47
 
 

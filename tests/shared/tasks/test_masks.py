@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from shared.meaning import Window
 from shared.models.views import views_of
 from shared.tasks.masks import Loss, agreement, loss_of, masks_of, patches
 from shared.tasks.symmetries import symmetries
@@ -126,7 +127,8 @@ class TestMasks:
 
     def masks(self, module: nn.Module, *, views: int = 1, patch: int = 0, alone: bool = False) -> Tensor:
         with torch.inference_mode():
-            return masks_of(module, self.images, views, patch=patch, alone=alone, mirrored=[0, 1, 2])
+            window = Window(size=(patch, patch)) if patch else None
+            return masks_of(module, self.images, views, window=window, alone=alone, mirrored=[0, 1, 2])
 
     def test_exactly_the_largest(self) -> None:
         logits = pixelwise()(self.images)
@@ -151,7 +153,7 @@ class TestMasks:
                 right = torch.arange(images.shape[-1]).expand(len(images), *images.shape[2:]) >= images.shape[-1] // 2
                 return torch.stack([torch.zeros(right.shape), 9.0 * ~right, 9.0 * right], dim=1)
 
-        found = masks_of(Halves(), self.images, 2, patch=0, alone=False, mirrored=[0, 2, 1])
+        found = masks_of(Halves(), self.images, 2, window=None, alone=False, mirrored=[0, 2, 1])
         assert found[:, 0, :, :13].all()
         assert found[:, 1, :, 13:].all()
 

@@ -27,7 +27,21 @@ def test_sums_of_hospitals_are_the_counts_of_all() -> None:
     values = np.random.default_rng(0).uniform(-1, 1, (9, 2))
     one, two = MEANS.count(values[:4], np.arange(4)), MEANS.count(values[4:], np.arange(5))
     both = [a + b for a, b in zip(one, two, strict=True)]
-    assert both == MEANS.count(values, np.arange(9))
+    assert both == pytest.approx(MEANS.count(values, np.arange(9)), abs=1)  # every hospital rounds once
+
+
+@pytest.mark.parametrize("mean", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_small_values_in_a_wide_range_have_the_interval_of_their_deviation(mean: float) -> None:
+    values = mean * (1 + 0.3 * np.random.default_rng(0).normal(size=80))[:, None]
+    share = Means(((0.0, 1.0),))
+    parts = [share.count(part, np.arange(len(part))) for part in np.array_split(values, 4)]
+    low, high = share.read([sum(part) for part in zip(*parts, strict=True)]).interval(0)
+    margin = 1.959964 * float(values.std(ddof=1)) / math.sqrt(80)
+    assert high - low == pytest.approx(2 * margin, rel=0.02)
+
+
+def test_many_patients_of_the_largest_value_fit_into_a_count() -> None:
+    assert max(Means(((0.0, 1.0),)).count(np.ones((200_000, 1)), np.arange(200_000))) < 2**47
 
 
 def test_what_is_outside_its_range_is_taken_for_the_end() -> None:

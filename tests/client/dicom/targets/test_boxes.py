@@ -4,21 +4,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from msgspec.structs import replace
+from torch import Tensor
 
 from client.dicom.archive import Counts
 from client.dicom.reasons import LeftOutError, Reason
-from client.dicom.targets.boxes import MOST, around, padded, trimmed
+from client.dicom.targets.boxes import MOST, around, padded
+from client.dicom.targets.gather import decoded
 from client.images import Images
-from shared.study import Input
+from client.training.given import given_of
+from shared.study import MINIMAL, Input, parse_study
 from tests.client.dicom.archives import ready
 from tests.client.dicom.targets.blobs import draw, keep, slices
 
 Write = Callable[..., Path]
 SPEC = Input(modalities=("DX",), size=(32, 32))
+DETECTION = parse_study(
+    MINIMAL.replace("[task]", '[task]\nkind = "detection"')
+    .replace('"cnn"', '"retinanet"')
+    .replace("batch = 8", 'batch = 8\naugmentation = ["flip", "rotate", "scale", "shift", "crop"]')
+)
 
 
 def boxes(folder: Path, rows: str, spec: Input = SPEC, labels: tuple[str, ...] = ("nodule",)) -> tuple[Images, Counts]:
@@ -65,7 +74,7 @@ def test_every_fault_by_its_reason_and_rows_that_add_up(write: Write, tmp_path: 
     )
     images, counts = boxes(tmp_path, rows, labels=("a", "b"))
     assert sorted(found(images), key=len) == [[], [[0, 1, 1, 2, 2], [1, 3, 3, 4, 4], [0, 5, 5, 6, 6]]]
-    assert images.target.shape == (2, 4, 5)  # three, rounded up
+    assert images.target.shape == (2, MOST, 5)
     assert {reason: count for reason, count in counts.skipped.items() if count} == {
         Reason.NO_LABEL: 1,
         Reason.UNUSABLE_LABEL: 5,
@@ -104,13 +113,18 @@ def test_every_pixel_of_a_label_lies_in_a_box_of_it(mask: np.ndarray[Any, np.dty
         assert covered[mask == index + 1].all()
 
 
-@pytest.mark.parametrize(
-    ("counts", "most"), [((0,), 1), ((1, 0), 1), ((2, 1), 2), ((3, 5), 8), ((17,), 32), ((32,), 32)]
-)
-def test_as_many_places_as_any_image_needs(counts: tuple[int, ...], most: int) -> None:
-    rows = np.stack([padded(np.ones((count, 5), np.float32)) for count in counts])
-    assert trimmed(rows).shape == (len(counts), most, 5)
-    assert (trimmed(rows)[:, :, 0] >= 0).sum(axis=1).tolist() == list(counts)
+def moved(company: tuple[int, ...]) -> Tensor:
+    """What steps are given of an image with two boxes, of a hospital whose other images have so many."""
+    rows = np.stack([padded(np.array([[0, 3.1, 4.7, 9.9, 11.3]] * count, np.float32)) for count in (2, *company)])
+    target = torch.from_numpy(np.array(decoded("boxes", rows, np.arange(len(rows)))[:1]))
+    image, given = torch.zeros(1, 1, *DETECTION.input.size), given_of(DETECTION)
+    return torch.cat([given(image, target, torch.Generator().manual_seed(seed))[1] for seed in range(8)])
+
+
+@pytest.mark.parametrize("company", [(1,), (5, 9), (MOST,)])
+def test_no_other_image_changes_a_box_in_its_last_bits(company: tuple[int, ...]) -> None:
+    """Of a private step a patient may see nothing of the others, and kernels round by the shape of what they add."""
+    assert torch.equal(moved(()), moved(company))
 
 
 def test_more_boxes_than_any_target_holds() -> None:
