@@ -19,20 +19,22 @@ from server.report.result import read_result
 STUDIES = Path(__file__).resolve().parents[1] / "docs" / "studies"
 #: What only the reader can put there.
 OWN = re.compile(r"[A-Z]{4,}|\b[abc]=[A-Z]|\.zip\b|=clinic-")
+#: What the reader may put there, and the study goes without.
+ALSO = re.compile(r"\btheirs\.")
 
 
 def commands_of(path: Path) -> list[str]:
     """The indented lines of the comment that a study begins with, continued ones joined."""
     head = path.read_text("utf-8").split("\nname =")[0]
     lines = [line[1:].strip() for line in head.splitlines() if re.match(r"#\s{3,}\S", line)]
-    return "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [line for line in "\n".join(lines).replace("\\\n", " ").splitlines() if not ALSO.search(line)]
 
 
 def ran(path: Path) -> str:
     """What came of its commands, in one line."""
     commands = commands_of(path)
     if not commands or any(OWN.search(command) for command in commands):
-        return "needs archives of your own"
+        return "needs data of your own"
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "docs").symlink_to(STUDIES.parent)

@@ -14,6 +14,7 @@ from client.commands.doctor import doctor
 from client.commands.evaluate import evaluate
 from client.commands.join import fingerprint, join
 from client.commands.ledger import ledger_app
+from client.commands.own import own_model
 from client.commands.pull import listen, pull
 from client.commands.rotate import rotate
 from client.commands.scan import scan
@@ -42,6 +43,7 @@ for command in (
     approve,
     doctor,
     evaluate,
+    own_model,
 ):
     app.command()(command)
 for command in (verify, head):

@@ -13,6 +13,7 @@ from client.agreement import Agreement, reopen
 from client.audit import Audit
 from client.charges import charge, spent
 from client.consent import Consent
+from client.differences import Said
 from client.doing import Doing
 from client.home import Home
 from client.ledger import Ledger
@@ -21,6 +22,7 @@ from client.questions import check_evaluation, check_round, check_task, topic_of
 from client.rounds import Rounds
 from client.steps import Outcome
 from client.workbench import Prepared
+from shared.algorithms.registry import keeps
 from shared.messages.replies import Contributed, write_reply
 from shared.messages.requests import Step, check_operator
 from shared.messages.shown import Shown, coarse_seconds
@@ -59,22 +61,26 @@ class Contributing:
         agreement = reopen(self.home, self.rounds.joined(plan.run))
         self.rounds.check_newer(plan.run, plan.round, plan.attempt)
         task, study = unpack(Task, step.payload).body, agreement.study
+        name = self.home.config.name
+        said = _said(study, task, name)
+        if said is not None:
+            self.rounds.check_said(plan.run, plan.round, said)
         seat = self._seat(agreement, plan, task, step.payload)
         prepared = self._prepared(study, task, step.init)
         if charge(self.ledger, study, task, plan, prepared.images, limits=self.home.policy.limits):
             self.audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())
-        outcome = self.doing.act(study, task, plan)
+        outcome = self.doing.act(study, task, plan, counted=self.rounds.last_counted(plan.run, name))
         masked, kept = self.doing.hide(seat, outcome.plain, agreement.state.key), outcome.kept
         seconds = time.perf_counter() - started
         shown = self._shown(study, task, plan, outcome, counts=_counts(prepared), seconds=seconds)
         del outcome  # the update it closes over is as long as the model
         reply = write_reply(Contributed.sign(masked.contribution, masked.vector, shown, self.home.identity, key))
         if isinstance(task, TrainTask):
-            counted = task.counted.get(self.home.config.name, 0)
+            counted = task.counted.get(name, 0)
             self.doing.keeper.draft(plan.run, plan.round, reply, kept, counted=counted)
         about = topic_of(study, task, plan)
         reply = self.rounds.store(
-            key, plan.run, plan.round, plan.attempt, reply=reply, secrets=masked.state, topic=about
+            key, plan.run, plan.round, plan.attempt, reply=reply, secrets=masked.state, topic=about, said=said
         )
         self.audit.record("answered", purpose=plan.step, run=plan.run, round=plan.round, plan=key.hex())
         return reply
@@ -117,6 +123,14 @@ class Contributing:
             figures=outcome.figures,
             counts=counts if opened and survey else None,
         )
+
+
+def _said(study: Study, task: AnyTask, site: str) -> Said | None:
+    """What a training under masks says of rounds that count; None where nothing is kept between rounds, or nobody is
+    hidden."""
+    if not isinstance(task, TrainTask) or study.aggregation.adversary == "none" or not keeps(study):
+        return None
+    return Said(site, task.counted)
 
 
 def _counts(prepared: Prepared) -> dict[str, int]:

@@ -29,14 +29,15 @@ class Doing:
     bench: Workbench
     keeper: Keeper
 
-    def act(self, study: Study, task: AnyTask, plan: Plan) -> Outcome:
-        """The outcome of `task`, for `plan`."""
+    def act(self, study: Study, task: AnyTask, plan: Plan, *, counted: int) -> Outcome:
+        """The outcome of `task`, for `plan`; `counted`: the last round of the run whose sum holds this hospital's
+        update, as far as is known here."""
         if isinstance(task, TrainTask):
             return self._train(study, task, plan)
         shown = self.home.policy.evaluation
         if isinstance(task, EvaluateTask):
             show = study.evaluation.per_site and shown.per_site_figures and not task.personal
-            memory = self._remembered(study, task, plan)
+            memory = self._remembered(study, task, plan, counted)
             return evaluate(study, task, self.bench, show=show, smallest=shown.smallest_count, memory=memory)
         return survey(study, self.bench.prepared(study), shown.smallest_count)
 
@@ -46,9 +47,11 @@ class Doing:
         asked = Asked(plan.round, len(plan.cohort), plan.payload, kept)
         return train_round(study, task, asked, self.bench, seed=seed + study.training.seed)
 
-    def _remembered(self, study: Study, task: EvaluateTask, plan: Plan) -> Remembered:
+    def _remembered(self, study: Study, task: EvaluateTask, plan: Plan, counted: int) -> Remembered:
         if task.personal:
-            return Remembered(kept=self.keeper.newest(plan.run))
+            # not what a round made that nobody else's came with: two sums would differ in this hospital's model alone
+            self.keeper.judge(plan.run, counted)
+            return Remembered(kept=self.keeper.of_round(plan.run, counted))
         if study.federation.guard and task.split == Split.VALIDATION:
             return Remembered(votes=Votes(self.keeper.folder(plan.run) / "standings.json"))
         return Remembered()

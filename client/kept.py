@@ -2,6 +2,7 @@
 
 kept/RUN/round-00003.safetensors       what round 3 made, for the rounds after it
 kept/RUN/round-00003.TAG.draft         the same, before it is known which reply to the plan stands
+kept/RUN/judged                        the round whose own model was judged last, as a number
 
 Rules:
 1. A round goes on from what was made in the last round that counted, and from nothing else: the coordinator, who knows
@@ -28,6 +29,7 @@ from shared.files import sync_folder, write_atomically
 from shared.wire import digest
 
 _TAG = 16
+_JUDGED = "judged"
 
 
 class Keeper:
@@ -60,6 +62,16 @@ class Keeper:
         """What the last round made that left anything here."""
         rounds = self._rounds(run)
         return self.of_round(run, rounds[-1]) if rounds else {}
+
+    def judge(self, run: str, round_: int) -> None:
+        """Note that what `round_` made is being judged: it is this hospital's own model until another is."""
+        if self._file(run, round_).is_file():
+            write_atomically(self.folder(run) / _JUDGED, str(round_).encode(), mode=0o600)
+
+    def judged(self, run: str) -> dict[str, Vector]:
+        """What was judged last; empty where nothing was, or it is gone."""
+        note = self.folder(run) / _JUDGED
+        return self.of_round(run, int(note.read_text("ascii"))) if note.is_file() else {}
 
     def draft(self, run: str, round_: int, reply: bytes, kept: Kept, *, counted: int) -> None:
         """Write what `round_` made, for `reply`; of earlier rounds the one that `counted` stays. Raises SiteError where

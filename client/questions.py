@@ -5,8 +5,8 @@ Pure: raises PeerError for what the study does not ask, and names what a plan's 
 
 import numpy as np
 
+from client.differences import NOISY, Topic
 from client.images import Split
-from client.rounds import Topic
 from shared.algorithms.registry import algorithm_of
 from shared.clipping import is_near
 from shared.errors import PeerError
@@ -68,10 +68,9 @@ def topic_of(study: Study, task: AnyTask, plan: Plan) -> Topic:
     An evaluation is about its split and its model, whatever else is asked beside: what a vote compares with changes no
     count, and hospitals' own models are the common one until something was learnt.
     """
-    if isinstance(task, TrainTask) and study.privacy.mode != "off":
-        return Topic()
+    noisy = isinstance(task, TrainTask) and study.privacy.mode != "off"
     if not isinstance(task, EvaluateTask):
-        return Topic(str(plan.step), plan.payload)
+        return Topic(f"{NOISY * noisy}{plan.step}", plan.payload)
     if study.evaluation.epsilon is not None:
         return Topic()
     return Topic(f"{plan.step} {task.split}", model_digest(task.weights))

@@ -8,7 +8,7 @@ Rules (PROTOCOL.md):
 4. Everything is on disk before it is sent; a round's secrets go once it is unmasked or a newer plan of its run is
    answered, its tombstone stays.
 5. A run key goes when its run was not used for a while (`forget`); that run is then over for this site, for good.
-6. What was opened once over some survivors is not opened over others: the difference would be one hospital's part.
+6. What two sums of a run may not differ in: client/differences.py.
 """
 
 import json
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from client.differences import ANYTHING, SAID, Said, Topic, check_said, check_survivors, last_counted, note_said
 from shared.crypto.roster import Roster
 from shared.crypto.secret import SecretRecord
 from shared.database import open_database, transaction
@@ -80,23 +81,13 @@ class Asked:
         return self.secrets
 
 
-@dataclass(frozen=True)
-class Topic:
-    """What a plan's sum is about: its `name` ("survey", "evaluate 1", "train") and a digest of what is asked of it.
-
-    Without a name it is about nothing that two sums could tell apart.
-    """
-
-    name: str = ""
-    payload: bytes = b""
-
-
 class Rounds:
     """The site's memory of runs and plans, in one SQLite file shared by any number of processes."""
 
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA, version=3)
         self._db.execute("PRAGMA secure_delete=ON")
+        self._db.execute(SAID)
         if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'used'").fetchone() is None:
             with transaction(self._db) as db:
                 db.execute(_USED)
@@ -152,6 +143,14 @@ class Rounds:
                 "plan", expected=f"an attempt after {last}, round {last_round} or later", got=f"{attempt}, {round_}"
             )
 
+    def check_said(self, run: str, round_: int, said: Said) -> None:
+        """Raise PeerError where what is `said` in a training of `round_` would tell one hospital's part."""
+        check_said(self._db, run, round_, said)
+
+    def last_counted(self, run: str, site: str) -> int:
+        """The last round whose sum holds the update of `site`, as far as is known here; 0 for none."""
+        return last_counted(self._db, run, site)
+
     def store(
         self,
         plan: bytes,
@@ -161,10 +160,11 @@ class Rounds:
         *,
         reply: bytes,
         secrets: RoundState | None,
-        topic: Topic = Topic(),
+        topic: Topic = ANYTHING,
+        said: Said | None = None,
     ) -> bytes:
-        """Keep `reply` and the round's secrets (None of a step without masks); returns the reply that stands if another
-        process was first.
+        """Keep `reply`, the round's secrets (None of a step without masks) and what was `said` in the task; returns the
+        reply that stands if another process was first.
 
         The secrets of the run's older plans go: the coordinator asks for a new plan only when it has given up on the
         last one. Raises PeerError, and keeps nothing, if another process answered a later plan of the run meanwhile.
@@ -172,6 +172,9 @@ class Rounds:
         with transaction(self._db) as db:
             if db.execute("SELECT 1 FROM plan WHERE plan = ?", (plan,)).fetchone() is None:
                 self.check_newer(run, round_, attempt)  # another process may have answered a newer plan meanwhile
+                if said is not None:
+                    check_said(db, run, round_, said)
+                    note_said(db, run, round_, said)
                 db.execute(
                     "INSERT INTO plan (plan, run, round, attempt, reply, secrets, topic, payload)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -201,7 +204,7 @@ class Rounds:
         """
         over = _encoded(survivors)
         with transaction(self._db) as db:
-            _check_one_set(db, plan, over)
+            check_survivors(db, plan, over)
             db.execute(
                 "UPDATE plan SET settled = ?, confirmation = ?"
                 " WHERE plan = ? AND coalesce(settled, ?) = ? AND confirmation IS NULL AND secrets IS NOT NULL",
@@ -217,7 +220,7 @@ class Rounds:
         """
         over = _encoded(survivors)
         with transaction(self._db) as db:
-            _check_one_set(db, plan, over)
+            check_survivors(db, plan, over)
             db.execute(
                 "UPDATE plan SET settled = ?, answer = ?, survivors = ?, secrets = NULL"
                 " WHERE plan = ? AND coalesce(settled, ?) = ? AND answer IS NULL AND secrets IS NOT NULL",
@@ -267,23 +270,6 @@ class Rounds:
             self._db.execute("PRAGMA busy_timeout=0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._db.execute("PRAGMA busy_timeout=60000")
-
-
-def _check_one_set(db: sqlite3.Connection, plan: bytes, survivors: str) -> None:
-    """Rule 6."""
-    other = db.execute(
-        "SELECT 1 FROM plan AS this JOIN plan AS before ON before.run = this.run AND before.topic = this.topic"
-        " AND (before.round = this.round OR before.payload = this.payload)"
-        " WHERE this.plan = ? AND this.topic != '' AND before.plan != this.plan AND before.survivors != ?",
-        (plan, survivors),
-    ).fetchone()
-    if other is not None:
-        raise PeerError(
-            "unmask request",
-            expected="the survivors of the sum that was opened before",
-            got="others",
-            do="Two such sums would tell one hospital's part: wait for those survivors, or start a new run.",
-        )
 
 
 def _encoded(survivors: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ Guarantees: a figure that does not exist reads "–", never 0; words from outsid
 import math
 from collections.abc import Iterable
 
-from shared.text import GAP, printable
+from shared.text import GAP, decimal, printable
 
 __all__ = [
     "GAP",
@@ -31,8 +31,8 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure with `digits` decimals; "–" where there is none."""
-    return NONE if value is None or math.isnan(value) else f"{value:,.{digits}f}"
+    """A figure with `digits` decimals, more where it is small; "–" where there is none."""
+    return NONE if value is None or math.isnan(value) else decimal(value, digits)
 
 
 def percent(value: float | None) -> str:

@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from shared.errors import unlikely
-from shared.pair_noise import Z_95
 from shared.score_bins import Floats, Ints
+from shared.shares import width
 
 #: Fixed point of a value in [0, 1], and of squares of sums over one patient's images: these stay below 2^47 where no
 #: patient has more than 46,000.
@@ -44,10 +44,11 @@ class PatientSums(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A mean over images and its standard deviation, patients as clusters."""
+    """A mean over images and its standard deviation, that of so many `patients` as clusters."""
 
     value: float
     deviation: float
+    patients: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Differences:
     def bias(self) -> Mean:
         """Mean of prediction − truth."""
         found = self._mean(2)
-        return Mean(2 * found.value - 1, 2 * found.deviation)
+        return Mean(2 * found.value - 1, 2 * found.deviation, found.patients)
 
     def _mean(self, which: int) -> Mean:
         """Ratio of sums over patients (Cochran, Sampling Techniques, 3rd ed., eq. 6.13)."""
@@ -150,7 +151,7 @@ class Differences:
         if many < 2:
             return Mean(mean, nan)
         spread = sums.squares / SQUARE_UNIT - 2 * mean * sums.both / SQUARE_UNIT + mean**2 * self.squares
-        return Mean(mean, sqrt(max(0.0, spread) * many / (many - 1)) / n)
+        return Mean(mean, sqrt(max(0.0, spread) * many / (many - 1)) / n, many)
 
     @property
     def spread(self) -> float:
@@ -188,8 +189,9 @@ class Differences:
 
 
 def mean_interval(mean: Mean) -> tuple[float, float]:
-    """95 % normal interval."""
-    return mean.value - Z_95 * mean.deviation, mean.value + Z_95 * mean.deviation
+    """95 % interval, by Student's distribution; (nan, nan) of fewer than two patients."""
+    margin = width(mean.patients) * mean.deviation
+    return mean.value - margin, mean.value + margin
 
 
 def _fixed(value: float) -> int:

@@ -25,7 +25,7 @@ def value_of(figure: Figure) -> str:
     value = figure.value
     if value is None:
         return shown(None)
-    whole = float(value).is_integer() and abs(value) > 1
+    whole = figure.low is None and float(value).is_integer()
     return f"{int(value) if whole else shown(float(value))} {figure.unit}".strip()
 
 

@@ -15,8 +15,8 @@ Link = Literal["softmax", "sigmoid", "mean"]
 
 
 class Value(Record, frozen=True):
-    """minimum + (maximum − minimum) × (output + 0.5), in `unit`, held between `minimum` and `maximum`: an output of 0 is
-    the middle of the range."""
+    """minimum + (maximum − minimum) × (output + 0.5), in `unit`, held between `minimum` and `maximum`: the network says
+    how far a value lies from the middle of its range."""
 
     minimum: float
     maximum: float

@@ -15,7 +15,7 @@ from html import escape
 
 from shared.judged import Curve
 from shared.svg import chart
-from shared.text import printable
+from shared.text import decimal, printable
 
 Cell = str | float | int | None
 
@@ -99,7 +99,7 @@ def shown(cell: Cell) -> str:
     """A table's cell in words."""
     if cell is None:
         return _NONE
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    return decimal(cell) if isinstance(cell, float) else str(cell)
 
 
 def _marked(text: str) -> str:

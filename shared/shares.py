@@ -3,7 +3,7 @@
 Images of one patient are not independent: what a share varies by more than independent images would is its design
 effect, and its interval is Wilson's of so many times fewer images (Rao and Scott, Biometrics 1992; 48:577–585). The
 threshold is chosen when all sums are in, so hospitals count for THRESHOLDS of the bins, and a threshold between two of
-them takes the larger effect. Areas under curves have Wilson's interval too, means of shares a normal one.
+them takes the larger effect. Areas under curves have Wilson's interval too, means Student's.
 
     >>> round(wilson(0.9, 100)[0], 3)
     0.826
@@ -14,6 +14,7 @@ from math import isnan, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from shared.pair_noise import Z_95
 from shared.score_bins import BINS, Floats, Ints, bin_of
@@ -150,8 +151,14 @@ def area_interval(area: float, deviation: float) -> Interval:
     return wilson(area, max(area * (1 - area) / variance, 1 / sqrt(2 * variance)))
 
 
-def interval(mean: float, deviation: float) -> Interval:
-    """95 % normal interval of a mean of shares, kept within [0, 1]; (nan, nan) without a mean or a deviation."""
-    if isnan(mean + deviation):
-        return nan, nan
-    return max(0.0, mean - Z_95 * deviation), min(1.0, mean + Z_95 * deviation)
+def width(patients: int) -> float:
+    """How many of its deviations a mean may lie off with 95 %, these being estimated from so many patients: Student's
+    quantile; nan of fewer than two."""
+    return float(stdtrit(patients - 1, 0.975)) if patients > 1 else nan
+
+
+def interval(mean: float, deviation: float, patients: int) -> Interval:
+    """95 % interval of a mean of shares whose `deviation` is that of so many patients, kept within [0, 1]; (nan, nan)
+    without a mean or a deviation."""
+    margin = width(patients) * deviation
+    return (nan, nan) if isnan(mean + margin) else (max(0.0, mean - margin), min(1.0, mean + margin))

@@ -34,7 +34,7 @@ from simulations.baselines import baselines
 from simulations.processes import found, run_study, up
 from simulations.relay import SITES
 from simulations.relay import app as client_app
-from simulations.sites import SimulatedSite, check_archives, open_site
+from simulations.sites import SimulatedSite, check_archives, check_labels, open_site
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def _open_sites(wish: Wish, console: Console) -> list[SimulatedSite]:
             task = bar.add_task(f"{name}: scan", total=None)
             folder, show = wish.federation / "sites" / name, _shown(bar, task, name)
             sites.append(open_site(folder, name, archive, federation, wish.study, device=device, progress=show))
+    check_labels(sites, wish.study)
     federation.enroll({site.name: site.home.identity.public for site in sites})
     return sites
 

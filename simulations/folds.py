@@ -13,11 +13,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from server.report.result import Result
+from server.report.result import Result, read_result
 from server.run import read_counts
 from server.search.budget import share_of
+from shared.errors import InputError, OperatorError
 from shared.judged import Judged
-from shared.study import Study
+from shared.study import Study, study_hash
 from shared.tasks.registry import kind_of
 
 
@@ -44,12 +45,37 @@ def fold_study(study: Study, folds: int, fold: int) -> Study:
 
 
 def cross_validate(study: Study, folds: int, out: Path, run: Callable[[Study, Path], Result]) -> Folds:
-    """Run every fold of `study`, in folders of `out`; `run` makes one run. A fold that ended is not run again."""
+    """Run every fold of `study`, in folders of `out`; `run` makes one run. A fold that ended is not run again.
+    Raises InputError where a folder holds the run of another study, or of other folds."""
     for fold in range(folds):
-        folder = out / f"fold-{fold + 1}"
+        folder, wanted = out / f"fold-{fold + 1}", fold_study(study, folds, fold)
         if not (folder / "counts.json").exists():
-            run(fold_study(study, folds, fold), folder)
+            run(wanted, folder)
+        _check_same(folder, wanted)
     kind = kind_of(study)
-    counts = [read_counts(out / f"fold-{fold + 1}").test for fold in range(folds)]
+    counts = [held_out(out / f"fold-{fold + 1}") for fold in range(folds)]
     together = kind.judge([sum(values) for values in zip(*counts, strict=True)])
     return Folds(tuple(kind.judge(own) for own in counts), together)
+
+
+def held_out(folder: Path) -> tuple[int, ...]:
+    """Summed counts of the test patients of the fold in `folder`. Raises OperatorError for one that was not judged:
+    without its patients, figures of all folds together would not be of all patients."""
+    counts = read_counts(folder).test
+    if not counts:
+        do = "See its result.json for the reason; delete the folder and run it again."
+        raise OperatorError(str(folder), expected="figures of held-out patients", got="none", do=do)
+    return counts
+
+
+def _check_same(folder: Path, wanted: Study) -> None:
+    """Folds are added up: each must be of the one study, and of as many parts."""
+    found = read_result(folder / "result.json").study
+    if found.hash != study_hash(wanted).hex():
+        told = found.text.evaluation
+        raise InputError(
+            str(folder),
+            expected=f"fold {wanted.evaluation.fold + 1} of {wanted.evaluation.folds} of this study",
+            got=f"a run of {found.name!r}, fold {told.fold + 1} of {told.folds}",
+            do="Name another folder with --out.",
+        )

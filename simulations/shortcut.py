@@ -13,6 +13,7 @@ Simulations only: the images of all hospitals are looked at in one place.
 """
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from client.images import Images, Split
-from shared.judged import Table
+from shared.judged import Table, known
 from shared.metrics import BinaryCounts
 from shared.models.wavelets import Wavelets
 from shared.wire import Record
@@ -32,7 +33,7 @@ MOST, RIDGE = 1000, 1e-2
 
 class Shortcut(Record, frozen=True):
     """`told` by hospital and their mean; `accuracy` of naming the hospital, beside `chance` (the largest's share);
-    `without_images` as above, None where labels are not two."""
+    `without_images` as above, None where labels are not two. A figure that does not exist is nan."""
 
     told: dict[str, float]
     mean: float
@@ -43,33 +44,41 @@ class Shortcut(Record, frozen=True):
     @property
     def table(self) -> Table:
         """For a report."""
-        rows: list[tuple[str, float]] = [
-            (f"{name} told from the others (AUC)", area) for name, area in self.told.items()
-        ]
+        rows = [(f"{name} told from the others (AUC)", area) for name, area in self.told.items()]
         rows += [("all, on average", self.mean), ("hospital named right", self.accuracy), ("by chance", self.chance)]
         if self.without_images is not None:
             rows.append(("finding guessed from the hospital alone (pooled AUC)", self.without_images))
-        return Table("Can the hospital be told from the image?", ("", "held-out images"), tuple(rows))
+        shown = tuple((what, known(value)) for what, value in rows)
+        return Table("Can the hospital be told from the image?", ("", "held-out images"), shown)
 
 
 def shortcut_of(sites: Mapping[str, Images], *, binary: bool) -> Shortcut:
-    """The figures of the images of `sites`; `binary`: targets are 0 and 1, the last the finding."""
-    names = list(sites)
-    train, test = (_gathered(list(sites.values()), split) for split in (Split.TRAIN, Split.TEST))
+    """The figures of the images of `sites`; `binary`: targets are 0 and 1, the last the finding. Hospitals without
+    training or without test images can be told from nobody."""
+    there = {name: images for name, images in sites.items() if _has_both(images)}
+    told, without = dict.fromkeys(sites, nan), _without_images(list(sites.values())) if binary else None
+    if len(there) < 2:
+        return Shortcut(told=told, mean=nan, accuracy=nan, chance=nan, without_images=without)
+    names = list(there)
+    train, test = (_gathered(list(there.values()), split) for split in (Split.TRAIN, Split.TEST))
     scores = _classified(*train, test[0], len(names))  # [n, sites]
     owner = test[1]
     patients = np.arange(len(owner))
-    told = {
+    areas = {
         name: BinaryCounts.of(scores[:, place], (owner == place).astype(np.int64), patients).pooled_auc
         for place, name in enumerate(names)
     }
     return Shortcut(
-        told=told,
-        mean=float(np.mean(list(told.values()))),
+        told=told | areas,
+        mean=float(np.mean(list(areas.values()))),
         accuracy=float((scores.argmax(axis=1) == owner).mean()),
         chance=float(np.bincount(owner).max() / len(owner)),
-        without_images=_without_images(list(sites.values())) if binary else None,
+        without_images=without,
     )
+
+
+def _has_both(images: Images) -> bool:
+    return all(len(images.rows(split)) for split in (Split.TRAIN, Split.TEST))
 
 
 def _gathered(sites: Sequence[Images], split: Split) -> tuple[Floats, NDArray[np.int64]]:

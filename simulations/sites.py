@@ -1,8 +1,11 @@
 """Hospitals on one machine: a Konsil home for each archive, as a hospital's own people would set one up."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from client.home import Home, make_keys
 from client.workbench import prepare_for
@@ -22,7 +25,7 @@ delta = 1e-5
 least = "off"               # simulated or public images only
 [aggregation]
 min_cohort = 2
-adversary = "semi-honest"
+adversary = "none"          # a study may give masks up, as robust means must; the report says so first
 colluders = 0
 [evaluation]
 per_site_figures = true
@@ -31,17 +34,21 @@ per_site_counts = true
 ask = false                 # whoever starts the simulation has agreed to its study
 """
 
+#: Images whose labels are looked at together.
+AT_ONCE = 64
 #: stage ("scan" or "decode"), done, in all
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class SimulatedSite:
-    """One hospital: its name, its home, and how many images the study can use."""
+    """One hospital: its name, its home, how many images the study can use, and whether any of these has a label of the
+    study, where it has labels."""
 
     name: str
     home: Home
     images: int
+    labelled: bool = True
 
 
 def check_archives(archives: Mapping[str, Path], study: Study) -> None:
@@ -75,8 +82,23 @@ def open_site(
     if not (folder / "policy.toml").exists():
         write_atomically(folder / "policy.toml", POLICY.encode())
     write_atomically(folder / "root.pub", federation.root_public)
-    prepared = prepare_for(home, study, progress)
-    return SimulatedSite(name, home, len(prepared.images.target))
+    target = prepare_for(home, study, progress).images.target
+    return SimulatedSite(name, home, len(target), has_labels(study, target))
+
+
+def check_labels(sites: Sequence[SimulatedSite], study: Study) -> None:
+    """Raise InputError where no hospital has an image with any of the study's labels: nothing could be learnt."""
+    if not any(site.labelled for site in sites):
+        labels = ", ".join(f'"{label}"' for label in study.task.labels)
+        expected = f"one of {labels} on an image of some hospital, at least"
+        raise InputError("task.labels", expected=expected, got="none on any", do="Spell them as the label files do.")
+
+
+def has_labels(study: Study, target: NDArray[np.generic]) -> bool:
+    """Looked at AT_ONCE images at a time, and no further than the first label."""
+    kind, labels = kind_of(study), study.task.labels
+    parts = (kind.presence(target[first : first + AT_ONCE]) for first in range(0, len(target), AT_ONCE))
+    return not labels or any(bool(part.any()) or not part.shape[1] for part in parts)
 
 
 def _quoted(path: Path) -> str:

@@ -28,7 +28,10 @@ def evaluate(
         typer.Argument(help="One model, or several to be averaged, then the archive.", metavar="MODEL... ARCHIVE"),
     ],
     *,
-    labels: Annotated[Path, typer.Option(help="CSV with an id column and labels, or a folder of SR.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with an id column and labels, or a folder of SR; not needed where images are all."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout, nothing else.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write evaluation.json and evaluation.html into this folder.")

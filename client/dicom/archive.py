@@ -17,6 +17,7 @@ from client.dicom.decoded import Caches, Stage
 from client.dicom.item import Location
 from client.dicom.items import Candidate, choose_items
 from client.dicom.labels.source import kept_beside
+from client.dicom.nothing_usable import nothing_usable
 from client.dicom.reasons import Reason
 from client.dicom.scanning.catalog import Catalog
 from client.dicom.scanning.entry import Entry, place_of
@@ -28,7 +29,6 @@ from client.dicom.targets.base import Known
 from client.dicom.targets.gather import known_of
 from client.dicom.targets.groups import groups_of
 from client.images import Images
-from shared.errors import InputError
 from shared.study import Input, Study
 from shared.tasks.base import Target
 
@@ -78,7 +78,7 @@ def prepare(
     kept = [each for each in candidates if each.item.name not in failed]
     counts = _count(candidates, kept, failed, left_out)
     if not kept:
-        _refuse(archive, counts)
+        raise nothing_usable(archive, counts.files, counts.skipped, study, target)
     rows = dict(zip(cached.names, cached.rows, strict=True))
     place = np.array([rows[each.item.name] for each in kept], dtype=np.int64)
     return _images(cached, place, targets.of(kept), kept, (key, study)), counts
@@ -142,16 +142,6 @@ def _images(
         split=np.array([split_of(key, patient, study.evaluation) for patient in keys], dtype=np.int64),
         place=place,
         groups=groups_of([each.traits for each in kept], study.evaluation),
-    )
-
-
-def _refuse(archive: Path, counts: Counts) -> None:
-    left_out = ", ".join(f"{number} {reason.explain}" for reason, number in counts.skipped.items() if number)
-    raise InputError(
-        f"archive {archive}",
-        expected="at least one image that the study can use",
-        got=f"none of {counts.files} files: {left_out}",
-        do=max(Reason, key=lambda reason: counts.skipped[reason]).advice,
     )
 
 

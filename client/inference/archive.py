@@ -24,17 +24,18 @@ from shared.study import Study
 
 @contextmanager
 def opened(
-    archive: Path, labels: Path, study: Study, *, device: str = "cpu", progress: Progress | None = None
+    archive: Path, labels: Path | None, study: Study, *, device: str = "cpu", progress: Progress | None = None
 ) -> Iterator[Prepared]:
-    """The images of `archive` that `study` can use, every patient in the test split. Raises InputError for a place that
-    is none, and where no image can be used."""
+    """The images of `archive` that `study` can use, every patient in the test split; `labels` None only for a study
+    whose target is "none". Raises InputError for a place that is none, and where no image can be used."""
     for place, what in ((archive, "an archive: a folder, a zip or a DICOMDIR"), (labels, "labels")):
-        if not place.exists():
+        if place is not None and not place.exists():
             raise InputError(str(place), expected=what, got="no such file", do="Check the path.")
     with tempfile.TemporaryDirectory(prefix="konsil-evaluate.") as folder:
         home = Home(Path(folder))
         make_keys(home.path)
-        words = {"name": "evaluation", "archive": str(archive.resolve()), "labels": str(labels.resolve())}
+        known = home.path / "labels.csv" if labels is None else labels.resolve()
+        words = {"name": "evaluation", "archive": str(archive.resolve()), "labels": str(known)}
         lines = [f"{key} = {_quoted(value)}" for key, value in (words | {"device": device}).items()]
         write_atomically(home.path / "site.toml", "\n".join(lines).encode())
         prepared = prepare_for(home, study, progress)

@@ -33,10 +33,11 @@ from shared.version import versions
 
 @dataclass(frozen=True)
 class Asked:
-    """On what, and how: `subgroups` as [evaluation] of a study has them; `views` 0 as the study says."""
+    """On what, and how: `labels` None where the kind of task needs to know nothing of an image; `subgroups` as
+    [evaluation] of a study has them; `views` 0 as the study says."""
 
     archive: Path
-    labels: Path
+    labels: Path | None
     subgroups: tuple[str, ...] = ()
     manufacturers: tuple[str, ...] = ()
     views: int = 0
@@ -46,10 +47,12 @@ class Asked:
 
 def evaluate(models: Sequence[Model], asked: Asked, progress: Progress | None = None) -> Evaluated:
     """What `models`, together where there are several, are worth on the images of `asked`. Raises InputError for models
-    that do not go together, for subgroups or views that cannot be, and for an archive without usable images."""
+    that do not go together, for subgroups or views that cannot be, for labels that are needed and not named, and for an
+    archive without usable images."""
     check_distinct(models)
     _check_device(asked.device)
     study = _study(models[0].study, asked)
+    _check_labels(study, asked.labels)
     network = _network(models).to(torch.device(asked.device))
     judge, basis = _judge(models, study)
     with opened(asked.archive, asked.labels, study, device=asked.device, progress=progress) as prepared:
@@ -78,6 +81,13 @@ def _check_device(device: str) -> None:
     known = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     if device not in known:
         raise InputError("--device", expected=" or ".join(known), got=device, do="Name one that this machine has.")
+
+
+def _check_labels(study: Study, labels: Path | None) -> None:
+    if labels is None and (target := kind_of(study).target) != "none":
+        expected = f"what is known of the images ({target}): {study.task.kind} is judged against it"
+        do = "Name the CSV, or the folder of structured reports, with --labels."
+        raise InputError("--labels", expected=expected, got="none", do=do)
 
 
 def _study(study: Study, asked: Asked) -> Study:

@@ -46,6 +46,8 @@ def sentences(evaluated: Evaluated) -> tuple[str, ...]:
         f"Thresholds: {evaluated.judge}.",
         "Whether these patients are others than those the model was trained on, only this hospital can know.",
     ]
+    if evaluated.judged.figure("stratified_auc") is not None:
+        told.append("Of one hospital the site-stratified AUC is its AUC: the mean of the hospitals’ is its own too.")
     if number > 1:
         told.append(f"The outputs of {number} models were averaged.")
     if evaluated.study.evaluation.views > 1:

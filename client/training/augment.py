@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from client.training.moves import Moves, draw, uniform
 from shared.study import Study
 from shared.tasks.base import Target
+from shared.tasks.symmetries import mirrored_of
 
 NAMES = frozenset({"flip", "quarter", "rotate", "shift", "scale", "crop", "contrast", "noise"})
 
@@ -34,10 +35,7 @@ class Augmentation:
     @classmethod
     def of(cls, study: Study, target: Target) -> "Augmentation":
         """What `study` asks for."""
-        place = {label: index for index, label in enumerate(study.task.labels)}
-        mirror = dict(study.task.mirrored) | {right: left for left, right in study.task.mirrored}
-        swapped = tuple(place[mirror.get(label, label)] for label in study.task.labels)
-        return cls(frozenset(study.training.augmentation), target, swapped)
+        return cls(frozenset(study.training.augmentation), target, tuple(mirrored_of(study.task)))
 
     def __call__(self, images: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """One random version of each image, same shape, and what is then known of it. `generator` lives on the CPU."""

@@ -18,6 +18,7 @@ from server.report.limits import limits
 from server.report.promises import promises
 from server.report.result import Result
 from server.text import NONE, number, plural, power, ranges
+from shared.export.facts import given_shape
 from shared.files import write_atomically
 from shared.judged import Figure, Judged
 from shared.judged_page import blocks_of, interval_of, value_of
@@ -25,6 +26,7 @@ from shared.manifest import sha256
 from shared.page import Block, Cell, Commands, Lines, Page, Rows, Section, to_html, to_markdown
 from shared.reasons import Reason
 from shared.study import Study
+from shared.tasks.registry import kind_of
 
 #: what stands beside report.html
 MARKDOWN, HTML = "model-card.md", "model-card.html"
@@ -55,7 +57,7 @@ def card(result: Result, weights: str) -> Page:
         Section("Data", tuple(_data(result))),
         Section("Training", (Rows(("what", "value"), tuple(_training(result, study))),)),
         Section("Privacy and aggregation", tuple(_privacy(result))),
-        Section("How to use it", (Lines(_HOW), Commands(_commands(result)))),
+        Section("How to use it", (Lines((*_HOW, *_outputs(study))), Commands(_commands(study)))),
         Section("Names and digests", (Rows(("what", "value"), tuple(_digests(result, weights))),)),
     )
     return Page(f"Model card: {study.name}", sections, f"Run {result.run}: {verdict.headline(result)}")
@@ -74,11 +76,22 @@ _HOW = (
 )
 
 
-def _commands(result: Result) -> tuple[str, ...]:
-    del result
+def _outputs(study: Study) -> Iterable[str]:
+    meaning, views = kind_of(study).meaning, study.evaluation.views
+    yield f"What the network returns: {meaning.words}."
+    if meaning.window is not None:
+        size = " × ".join(map(str, meaning.window.size))
+        shared = f"neighbours sharing {meaning.window.overlap:g} of their sides"
+        yield f"It learnt from parts of images, and was judged by a window of {size} pixels that slides, {shared}."
+    if views > 1:
+        yield f"It was judged on {views} views of each image, averaged."
+
+
+def _commands(study: Study) -> tuple[str, ...]:
+    labels = "" if kind_of(study).target == "none" else " --labels labels.csv"
     return (
         "konsil-server verify MODEL --root root.pub",
-        "konsil-client evaluate MODEL ARCHIVE --labels labels.csv --root root.pub --out evaluation",
+        f"konsil-client evaluate MODEL ARCHIVE{labels} --root root.pub --out evaluation",
         "konsil-server export MODEL --format onnx --out model.onnx --root root.pub",
     )
 
@@ -91,7 +104,7 @@ def _identity(result: Result) -> Iterable[str]:
     yield f"Trained by {plural(len(sites), 'hospital')} ({', '.join(sites) or 'none'}) with the images staying there."
     if study.task.kind == "classification" and len(study.task.labels) == 2:
         yield f"The finding it looks for is {study.task.labels[-1]}."
-    shape = " × ".join(map(str, study.input.shape))
+    shape = " × ".join(map(str, given_shape(study)))
     yield f"It takes float32 tensors of {shape} between 0 and 1 and scales them itself."
 
 

@@ -51,10 +51,10 @@ def _rare(result: Result) -> Iterator[str]:
     if survey is None:
         yield "How often each label stood among the training images was not counted."
         return
-    total = sum(survey.labels.values())
+    total, least = sum(survey.labels.values()), "at least " if survey.hidden_labels else ""
     for label, count in survey.labels.items():
         if count < FEW_OF_A_LABEL or count < RARE * total:
-            yield f"Few training images have {label}: {count} of {total}."
+            yield f"Few training images have {label}: {least}{count} of {least}{total}."
     if survey.hidden_labels:
         yield f"Hospitals kept back counts of {plural(survey.hidden_labels, 'label')} that rest on few patients."
 
@@ -96,6 +96,14 @@ def _private(result: Result) -> Iterator[str]:
         yield "Masks were not meant to hold against a coordinator that works with one of the hospitals."
 
 
+def _own(result: Result) -> Iterator[str]:
+    personal = result.study.text.federation.personal
+    if personal == ("all",):
+        yield "Every hospital also trained a model of its own, which stays there; this is the common one."
+    elif personal:
+        yield f"Every hospital has {', '.join(personal)} of its own, which stays there; here is their mean."
+
+
 def _measured(result: Result) -> Iterator[str]:
     metrics, judged = result.metrics, result.judged
     known = {figure.name for figure in judged.figures if figure.value is not None} if judged else set()
@@ -109,5 +117,5 @@ def _measured(result: Result) -> Iterator[str]:
 
 
 _RULES: tuple[Rule, ...] = (
-    _elsewhere, _ended, _little, _rare, _groups, _compared, _absent, _private, _measured,
+    _elsewhere, _ended, _little, _rare, _groups, _compared, _absent, _private, _own, _measured,
 )  # fmt: skip

@@ -90,6 +90,12 @@ def _personal(study: Study, algorithm: Needs, options: Common) -> None:
             expected="nothing with evaluation.epsilon, which does not pay for a second test",
             got=", ".join(personal),
         )
+    if study.aggregation.adversary == "none":
+        raise InputError(
+            "federation.personal",
+            expected='nothing with aggregation.adversary "none": no sum says whose own models may be judged together',
+            got=", ".join(personal),
+        )
     if "all" in personal:
         if personal != ("all",):
             raise InputError("federation.personal", expected='"all" alone', got=", ".join(personal))

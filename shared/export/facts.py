@@ -16,9 +16,9 @@ from shared.wire import Record
 class Facts(Record, frozen=True):
     """`shape` of one image as the network takes it, without the batch; values float32 between `least` and `most`,
     scaled inside the network. `input`: how Konsil makes such a tensor of DICOM objects (docs/dicom.md). `output`: what
-    the numbers are, in words; `labels` in their order; `link`, `channels`, `value` and `window` as in shared/meaning.py:
-    where there is a window, `shape` is its. `views`: the figures of the study are of so many versions of each image,
-    averaged, as shared/study/evaluation.py has them."""
+    the numbers are, in words; `labels` in their order; `link`, `channels`, `value` and `window` as shared/meaning.py
+    has them: where there is a window, `shape` is its. `views`: the figures of the study are of so many versions of each
+    image, averaged (shared/study/evaluation.py)."""
 
     version: Literal[1]
     study: str

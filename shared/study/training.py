@@ -38,7 +38,7 @@ class Training(Record, frozen=True):
     #: arithmetic of the forward and backward pass; "bfloat16" is about twice as fast where the processor has it. With
     #: privacy gradients are clipped and summed in float64 all the same
     precision: Literal["float32", "bfloat16"] = "float32"
-    #: rounds without a better validation figure before the run stops; 0 never stops early
+    #: evaluations in a row without a better validation figure before the run stops; 0 never stops early
     early_stopping: Annotated[int, Meta(ge=0)] = 0
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 

@@ -1,5 +1,6 @@
 """One study whole, from text and files, and what names it."""
 
+import re
 from pathlib import Path
 
 from shared.study.aggregation import Aggregation
@@ -37,15 +38,7 @@ class Study(Record, frozen=True):
             raise ValueError("aggregation.colluders below federation.min_sites: somebody must be honest")
         if self.input.kind == "volume" and self.evaluation.views > 2:
             raise ValueError('evaluation.views of 1 or 2 with input.kind = "volume"')
-        if self.task.mirrored and "quarter" in self.training.augmentation:
-            raise ValueError('training.augmentation without "quarter" where labels are mirrored: it knows no left')
-        if self.task.mirrored and self.evaluation.views == 8:
-            raise ValueError("evaluation.views of 1 or 2 where labels are mirrored: what is turned has sides")
-        turned = "flip" in self.training.augmentation or self.evaluation.views > 1
-        if turned and not self.task.mirrored and any(map(_says_a_side, self.task.labels)):
-            raise ValueError(
-                'task.mirrored with training.augmentation "flip" or several views: some labels say left or right'
-            )
+        _check_sides(self.task, self.training, self.evaluation)
         weights = self.training.class_weights
         if not isinstance(weights, str) and len(weights) != len(self.task.labels):
             raise ValueError("training.class_weights: one number for each of task.labels")
@@ -66,8 +59,23 @@ class Study(Record, frozen=True):
                 )
 
 
+def _check_sides(task: Task, training: Training, evaluation: Evaluation) -> None:
+    """Raises ValueError where an image would be mirrored or turned, and a label keep the side it says."""
+    paired = {label for pair in task.mirrored for label in pair}
+    sided = set(filter(_says_a_side, task.labels))
+    if (sided or paired) and "quarter" in training.augmentation:
+        raise ValueError('training.augmentation without "quarter" where labels say a side: what is turned has none')
+    if (sided or paired) and evaluation.views == 8:
+        raise ValueError("evaluation.views of 1 or 2 where labels say a side: what is turned has none")
+    if sided - paired and ("flip" in training.augmentation or evaluation.views == 2):
+        some = ", ".join(label for label in task.labels if label in sided - paired)
+        raise ValueError(
+            f'task.mirrored with training.augmentation "flip" or two views: some labels say left or right ({some})'
+        )
+
+
 def _says_a_side(label: str) -> bool:
-    return bool({"left", "right"} & set(label.lower().replace("-", " ").replace("_", " ").split()))
+    return len({"left", "right"} & set(re.findall("[a-z]+", label.lower()))) == 1
 
 
 def parse_study(text: str, source: str = "study.toml") -> Study:

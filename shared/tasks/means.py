@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 
 from shared.errors import unlikely
 from shared.judged import Better, Figure, known
+from shared.shares import width
 from shared.tasks.base import Floats
 
 #: Steps of a range, of which 2^18 patients of one hospital fit into a count; no sum of patients reaches MOST.
 UNIT = 1 << 29
 MOST = 1 << 60
-#: Standard deviations on either side of a 95 % interval.
-WIDTH = 1.959964
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Known:
         squares = max(1.0, self.squares[index] - count * UNIT * share**2)  # a step is what rounding may hide
         variance = squares / UNIT / (count - 1)
         low, high = self.ranges[index]
-        margin = (high - low) * WIDTH * math.sqrt(variance / count)
+        margin = (high - low) * width(count) * math.sqrt(variance / count)
         return max(low, self.mean(index) - margin), min(high, self.mean(index) + margin)
 
     def figure(self, index: int, name: str, shown: str, *, better: Better = "higher", unit: str = "") -> Figure:

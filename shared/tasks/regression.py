@@ -133,10 +133,11 @@ class Regression:
 
     def _errors(self, found: Differences) -> tuple[Figure, ...]:
         absolute, square = found.absolute, found.square
-        low, high = mean_interval(absolute)
-        least, most = (max(0.0, end) ** 0.5 for end in mean_interval(square))
+        of_mean, of_squares = (np.maximum(0.0, mean_interval(mean)) for mean in (absolute, square))  # nan stays
+        low, high = map(float, of_mean)
+        least, most = map(float, np.sqrt(of_squares))
         return (
-            self._figure("mae", absolute.value, "Mean absolute error", (max(0.0, low), high)),
+            self._figure("mae", absolute.value, "Mean absolute error", (low, high)),
             self._figure("median_error", found.quantile(0.5), "Median absolute error"),
             self._figure("error_90", found.quantile(0.9), "Absolute error that 90 % stay below"),
             self._figure("rmse", max(0.0, square.value) ** 0.5, "Root mean square error", (least, most)),

@@ -148,5 +148,5 @@ def _meaning(options: Options, study: Study) -> Meaning:
     if options.structures == "sigmoid":
         words = "logits of each pixel; sigmoid makes a probability of each structure, which is there if it is above 0.5"
         return Meaning(words=words, link="sigmoid", channels=labels, window=window)
-    words = "logits of each pixel; softmax along dimension 1 makes probabilities of them, and a pixel is of the likeliest"
+    words = "logits of each pixel; softmax along dimension 1 makes probabilities of them; a pixel is of the likeliest"
     return Meaning(words=words, link="softmax", channels=("background", *labels), window=window)

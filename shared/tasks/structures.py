@@ -158,7 +158,8 @@ def judged(structures: Sequence[Structure], labels: Sequence[str], unit: str, to
     """
     seen = [each for each in structures if each.with_it]
     mean = float(np.mean([each.mean_dice for each in seen])) if seen else nan
-    low, high = interval(mean, float(np.mean([each.deviation for each in seen])) if seen else nan)
+    deviation = float(np.mean([each.deviation for each in seen])) if seen else nan
+    low, high = interval(mean, deviation, min((each.patients for each in seen), default=0))
     figures = [Figure("dice", known(mean), "Mean Dice", known(low), known(high))]
     for label, each in zip(labels, structures, strict=True):
         figures += _figures(each, label, unit)
@@ -177,7 +178,7 @@ def judged(structures: Sequence[Structure], labels: Sequence[str], unit: str, to
 
 
 def _figures(each: Structure, label: str, unit: str) -> list[Figure]:
-    low, high = interval(each.mean_dice, each.deviation)
+    low, high = interval(each.mean_dice, each.deviation, each.patients)
     named = {
         "pooled_dice": ("Dice of all pixels together", each.pooled_dice),
         "surface_dice": ("Mean surface Dice", each.mean_surface),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Models that take what `example` gives.
 MODELS = ("gan", "diffusion")
 #: Of the output.
-WORDS = "a new image, held between 0 and 1, drawn from noise and a label that the network is given in channels of their own"
+WORDS = "a new image, held between 0 and 1, drawn from noise and a label in channels of their own"
 #: Of the noise of evaluations.
 LABEL = b"konsil/synthesis/v1"
 #: Directions of the wavelets, over which is averaged.

@@ -3,7 +3,7 @@
 Places are three arrays x, y, z in mm (simulations/ct/trunk.py) that broadcast to [slices, rows, columns]. Guarantees:
 what `liver` and `fluid` say is what `hounsfield` shows; nothing else is drawn over either.
 
-    >>> x, y, z = np.meshgrid(*[np.arange(-150.0, 150.0, 10.0)] * 3, indexing="ij", sparse=True)
+    >>> z, y, x = np.meshgrid(*[np.arange(-150.0, 150.0, 10.0)] * 3, indexing="ij", sparse=True)
     >>> hounsfield(draw_trunk(np.random.default_rng(1)), x, y, z).shape
     (30, 30, 30)
 """
@@ -17,17 +17,9 @@ Values = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 #: Hounsfield units of what does not differ between patients.
-AIR, LUNG, FAT, STOMACH, KIDNEY, BLOOD, SPLEEN, MUSCLE, BONE = (
-    -1000.0,
-    -840.0,
-    -95.0,
-    22.0,
-    34.0,
-    42.0,
-    48.0,
-    52.0,
-    240.0,
-)
+AIR, LUNG, FAT = -1000.0, -840.0, -95.0
+STOMACH, KIDNEY, BLOOD, SPLEEN = 22.0, 34.0, 42.0, 48.0
+MUSCLE, BONE = 52.0, 240.0
 #: Shares of the body's wall that are fat, and fat with muscle; then come the ribs.
 SKIN, FLESH = 0.5, 0.85
 #: mm from the axis to the middle of the spine and of the aorta; from one rib to the next.

@@ -6,10 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from client.ledger import Ledger
+from shared.algorithms.registry import algorithm_of
 from shared.crypto.identity import Identity
 from shared.messages.replies import Answered, Confirmed, Contributed, Refused, read_reply
 from shared.messages.requests import Confirm, Step, Unmask, write_request
-from shared.messages.tasks import AnyTask, Task
+from shared.messages.tasks import AnyTask, Task, TrainTask
 from shared.secagg.plan import Plan
 from shared.study import Study
 from shared.wire import pack
@@ -94,6 +95,87 @@ def test_nor_hospitals_own_models_beside_the_common_one(local: LocalFederation, 
 def test_nor_a_public_update(attacker: Attacker) -> None:
     assert opened(attacker, attacker.train_task(), ALL, round_=1, attempt=1)
     assert not opened(attacker, attacker.train_task(), FEWER, round_=1, attempt=2)
+
+
+@pytest.fixture(params=["scaffold", "feddyn", "head"])
+def keeping(local: LocalFederation, study: Study, request: pytest.FixtureRequest) -> Attacker:
+    """A run whose hospitals keep something between rounds, which moves their updates."""
+    own = {"personal": ("head",)} if request.param == "head" else {"strategy": request.param}
+    federation = replace(study.federation, **own)
+    return hostile(local, replace(study, federation=federation, training=replace(study.training, rounds=4)))
+
+
+def training(attacker: Attacker, **counted: int) -> TrainTask:
+    """A task from the same weights as every other, that says which round counts of whom."""
+    size = 4 * attacker.weights.size * algorithm_of(attacker.study).beside
+    return attacker.train_task(counted=counted, beside=memoryview(bytes(size)))
+
+
+def refused(attacker: Attacker, task: AnyTask, site: str, *, round_: int, attempt: int) -> str:
+    """What `site` says it expected instead; empty if it answers."""
+    reply = attacker.step(site, task, attacker.plan(task, round_=round_, attempt=attempt))
+    if isinstance(reply, Refused):
+        assert reply.what == "train task: counted"
+        return reply.expected
+    return ""
+
+
+def test_nor_may_one_hospital_alone_go_on_from_something_else(keeping: Attacker) -> None:
+    """Two sums over the same hospitals: between them alder alone is told to begin anew, and others repeat theirs."""
+    assert opened(keeping, training(keeping), ALL, round_=1, attempt=1)
+    assert opened(keeping, training(keeping, alder=1, birch=1, cedar=1), ALL, round_=2, attempt=2)
+    for site in ALL:
+        task = training(keeping, birch=1, cedar=1)
+        assert "count of alder" in refused(keeping, task, site, round_=2, attempt=3)
+        assert "count of alder" in refused(keeping, task, site, round_=3, attempt=3)
+    assert opened(keeping, training(keeping, alder=2, birch=2, cedar=2), ALL, round_=3, attempt=3)
+
+
+def test_nor_is_a_round_that_was_taken_back_brought_in_for_one(keeping: Attacker) -> None:
+    assert opened(keeping, training(keeping), ALL, round_=1, attempt=1)
+    assert opened(keeping, training(keeping), ALL, round_=2, attempt=2)
+    for counted in ({"alder": 1}, {"alder": 1, "birch": 1, "cedar": 1}):
+        task = training(keeping, **counted)
+        assert "from 2 on to count of" in refused(keeping, task, "birch", round_=3, attempt=3)
+
+
+def test_nor_does_a_round_count_of_one_of_those_whose_sum_it_was(keeping: Attacker) -> None:
+    assert opened(keeping, training(keeping), ALL, round_=1, attempt=1)
+    task = training(keeping, alder=1)
+    assert [refused(keeping, task, site, round_=2, attempt=2) for site in ALL] == [
+        "round 1 to count of all whose sum it was"
+    ] * 3
+    assert opened(keeping, training(keeping), ALL, round_=2, attempt=2), "it was taken back, for all"
+    assert "rounds before 3" in refused(keeping, training(keeping, alder=3), "birch", round_=3, attempt=3)
+
+
+def test_who_was_missing_from_a_round_is_no_reason_to_refuse(keeping: Attacker) -> None:
+    assert opened(keeping, training(keeping), ALL, round_=1, attempt=1)
+    assert opened(keeping, training(keeping, alder=1, birch=1, cedar=1), FEWER, round_=2, attempt=2)
+    assert opened(keeping, training(keeping, alder=2, birch=2, cedar=1), ALL, round_=3, attempt=3)
+
+
+def test_own_models_are_judged_of_rounds_that_others_were_in_too(local: LocalFederation, study: Study) -> None:
+    """Else two sums of own models would differ in the one hospital that was asked to train in between."""
+    attacker = hostile(local, replace(study, federation=replace(study.federation, personal=("all",))))
+    judged = replace(attacker.evaluate_task(2), personal=True)
+    assert opened(attacker, training(attacker), ALL, round_=1, attempt=1)
+    counts = [counted_by(attacker, judged, round_=1, attempt=2)]
+    task = training(attacker, alder=1, birch=1, cedar=1)
+    assert isinstance(attacker.step("alder", task, attacker.plan(task, round_=2, attempt=3)), Contributed)
+    counts.append(counted_by(attacker, judged, round_=2, attempt=4))
+    assert counts[0] == counts[1]
+
+
+def counted_by(attacker: Attacker, task: AnyTask, *, round_: int, attempt: int) -> list[int]:
+    """The opened sum of counts of `task` over all."""
+    plan = over(attacker, task, ALL, round_=round_, attempt=attempt)
+    collector = attacker.settled(task, plan, ALL)
+    for name in ALL:
+        reply = attacker.say(name, Unmask(request=collector.request(name)))
+        assert isinstance(reply, Answered)
+        collector.answer(reply.answer)
+    return [int(count) for count in collector.finish().counts]
 
 
 def test_a_private_update_may_be_asked_again_for_another_charge(local: LocalFederation, private: Study) -> None:

@@ -30,47 +30,12 @@ from simulations.attacker import Attacker
 from simulations.faults import LocalLink
 from simulations.local import LocalFederation
 from simulations.wards import Releases, found, site_of, ward
+from tests.federation.five import HONEST, NAMES, POLICY, STUDY
 
-NAMES = ("alder", "birch", "cedar", "damson", "elder")
-STUDY = """
-name = "distributed"
-[task]
-labels = ["clear", "nodule"]
-[input]
-modalities = ["DX"]
-size = [8, 8]
-[model]
-name = "cnn"
-[model.options]
-width = 16
-hidden = 16
-[training]
-rounds = 2
-batch = 8
-local_steps = 1
-learning_rate = 0.1
-[federation]
-min_sites = 3
-timeout_s = 5.0
-[privacy]
-mode = "distributed"
-epsilon = 8.0
-delta = 1e-5
-clip = 1.0
-sampling_rate = 0.5
-[aggregation]
-colluders = 1
-[evaluation]
-every = 2
-epsilon = 4.0
-delta = 1e-5
-"""
-FIXED = parse_study(STUDY)
-ADAPTIVE = parse_study(STUDY.replace("sampling_rate = 0.5", "sampling_rate = 0.5\nclip_quantile = 0.5"))
-EXACT = parse_study(STUDY.replace("every = 2\nepsilon = 4.0\ndelta = 1e-5", "every = 1"))
-POLICY = "[privacy]\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[studies]\nask = false\n"
-#: Of five hospitals four must answer, of whom one may collude.
-HONEST = 3
+NOISY = f"{STUDY}[evaluation]\nevery = 2\nepsilon = 4.0\ndelta = 1e-5\n"
+FIXED = parse_study(NOISY)
+ADAPTIVE = parse_study(NOISY.replace("sampling_rate = 0.5", "sampling_rate = 0.5\nclip_quantile = 0.5"))
+EXACT = parse_study(NOISY.replace("every = 2\nepsilon = 4.0\ndelta = 1e-5", "every = 1"))
 
 
 class World:

@@ -21,39 +21,11 @@ from shared.study import parse_study
 from shared.wire import unpack
 from simulations.attacker import Attacker
 from simulations.wards import Releases, found, site_of, ward
+from tests.federation.five import HONEST, NAMES, POLICY
+from tests.federation.five import STUDY as FIVE
 
-NAMES = ("alder", "birch", "cedar", "damson", "elder")
-HONEST = 3
 FAR = 5.5
-POLICY = "[privacy]\nepsilon_total = 100.0\nepsilon_per_study = 100.0\n[studies]\nask = false\n"
-STUDY = parse_study("""
-name = "shares"
-[task]
-labels = ["clear", "nodule"]
-[input]
-modalities = ["DX"]
-size = [8, 8]
-[model]
-name = "cnn"
-[model.options]
-width = 16
-hidden = 16
-[training]
-rounds = 2
-batch = 8
-local_steps = 1
-learning_rate = 0.1
-[federation]
-min_sites = 3
-[privacy]
-mode = "distributed"
-epsilon = 8.0
-delta = 1e-5
-clip = 1.0
-sampling_rate = 0.5
-[aggregation]
-colluders = 1
-""")
+STUDY = parse_study(FIVE)
 
 
 @dataclass(frozen=True)

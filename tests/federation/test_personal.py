@@ -6,19 +6,32 @@ from msgspec.structs import replace
 
 from client.images import Split
 from client.kept import Keeper
+from client.own_model import own_model
 from client.personal import PERSONAL, own_places
 from client.workbench import prepare_for
+from server.report.result import Result
+from server.run import conduct, open_run
 from shared.errors import InputError
 from shared.layout import begin
 from shared.network import network_of
+from shared.parameters import layout_of
+from shared.published import read_model
 from shared.study import Study
+from shared.tasks.registry import kind_of
+from simulations.baselines import judge
 from simulations.faults import Fault, LocalLink, Moment, altered, lost, reply_lost
-from simulations.local import LocalFederation
+from simulations.local import LocalFederation, Recorder
 
 
 def asking(study: Study, *personal: str, strategy: str = "fedavg", **options: float) -> Study:
     federation = replace(study.federation, personal=personal, strategy=strategy, options=options)
     return replace(study, federation=federation)
+
+
+def finish(local: LocalFederation, study: Study, out: str) -> Result:
+    """A run with all that it leaves on disk."""
+    start = open_run(local.folder / out, study, resume=False)
+    return conduct(start, LocalLink(local.sites()), local.federation, Recorder())
 
 
 def kept(local: LocalFederation, run: str) -> dict[str, dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]]:
@@ -77,3 +90,33 @@ def test_a_hospital_not_counted_goes_on_from_the_round_before(
 def test_a_part_that_no_weight_has_is_refused(study: Study) -> None:
     with pytest.raises(InputError, match=r"federation\.personal: expected beginnings of names"):
         begin(asking(study, "tail"))
+
+
+@pytest.mark.parametrize(("personal", "options"), [("head", {}), ("all", {"personal_mu": 0.5})])
+def test_a_hospitals_own_model_is_the_one_that_was_judged_there(
+    local: LocalFederation, study: Study, personal: str, options: dict[str, float]
+) -> None:
+    asked = asking(study, personal, strategy="fedavg", **options)
+    told = finish(local, asked, f"own-{personal}").personal
+    finished = read_model(local.folder / f"own-{personal}")
+    network, counts, layout = network_of(asked), [], layout_of(network_of(asked))
+    for name in local.names:
+        home = local.home(name)
+        own = local.folder / f"{name}-{personal}.safetensors"
+        own.write_bytes(own_model(finished, Keeper(home.path / "kept", most_bytes=1 << 30)))
+        read = read_model(own)
+        moving = layout.part(read.weights)
+        places = own_places(asked, network)
+        np.testing.assert_array_equal(moving[places], kept(local, finished.run)[name][PERSONAL])
+        np.testing.assert_array_equal(moving[~places], layout.part(finished.weights)[~places])
+        assert read.run == finished.run and read.validation == ()
+        counts.append(judge(asked, read.weights, prepare_for(home, asked).images, Split.TEST))
+    together = kind_of(asked).judge([sum(values) for values in zip(*counts, strict=True)])
+    assert told is not None and told.headline == together.headline
+
+
+def test_without_own_weights_there_is_no_own_model(local: LocalFederation, study: Study) -> None:
+    finish(local, study, "common")
+    keeper = Keeper(local.home(local.names[0]).path / "kept", most_bytes=1 << 30)
+    with pytest.raises(InputError, match=r"federation\.personal.*got a study without"):
+        own_model(read_model(local.folder / "common"), keeper)

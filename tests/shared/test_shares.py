@@ -8,7 +8,9 @@ from shared.shares import (
     Clusters,
     by_patient,
     design_effect,
+    interval,
     sum_interval,
+    width,
     wilson,
 )
 
@@ -81,3 +83,11 @@ def test_an_interval_is_as_wide_as_a_bootstrap_of_patients() -> None:
     assert (high - low) / np.ptp(np.quantile(drawn, [0.025, 0.975])) == pytest.approx(1, abs=0.15)
     naive = wilson(float(called.mean()), 640)
     assert high - low > 1.5 * (naive[1] - naive[0])
+
+
+def test_few_patients_say_less_of_how_far_a_mean_may_be_off() -> None:
+    assert [round(width(patients), 3) for patients in (2, 3, 30, 10_000)] == [12.706, 4.303, 2.045, 1.96]
+    assert np.isnan([width(0), width(1)]).all()
+    assert interval(0.5, 0.1, 3) == pytest.approx((0.0697, 0.9303), abs=1e-4)
+    assert interval(0.9, 0.1, 30) == pytest.approx((0.6955, 1.0), abs=1e-4)
+    assert np.isnan([*interval(0.5, float("nan"), 9), *interval(0.5, 0.1, 1)]).all()

@@ -100,6 +100,11 @@ def makers(*names: str) -> str:
     return f'[evaluation]\nsubgroups = ["manufacturer"]\nmanufacturers = {list(names)}\n'
 
 
+def labelled(*labels: str, mirrored: tuple[str, ...] = ()) -> str:
+    pairs = f"\nmirrored = [{list(mirrored)}]" if mirrored else ""
+    return MINIMAL.replace('["clear", "nodule"]', f"{list(labels)}{pairs}")
+
+
 SIDED = MINIMAL.replace('["clear", "nodule"]', '["left lung", "right lung"]')
 
 
@@ -107,13 +112,21 @@ SIDED = MINIMAL.replace('["clear", "nodule"]', '["left lung", "right lung"]')
     ("text", "message"),
     [
         (SIDED.replace("batch = 8", 'batch = 8\naugmentation = ["flip"]'), "some labels say left or right"),
-        (SIDED + "[evaluation]\nviews = 2\n", "some labels say left or right"),
+        (SIDED + "[evaluation]\nviews = 2\n", r"some labels say left or right \(left lung, right lung\)"),
+        (SIDED + "[evaluation]\nviews = 8\n", "views of 1 or 2 where labels say a side"),
+        (SIDED.replace("batch = 8", 'batch = 8\naugmentation = ["quarter"]'), "what is turned has none"),
+        (labelled("shadow (left)", "heart") + "[evaluation]\nviews = 2\n", r"left or right \(shadow \(left\)\)"),
+        (
+            labelled("left lung", "right lung", "left-sided fracture", mirrored=("left lung", "right lung"))
+            + "[evaluation]\nviews = 2\n",
+            r"left or right \(left-sided fracture\)",
+        ),
         (SIDED.replace('lung"]', 'lung"]\nmirrored = [["left lung", "lung"]]'), "mirrored pairs of labels"),
         (
             SIDED.replace('lung"]', 'lung"]\nmirrored = [["left lung", "right lung"]]').replace(
                 "batch = 8", 'batch = 8\naugmentation = ["quarter"]'
             ),
-            "knows no left",
+            "what is turned has none",
         ),
         (MINIMAL + "[evaluation]\nfolds = 1\n", "folds of 2 or more"),
         (MINIMAL + "[evaluation]\nfolds = 3\nfold = 3\n", "fold below folds"),
@@ -127,6 +140,13 @@ SIDED = MINIMAL.replace('["clear", "nodule"]', '["left lung", "right lung"]')
 def test_sides_folds_and_subgroups_that_make_no_sense_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_study(text)
+
+
+def test_labels_in_pairs_or_of_both_sides_may_be_mirrored() -> None:
+    pair = ("left lung", "right lung")
+    study = parse_study(labelled(*pair, "left and right pleura", mirrored=pair) + "[evaluation]\nviews = 2\n")
+    assert study.evaluation.views == 2
+    assert parse_study(labelled("upright", "leftover") + "[evaluation]\nviews = 8\n").evaluation.views == 8
 
 
 def test_hash_ignores_comments_and_order_but_no_value() -> None:

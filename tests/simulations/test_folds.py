@@ -9,11 +9,11 @@ from client.workbench import prepare_for
 from server.report.result import Result
 from server.run import conduct, open_run, read_counts
 from server.search.budget import spent_by
-from shared.errors import OperatorError
+from shared.errors import InputError, OperatorError
 from shared.study import MINIMAL, Study, parse_study
 from shared.tasks.registry import kind_of
 from simulations.faults import LocalLink
-from simulations.folds import cross_validate, fold_study
+from simulations.folds import cross_validate, fold_study, held_out
 from simulations.hospital import PROFILES, write_hospital
 from simulations.local import LocalFederation, Recorder
 
@@ -64,11 +64,21 @@ def test_all_folds_together_judge_every_image_once_and_go_on_where_they_were(
     assert len(ran) == FOLDS
     total = [sum(values) for values in zip(*(read_counts(tmp_path / f"fold-{k}").test for k in (1, 2, 3)), strict=True)]
     assert found.together == kind_of(STUDY).judge(total)
+    for other, folds in ((STUDY, FOLDS + 1), (replace(STUDY, training=replace(STUDY.training, seed=9)), FOLDS)):
+        with pytest.raises(InputError, match=r"fold 1 of .*got a run of 'minimal-fold-1', fold 1 of 3"):
+            cross_validate(other, folds, tmp_path, run)
+    assert len(ran) == FOLDS
 
 
 def test_a_run_without_counts_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="the counts of a run"):
         read_counts(tmp_path)
+
+
+def test_a_fold_that_was_not_judged_is_named(tmp_path: Path) -> None:
+    (tmp_path / "counts.json").write_text('{"validation": [1, 2], "test": []}')
+    with pytest.raises(OperatorError, match=r"expected figures of held-out patients, got none"):
+        held_out(tmp_path)
 
 
 def test_folds_of_a_private_study_share_its_epsilon() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,3 +40,18 @@ def test_the_table_names_every_hospital_and_says_only_what_is_known() -> None:
         "hospital named right",
         "by chance",
     ]
+
+
+@pytest.mark.parametrize("split", [Split.TRAIN, Split.TEST])
+def test_a_hospital_with_one_split_only_is_left_out_and_spoils_no_other_figure(split: Split) -> None:
+    some = {"a": site(1, 0.5, 0.5), "b": site(2, 0.8, 0.5)}
+    odd = replace(site(3, 0.2, 0.5), split=np.full(120, split))
+    found, without = shortcut_of({**some, "odd": odd}, binary=True), shortcut_of(some, binary=True)
+    assert np.isnan(found.told["odd"])
+    assert (found.mean, found.accuracy, found.chance) == (without.mean, without.accuracy, without.chance)
+    assert ("odd told from the others (AUC)", None) in found.table.rows
+
+
+def test_a_hospital_cannot_be_told_from_nobody() -> None:
+    found = shortcut_of({"a": site(1, 0.5, 0.5)}, binary=False)
+    assert [value for _, value in found.table.rows] == [None] * 4

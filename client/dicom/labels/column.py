@@ -51,9 +51,12 @@ class Column(Generic[T]):
 
     def require_match(self, matched: int) -> None:
         """Raises InputError if the column matched no image at all."""
+        what = f"label file {self.source}, column '{self.name}'"
+        if not self.rows:
+            raise InputError(what, expected="cells with something in them", got="none", do="Fill it in.")
         if not matched:
             raise InputError(
-                f"label file {self.source}, column '{self.name}'",
+                what,
                 expected=f"rows that match images of the archive by {', '.join(self.levels) or 'an identifier'}",
                 got=f"{self.rows} rows with a value, of which none matches",
                 do="Check that this file belongs to this archive and that its identifiers are those inside the DICOM "

@@ -93,9 +93,10 @@ def _reader(table: Table, layout: Layout) -> Reader:
         return lambda row: _marked([(name, row.cells[place]) for name, place in columns], layout)
     expected = f"a column '{layout.column}'"
     if layout.findings:
-        expected += f" or a column for a finding ({', '.join(layout.findings)})"
-    found = ", ".join(table.columns)
-    raise InputError(f"label file {table.path}", expected=expected, got=found, do="Add or name it.")
+        expected += f" or a column for {'each' if layout.each else 'a'} finding ({', '.join(layout.findings)})"
+    lacking = ", ".join(f"'{name}'" for name in layout.findings if columns and name not in dict(columns))
+    do = f"Add {lacking}." if lacking else "Add or name it."
+    raise InputError(f"label file {table.path}", expected=expected, got=", ".join(table.columns), do=do)
 
 
 def _columns(table: Table, layout: Layout) -> list[tuple[str, int]]:

@@ -36,7 +36,8 @@ def read_drawn(source: Path, key: bytes, labels: tuple[str, ...]) -> Known:
         masks = read_masks(source, key)
         if not masks.sources:
             got = f"none that can be read of {len(masks.faults)}" if masks.faults else "none"
-            raise InputError(f"masks {source}", expected="DICOM segmentations or structure sets", got=got)
+            do = "Point at a folder with them, or at a CSV file with a column mask."
+            raise InputError(f"masks {source}", expected="DICOM segmentations or structure sets", got=got, do=do)
         return SeriesMasks(masks, key)
     columns = columns_of(source)
     own = [f"{COLUMN} {label}" for label in labels]
@@ -45,6 +46,10 @@ def read_drawn(source: Path, key: bytes, labels: tuple[str, ...]) -> Known:
     if COLUMN not in columns and any(name.lower() in columns for name in own):
         lacking = next(name for name in own if name.lower() not in columns)
         raise InputError(f"label file {source}", expected=f"a column '{lacking}'", got="none", do="Add or name it.")
+    if COLUMN not in columns:
+        expected = f"a column '{COLUMN}', or one for each label ({', '.join(own)})"
+        do = "Add it, with the file of each image's mask, or none."
+        raise InputError(f"label file {source}", expected=expected, got=", ".join(sorted(columns)), do=do)
     return TableMasks(key, [(ANY_LABEL, read_mask_table(source, key))])
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from client.dicom.caching.form import Form
 from client.dicom.decoding import Decode
 from client.dicom.labels.column import columns_of
+from client.dicom.labels.mask_table import COLUMN as MASK
 from client.dicom.labels.source import is_table
 from client.dicom.targets.base import NOTHING, Fact, Known
 from client.dicom.targets.boxes import COLUMN, MOST, TableBoxes
@@ -46,8 +47,14 @@ def known_of(target: Target, source: Path, key: bytes, study: Study) -> Known:
         return NOTHING
     if not labels:
         raise InputError("task.labels", expected="what is drawn in the masks", got="none")
-    boxed = target == "boxes" and study.input.kind != "volume" and is_table(source) and COLUMN in columns_of(source)
-    return TableBoxes.read(source, key, labels) if boxed else read_drawn(source, key, labels)
+    if target == "boxes" and study.input.kind != "volume" and is_table(source):
+        columns = columns_of(source)
+        if COLUMN in columns:
+            return TableBoxes.read(source, key, labels)
+        if not any(name.startswith(MASK) for name in columns):
+            expected, do = f"a column '{COLUMN}' or '{MASK}'", "Add one: boxes in cells, or the files of masks."
+            raise InputError(f"label file {source}", expected=expected, got=", ".join(sorted(columns)), do=do)
+    return read_drawn(source, key, labels)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from msgspec.structs import replace
 from client.images import Split
 from client.inference.archive import opened
 from client.inference.external import Asked, evaluate
-from client.inference.page import page_of
+from client.inference.page import page_of, sentences
 from client.inference.record import Evaluated
 from shared.errors import InputError, PeerError
 from shared.network import network_of
 from shared.page import to_html
 from shared.parameters import layout_of, to_vector
 from shared.published import Model, read_model
-from shared.study import MINIMAL, Study, parse_study
+from shared.study import MINIMAL, Study, Task, parse_study
+from shared.study import Model as Network
 from shared.tasks.registry import kind_of
 from shared.weights import save_weights
 from simulations.hospital import PROFILES, write_hospital
@@ -73,6 +74,9 @@ class TestEvaluate:
         assert found.images + sum(found.skipped.values()) == found.files
         assert found.study.evaluation.epsilon is None
 
+    def test_it_is_said_that_there_is_one_hospital(self, found: Evaluated) -> None:
+        assert any("the site-stratified AUC is its AUC" in told for told in sentences(found))
+
     def test_the_threshold_is_that_of_the_training(self, found: Evaluated) -> None:
         assert found.judge == "chosen on the validation patients of the training"
         counts = validation_of()
@@ -114,6 +118,23 @@ class TestEvaluate:
     def test_what_no_study_may_ask_is_refused(self, model: Model, archive: Path, changes: dict[str, object]) -> None:
         with pytest.raises(InputError, match="evaluation: expected what a study may ask for"):
             evaluate([model], asked(archive, **changes))
+
+    def test_mirrored_views_of_labels_that_keep_their_side_are_refused(self, tmp_path: Path, archive: Path) -> None:
+        sided = replace(STUDY, task=replace(STUDY.task, labels=("nodule left", "nodule right")))
+        for views, message in ((2, "some labels say left or right"), (8, "what is turned has none")):
+            with pytest.raises(InputError, match=f"evaluation: expected what a study may ask for, got .*{message}"):
+                evaluate([read_model(written(tmp_path / "m", sided))], asked(archive, views=views))
+
+    def test_labels_are_named_where_something_must_be_known(self, model: Model, archive: Path) -> None:
+        with pytest.raises(InputError, match=r"--labels: expected what is known of the images \(class\).*, got none"):
+            evaluate([model], Asked(archive, None))
+
+    def test_a_kind_that_learns_from_images_alone_needs_no_labels(self, tmp_path: Path, archive: Path) -> None:
+        rebuilt = replace(STUDY, task=Task(kind="enhancement"), model=Network(name="restorer", options={"width": 4}))
+        model = read_model(written(tmp_path / "m", rebuilt))
+        without = evaluate([model], Asked(archive, None))
+        assert without.judged.images == without.images > 20
+        assert without.judged.headline.value is not None
 
     def test_a_device_that_is_not_there_is_refused(self, model: Model, archive: Path) -> None:
         with pytest.raises(InputError, match="--device: expected cpu"):

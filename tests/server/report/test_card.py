@@ -47,6 +47,26 @@ def test_it_says_what_the_record_says(judged: Result) -> None:
         assert words in text, words
 
 
+def of_study(good: Result, task: str, more: str = "") -> str:
+    study = parse_study(MINIMAL.replace('labels = ["clear", "nodule"]', task) + more)
+    return cards(replace(good, study=replace(good.study, text=study)), WEIGHTS)["model-card.html"].decode()
+
+
+def test_it_says_how_outputs_are_read(good: Result) -> None:
+    assert "softmax along dimension 1 makes probabilities of the classes" in markdown(good)
+    age = 'kind = "regression"\nlabels = ["age"]\noptions = { minimum = 18, maximum = 98, unit = "years" }'
+    assert "age in years = 18 + 80 × (output + 0.5), held between 18 and 98" in of_study(good, age)
+    masks = 'kind = "segmentation"\nlabels = ["lesion"]\noptions = { patch = 16 }'
+    text = of_study(good, masks, "[evaluation]\nviews = 8\n")
+    for words in ("tensors of 1 × 16 × 16", "a window of 16 × 16 pixels that slides", "on 8 views of each image"):
+        assert words in text, words
+
+
+def test_labels_are_asked_for_where_something_must_be_known(good: Result) -> None:
+    assert "evaluate MODEL ARCHIVE --labels labels.csv" in markdown(good)
+    assert "evaluate MODEL ARCHIVE --root root.pub" in of_study(good, 'kind = "registration"')
+
+
 def test_both_cards_are_of_one_page(judged: Result) -> None:
     page = cards(judged, WEIGHTS)["model-card.html"].decode()
     headings = re.findall(r"^## (.*)$", markdown(judged), flags=re.MULTILINE)

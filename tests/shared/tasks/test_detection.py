@@ -75,7 +75,7 @@ def test_every_step_has_as_many_places_for_boxes() -> None:
         ({"more": "options = { overlap = 2.0 }"}, r"task.options.overlap"),
         (
             {"more": 'mirrored = [["nodule", "mass"]]', "evaluation": "[evaluation]\nviews = 8\n"},
-            r"evaluation.views of 1 or 2 where labels are mirrored",
+            r"evaluation.views of 1 or 2 where labels say a side",
         ),
     ],
 )

@@ -55,3 +55,19 @@ def test_a_range_that_is_not_said_is_refused(options: str) -> None:
 def test_one_value_has_one_name() -> None:
     with pytest.raises(InputError, match=r"task\.labels"):
         kind_of(study(labels='["age", "weight"]'))
+
+
+def test_one_patient_has_errors_and_no_intervals() -> None:
+    kind, rows = kind_of(study()), np.array([[0.5, 0.25], [0.5, 0.5]])
+    judged = kind.judge(kind.count(rows, rows[:, 1], np.zeros(2, np.int64)))
+    for name, value in (("mae", 10), ("rmse", 80 * 0.125**0.5 / 2), ("bias", 10)):
+        figure = judged.figure(name)
+        assert figure is not None
+        assert figure.value == pytest.approx(value, abs=1e-3)
+        assert figure.low is figure.high is None
+
+
+def test_a_prediction_that_is_no_number_is_the_middle_of_the_range() -> None:
+    network = torch.nn.Flatten()
+    measures = kind_of(study()).measure(network, torch.full((2, 1, 1, 1), torch.nan), torch.tensor([20.0, 60.0]), 1)
+    assert measures.tolist() == [[0.5, 0.0], [0.5, 0.5]]

@@ -58,7 +58,7 @@ def test_a_step_learns_from_patches() -> None:
         ({"options": 'loss = "hinge"'}, r"task.options.loss"),
         (
             {"more": 'mirrored = [["left", "right"]]', "evaluation": "[evaluation]\nviews = 8\n"},
-            r"evaluation.views of 1 or 2 where labels are mirrored",
+            r"evaluation.views of 1 or 2 where labels say a side",
         ),
         ({"evaluation": "[evaluation]\nepsilon = 1.0\ndelta = 1e-5\n"}, r"evaluation.epsilon"),
     ],

@@ -21,7 +21,8 @@ def drawn(one: Trunk, contrast_hu: float = 0.0) -> Values:
 
 def test_shape_and_type_and_air_around() -> None:
     values = drawn(trunk())
-    assert (values.shape, values.dtype) == ((60, 90, 90), np.float32)
+    assert values.shape == (60, 90, 90)
+    assert values.dtype == np.float32
     assert (values[:, :, :3] == AIR).all()
     assert values.max() < 300
 

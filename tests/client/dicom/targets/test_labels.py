@@ -53,7 +53,7 @@ def test_any_number_of_labels(archive: Path, rows: str, found: list[list[int]], 
 
 
 def test_a_label_without_its_column_is_an_error(archive: Path) -> None:
-    with pytest.raises(InputError, match="a column for a finding"):
+    with pytest.raises(InputError, match=r"a column for each finding \(edema, pneumonia\).* Add 'pneumonia'"):
         ready(archive, SPEC, "patient_id,edema\nP0,1\n", labels=LABELS, target="classes")
 
 
