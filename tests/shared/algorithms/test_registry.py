@@ -100,6 +100,10 @@ REFUSED: dict[str, tuple[Study, str]] = {
     ),
     "more hostile hospitals than Krum stands": (study("krum", {"hostile": 2}), r"federation\.options\.hostile"),
     "a mean of the hostile too": (study("multi-krum", {"hostile": 1, "keep": 5}), r"federation\.options\.keep"),
+    "own models where nobody is masked": (
+        study("median", federation={"personal": ("all",)}),
+        r"federation\.personal: expected nothing with aggregation\.adversary",
+    ),
     "a trim of nobody": (study("trimmed-mean", {"trim": 0.1}), r"federation\.options\.trim: expected at least"),
 }
 
