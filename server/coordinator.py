@@ -148,7 +148,9 @@ class Coordinator:
         weights = class_weights(self._study, survey)
         figures = surveyed(self._study, survey, weights)
         memory = replace(checkpoint.memory, images=_images(survey, total), class_weights=weights, survey=figures)
-        return replace(checkpoint, memory=memory)
+        checkpoint = replace(checkpoint, memory=memory)
+        self._checkpoints.save(checkpoint)  # hospitals that were asked to train are surveyed no more
+        return checkpoint
 
     def _train(self, checkpoint: Checkpoint) -> Checkpoint:
         """The first half of a round: train, and move the model. On disk before the second half begins: a coordinator

@@ -140,11 +140,13 @@ class TestLimits:
 
     def test_few_images_and_rare_labels(self, judged: Result, altered: Callable[..., Result]) -> None:
         assert judged.survey is not None
-        survey = replace(judged.survey, labels={"clear": 4000, "nodule": 60, "mass": 900})
+        survey = replace(judged.survey, labels={"clear": 4000, "nodule": 60, "mass": 900}, hidden_labels=0)
         told = limits(replace(judged, judged=replace(JUDGED, images=1), survey=survey))
         assert "It was judged on 1 held-out image only." in told
         assert "Few training images have nodule: 60 of 4960." in told
         assert not any("mass" in line for line in told)
+        told = limits(replace(judged, survey=replace(survey, hidden_labels=1)))
+        assert "Few training images have nodule: at least 60 of at least 4960." in told
 
 
 def test_the_report_links_the_card_where_one_lies_beside_it(judged: Result, tmp_path: Path) -> None:
