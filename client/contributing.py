@@ -13,8 +13,8 @@ from client.agreement import Agreement, reopen
 from client.audit import Audit
 from client.charges import charge, spent
 from client.consent import Consent
-from client.differences import Said
-from client.doing import Doing
+from client.differences import Said, Topic
+from client.doing import Doing, Past
 from client.home import Home
 from client.ledger import Ledger
 from client.outgoing import Leaving
@@ -69,7 +69,7 @@ class Contributing:
         prepared = self._prepared(study, task, step.init)
         if charge(self.ledger, study, task, plan, prepared.images, limits=self.home.policy.limits):
             self.audit.record("reserved", run=plan.run, round=plan.round, plan=key.hex())
-        outcome = self.doing.act(study, task, plan, counted=self.rounds.last_counted(plan.run, name))
+        outcome = self.doing.act(study, task, plan, self._past(task, plan, name))
         masked, kept = self.doing.hide(seat, outcome.plain, agreement.state.key), outcome.kept
         seconds = time.perf_counter() - started
         shown = self._shown(study, task, plan, outcome, counts=_counts(prepared), seconds=seconds)
@@ -101,6 +101,13 @@ class Contributing:
         agreement.check_members(plan.sites())
         self.consent.to_sites(plan.sites(), "cohort")
         return seat
+
+    def _past(self, task: AnyTask, plan: Plan, name: str) -> Past:
+        """What this hospital knows of the run by itself, whatever a task says of it."""
+        counted, judged = self.rounds.last_counted(plan.run, name), tuple[str, ...]()
+        if isinstance(task, EvaluateTask) and task.before:
+            judged = self.rounds.opened_over(plan.run, Topic(f"{plan.step} {task.split}", task.before))
+        return Past(counted, judged)
 
     def _prepared(self, study: Study, task: AnyTask, init: memoryview) -> Prepared:
         """The images, and the network where one is needed; `init`: the file it begins with, where it came along."""

@@ -4,6 +4,7 @@ The ledger has been charged and the plan checked; what comes back has not left y
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from client.home import Home
 from client.images import Split
@@ -20,6 +21,14 @@ from shared.study import Study
 from shared.wire import digest
 
 
+class Past(NamedTuple):
+    """What a hospital knows of a run: the last round whose sum holds its update (`counted`), and whose evaluations of
+    the model that a vote compares with were `judged`, in a sum that it helped to open."""
+
+    counted: int = 0
+    judged: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Doing:
     """The hospital `name` in `home`, at its `bench`, with its `keeper`."""
@@ -29,15 +38,14 @@ class Doing:
     bench: Workbench
     keeper: Keeper
 
-    def act(self, study: Study, task: AnyTask, plan: Plan, *, counted: int) -> Outcome:
-        """The outcome of `task`, for `plan`; `counted`: the last round of the run whose sum holds this hospital's
-        update, as far as is known here."""
+    def act(self, study: Study, task: AnyTask, plan: Plan, past: Past) -> Outcome:
+        """The outcome of `task`, for `plan`."""
         if isinstance(task, TrainTask):
             return self._train(study, task, plan)
         shown = self.home.policy.evaluation
         if isinstance(task, EvaluateTask):
             show = study.evaluation.per_site and shown.per_site_figures and not task.personal
-            memory = self._remembered(study, task, plan, counted)
+            memory = self._remembered(study, task, plan, past)
             return evaluate(study, task, self.bench, show=show, smallest=shown.smallest_count, memory=memory)
         return survey(study, self.bench.prepared(study), shown.smallest_count)
 
@@ -47,13 +55,14 @@ class Doing:
         asked = Asked(plan.round, len(plan.cohort), plan.payload, kept)
         return train_round(study, task, asked, self.bench, seed=seed + study.training.seed)
 
-    def _remembered(self, study: Study, task: EvaluateTask, plan: Plan, counted: int) -> Remembered:
+    def _remembered(self, study: Study, task: EvaluateTask, plan: Plan, past: Past) -> Remembered:
         if task.personal:
             # not what a round made that nobody else's came with: two sums would differ in this hospital's model alone
-            self.keeper.judge(plan.run, counted)
-            return Remembered(kept=self.keeper.of_round(plan.run, counted))
+            self.keeper.judge(plan.run, past.counted)
+            return Remembered(kept=self.keeper.of_round(plan.run, past.counted))
         if study.federation.guard and task.split == Split.VALIDATION:
-            return Remembered(votes=Votes(self.keeper.folder(plan.run) / "standings.json"))
+            votes = Votes(self.keeper.folder(plan.run) / "standings.json")
+            return Remembered(votes=votes, before=task.before if _hidden(plan, past) else b"")
         return Remembered()
 
     def hide(self, seat: Seat, plain: Plain, key: RunKey) -> Masked | open_sums.Open:
@@ -61,3 +70,10 @@ class Doing:
         if seat.plan.adversary == "none":
             return open_sums.contribute(seat, plain, identity=self.home.identity)
         return contribute(seat, plain, run_key=key, identity=self.home.identity, threads=self.home.config.threads)
+
+
+def _hidden(plan: Plan, past: Past) -> bool:
+    """Whether two honest hospitals have a vote, whoever of the cohort is lost: a coordinator that had shown the model
+    before to one alone would read that one's vote."""
+    most_lost = len(plan.cohort) - plan.threshold
+    return len(set(past.judged) & set(plan.sites())) - most_lost >= plan.colluders + 2

@@ -229,6 +229,15 @@ class Rounds:
         self._wipe_log()
         return self._stands(self.answer(plan, survivors))
 
+    def opened_over(self, run: str, topic: Topic) -> tuple[str, ...]:
+        """Whose parts the last sum of `topic` holds that this site helped to open; nobody's where there is none."""
+        row = self._db.execute(
+            "SELECT survivors FROM plan WHERE run = ? AND topic = ? AND payload = ? AND survivors IS NOT NULL"
+            " ORDER BY attempt DESC",
+            (run, topic.name, topic.payload),
+        ).fetchone()
+        return tuple(json.loads(row[0])) if row is not None else ()
+
     def _asked(self, plan: bytes, survivors: Sequence[str], column: Literal["confirmation", "answer"]) -> Asked:
         row = self._db.execute(
             f"SELECT run, round, secrets, settled, {column} FROM plan WHERE plan = ?",  # noqa: S608

@@ -56,10 +56,11 @@ class Asked:
 @dataclass(frozen=True)
 class Remembered:
     """What an evaluation needs of this hospital's own rounds before: what it `kept`, for its own model; its `votes`, if
-    it has one."""
+    it has one, and the digest of the model that they compare with, empty for none."""
 
     kept: Kept = field(default_factory=dict)
     votes: Votes | None = None
+    before: bytes = b""
 
 
 def survey(study: Study, prepared: Prepared, smallest: int) -> Outcome:
@@ -122,6 +123,6 @@ def evaluate(
     found = looked.counts(smallest)
     judged = kind_of(study).judge(found.everybody)
     if memory.votes is not None:
-        vote = memory.votes.on(model_digest(task.weights), standing_of(looked, judged.headline), task.before)
+        vote = memory.votes.on(model_digest(task.weights), standing_of(looked, judged.headline), memory.before)
         found = replace(found, harmful=vote.harmful, votes=vote.votes)
     return Outcome(count_plain(found.to_integers()), own_figures(judged) if show else None)

@@ -4,8 +4,8 @@ Worse is by more than TOLERANCE, and beyond chance: the whole 95 % interval of t
 (client/standing.py) must lie there. The interval is against the chance of few patients, for whom an honest round often
 looks worse; the tolerance against that of training, whose every step moves a model a little, which many patients would
 prove. A hospital abstains that has fewer than FEWEST validation patients, whose patients are not those of before, or
-that never saw the model before. What models were worth here is remembered by their digests. The vote leaves masked, as
-one of a sum (`shared.evaluated.Evaluated`).
+that cannot know that others judged the model before as well (client/doing.py). What models were worth here is
+remembered by their digests. The vote leaves masked, as one of a sum (`shared.evaluated.Evaluated`).
 """
 
 from pathlib import Path
@@ -59,11 +59,18 @@ class Votes:
         self._path = path
 
     def on(self, model: bytes, standing: Standing, before: bytes) -> Vote:
-        """The vote on `model`, of that `standing`, against the model `before` (digests); remembers `standing`."""
+        """The vote on `model`, of that `standing`, against the model `before` (digests, empty for no vote); remembers
+        `standing`. Raises SiteError where `before` is forgotten: others' votes alone would be fewer than they seem."""
         known = self._known()
-        earlier = known.get(before.hex()) if before else None
+        if before and before.hex() not in known:
+            raise SiteError(
+                "vote",
+                expected="to remember what the model before was worth here",
+                got=f"only {len(known)} later ones",
+                do="An honest coordinator compares with the last round that counts. Say so to the consortium.",
+            )
         self._remember(known, model.hex(), standing)
-        return Vote() if earlier is None else vote(standing, before=earlier)
+        return vote(standing, before=known[before.hex()]) if before else Vote()
 
     def _known(self) -> dict[str, Standing]:
         if not self._path.is_file():

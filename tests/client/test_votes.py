@@ -95,10 +95,9 @@ def area_of(standing: Standing) -> float:
     return standing.figure.value or 0.0
 
 
-def test_it_abstains_of_what_it_does_not_know(tmp_path: Path) -> None:
+def test_it_abstains_where_there_is_nothing_to_compare(tmp_path: Path) -> None:
     votes = Votes(tmp_path / "run" / "standings.json")
-    assert votes.on(A, worth(0.8), b"") == Vote(0, 0)
-    assert votes.on(C, worth(0.8), B) == Vote(0, 0)
+    assert votes.on(A, worth(0.8), b"") == votes.on(C, worth(0.8), b"") == Vote(0, 0)
     assert Votes(tmp_path / "other.json").on(B, worth(None), b"") == Vote(0, 0)
     assert Votes(tmp_path / "other.json").on(C, worth(0.1), B) == Vote(0, 0)
 
@@ -110,12 +109,13 @@ def test_it_remembers_on_disk_and_the_same_question_gets_the_same_vote(tmp_path:
     assert Votes(path).on(C, worth(0.8), A) == Vote(0, 1)
 
 
-def test_it_forgets_the_oldest(tmp_path: Path) -> None:
+def test_it_forgets_the_oldest_and_says_so(tmp_path: Path) -> None:
     votes = Votes(tmp_path / "standings.json")
     for number in range(REMEMBERED + 1):
         votes.on(bytes([number]) * 32, worth(0.8), b"")
     assert votes.on(C, worth(0.1), bytes([1]) * 32) == Vote(1, 1)
-    assert votes.on(C, worth(0.1), bytes([0]) * 32) == Vote(0, 0)
+    with pytest.raises(SiteError, match="to remember what the model before was worth here"):
+        votes.on(C, worth(0.1), bytes([0]) * 32)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
+import client.votes
 from client.ledger import Ledger
+from client.standing import Standing
+from client.votes import Vote
 from shared.algorithms.registry import algorithm_of
 from shared.crypto.identity import Identity
+from shared.evaluated import model_digest
 from shared.messages.replies import Answered, Confirmed, Contributed, Refused, read_reply
 from shared.messages.requests import Confirm, Step, Unmask, write_request
 from shared.messages.tasks import AnyTask, Task, TrainTask
@@ -80,6 +84,29 @@ def test_nor_the_same_model_compared_with_another(local: LocalFederation, study:
     task = attacker.evaluate_task(1)
     assert opened(attacker, task, ALL, round_=1, attempt=1)
     assert not opened(attacker, replace(task, before=bytes(32)), FEWER, round_=2, attempt=2)
+
+
+@pytest.mark.parametrize("shown", [("alder",), FEWER, ALL])
+def test_no_vote_stands_alone(
+    local: LocalFederation, study: Study, monkeypatch: pytest.MonkeyPatch, shown: tuple[str, ...]
+) -> None:
+    """The model before was shown to alder alone, whose vote would be the sum; or to two, of whom one may be lost."""
+    attacker = hostile(local, replace(study, federation=replace(study.federation, guard=True)))
+    cast = []
+
+    def vote(now: Standing, *, before: Standing) -> Vote:
+        cast.append((now, before))
+        return Vote(1, 1)
+
+    monkeypatch.setattr(client.votes, "vote", vote)
+    task = attacker.evaluate_task(1)
+    if len(shown) > 1:
+        assert opened(attacker, task, shown, round_=1, attempt=1)
+    else:
+        attacker.step("alder", task, attacker.plan(task, round_=1, attempt=1))
+    other = replace(task, weights=memoryview((attacker.weights + 1).tobytes()), before=model_digest(task.weights))
+    assert opened(attacker, other, ALL, round_=2, attempt=2)
+    assert len(cast) == (3 if shown == ALL else 0)
 
 
 def test_nor_hospitals_own_models_beside_the_common_one(local: LocalFederation, study: Study) -> None:
