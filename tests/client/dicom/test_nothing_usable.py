@@ -22,7 +22,7 @@ def said(skipped: dict[Reason, int], study: Study = PLAIN, target: Target = "cla
     ("reason", "study", "target", "advice"),
     [
         (Reason.WRONG_MODALITY, PLAIN, "class", "The study asks for DX: give another archive,"),
-        (Reason.LABEL_NOT_IN_STUDY, PLAIN, "class", 'The study asks for "clear", "nodule": spell task.labels as'),
+        (Reason.LABEL_NOT_IN_STUDY, PLAIN, "class", 'The study asks for "clear", "nodule": spell them so in'),
         (Reason.UNUSABLE_LABEL, PLAIN, "value", 'needs a number in the column of its label, for "clear", "nodule".'),
         (Reason.UNUSABLE_LABEL, PLAIN, "mask", "needs a file in the column mask that is there"),
         (Reason.UNUSABLE_LABEL, PLAIN, "boxes", "needs boxes in the column boxes"),
