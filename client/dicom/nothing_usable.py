@@ -53,10 +53,10 @@ def _advice(reason: Reason, study: Study, target: Target) -> str:
     labels = ", ".join(f'"{label}"' for label in study.task.labels)
     if reason is Reason.WRONG_MODALITY:
         asked = ", ".join(study.input.modalities)
-        return f"The study asks for {asked}: give another archive, or add this one's to input.modalities of your own study."
+        return f"The study asks for {asked}: give another archive, or add this one's to input.modalities."
     if reason is Reason.LABEL_NOT_IN_STUDY:
         return (
-            f"The study asks for {labels}: spell them so in the label file, or task.labels of your own study as there."
+            f"The study asks for {labels}: spell them so in the label file, or task.labels as there."
         )
     if reason is Reason.UNUSABLE_LABEL and target in _KNOWN:
         return f"The study needs {_KNOWN[target]}, for {labels}."
