@@ -18,14 +18,17 @@ from shared.models.layers import ACTIVATIONS, Activation, Scale, group_norm
 
 #: A series' end is best known to its last state; what lies in its middle to the mean of all.
 Reading = Literal["last", "mean", "max"]
+_POOLS = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of each slice: `width` channels in the first of `blocks`, doubled in each next one. Over the slices: a state of
-    `state` numbers, `both` = 1 in both directions; `reading`: the last state, or the mean or maximum of all."""
+    """Of each slice: `width` channels in the first of `blocks`, doubled in each next one, and of each its `pooling`
+    over the slice: the mean, or the maximum for what is small in it. Over the slices: a state of `state` numbers,
+    `both` = 1 in both directions; `reading`: the last state, or the mean or maximum of all."""
 
     blocks: Annotated[int, Meta(ge=1, le=5)] = 3
     width: Annotated[int, Meta(ge=1, le=256)] = 8
+    pooling: Literal["average", "max"] = "average"
     state: Annotated[int, Meta(ge=1, le=1024)] = 32
     both: Literal[0, 1] = 0
     reading: Reading = "mean"
@@ -67,7 +70,7 @@ class Series(Backbone):
             layers += [nn.Conv2d(channels, width, 3, padding=1), group_norm(width, options.groups)]
             layers += [ACTIVATIONS[options.activation](), nn.MaxPool2d(2, ceil_mode=True)]
             channels = width
-        self.slices = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.slices = nn.Sequential(*layers, _POOLS[options.pooling](1), nn.Flatten())
         self.units = nn.ModuleList(Gated(channels, options.state) for _ in range(1 + options.both))
         self.head = nn.Linear(options.state * (1 + options.both), classes)
 

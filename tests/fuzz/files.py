@@ -589,7 +589,7 @@ FILE_TARGETS = (
     Target("node.toml", partial(_settings, NodeConfig, _NODE), 1, ("client/node_home.py",)),
     Target("server.toml", partial(_settings, ServerConfig, _SERVER), 1, ("server/home.py",)),
     Target("invite", _invite, 2, ("shared/enrolment.py",)),
-    Target("request", _request, 2, ("shared/enrolment.py", "client/enrolment.py", "server/invitations.py")),
+    Target("enrolment request", _request, 2, ("shared/enrolment.py", "client/enrolment.py", "server/invitations.py")),
     Target("ticket", _ticket, 0.3, ("server/invitations.py",)),
     Target("node key", partial(_keys, public_form, _node_key(1)), 1, ("shared/crypto/node_key.py",)),
     Target("node key line", partial(_keys, _line, _node_key_line(1).encode()), 1, ("shared/crypto/node_key.py",)),

@@ -414,7 +414,7 @@ _Maker = Callable[[Path], Decoder]
 _SECAGG = "shared/secagg/collector.py", "shared/secagg/rebuild.py", "shared/secagg/packing.py"
 
 PROTOCOL_TARGETS = (
-    Target("request", _request, 4, ("shared/messages/requests.py", "client/agent.py")),
+    Target("request", _request, 4, ("shared/messages/requests.py", "shared/messages/version.py", "client/agent.py")),
     Target(
         "reply",
         _reply,

@@ -17,7 +17,7 @@ from tests.fuzz.weights import WEIGHT_TARGETS
 
 
 def targets() -> dict[str, Target]:
-    """All of them."""
+    """All of them, by name. Raises ValueError for two of one name: one of them would never run."""
     found = (
         *record_targets(),
         *PROTOCOL_TARGETS,
@@ -33,4 +33,7 @@ def targets() -> dict[str, Target]:
         *DOOR_TARGETS,
         *WEIGHT_TARGETS,
     )
-    return {target.name: target for target in found}
+    named = {target.name: target for target in found}
+    if len(named) < len(found):
+        raise ValueError(f"expected {len(found)} names of targets, got {len(named)}")
+    return named

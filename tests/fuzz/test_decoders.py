@@ -39,6 +39,7 @@ OWN = {
     "shared/tasks/registry.py": "packs a study and unpacks it in the same call",
     "shared/algorithms/registry.py": "packs a study and unpacks it in the same call",
     "shared/export/monai_bundle.py": "a bundle that it wrote a moment before",
+    "client/differences.py": "rows of a database that it wrote itself",
     "client/votes.py": "what models were worth here, which the hospital wrote itself",
     "client/local_round.py": "a vector of the operator's whose length and numbers client/questions.py has checked",
     "client/dicom/picture_table.py": "a table that its own people import, at their command line",
