@@ -4,6 +4,7 @@ The ledger has been charged and the plan checked; what comes back has not left y
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from client.home import Home
@@ -58,8 +59,8 @@ class Doing:
     def _remembered(self, study: Study, task: EvaluateTask, plan: Plan, past: Past) -> Remembered:
         if task.personal:
             # not what a round made that nobody else's came with: two sums would differ in this hospital's model alone
-            self.keeper.judge(plan.run, past.counted)
-            return Remembered(kept=self.keeper.of_round(plan.run, past.counted))
+            kept = self.keeper.of_round(plan.run, past.counted)
+            return Remembered(kept=kept, judging=partial(self.keeper.judge, plan.run))
         if study.federation.guard and task.split == Split.VALIDATION:
             votes = Votes(self.keeper.folder(plan.run) / "standings.json")
             return Remembered(votes=votes, before=task.before if _hidden(plan, past) else b"")

@@ -2,7 +2,7 @@
 
 kept/RUN/round-00003.safetensors       what round 3 made, for the rounds after it
 kept/RUN/round-00003.TAG.draft         the same, before it is known which reply to the plan stands
-kept/RUN/judged                        the round whose own model was judged last, as a number
+kept/RUN/judged.safetensors            the hospital's own model that was judged last, whole
 
 Rules:
 1. A round goes on from what was made in the last round that counted, and from nothing else: the coordinator, who knows
@@ -63,15 +63,17 @@ class Keeper:
         rounds = self._rounds(run)
         return self.of_round(run, rounds[-1]) if rounds else {}
 
-    def judge(self, run: str, round_: int) -> None:
-        """Note that what `round_` made is being judged: it is this hospital's own model until another is."""
-        if self._file(run, round_).is_file():
-            write_atomically(self.folder(run) / _JUDGED, str(round_).encode(), mode=0o600)
+    def judge(self, run: str, weights: Vector) -> None:
+        """Keep `weights`, the whole of this hospital's own model, as the one that is being judged. Raises SiteError
+        where there is no room."""
+        data = save({_JUDGED: weights})
+        self._check_room(len(data))
+        write_atomically(self.folder(run) / f"{_JUDGED}.safetensors", data, mode=0o600)
 
-    def judged(self, run: str) -> dict[str, Vector]:
-        """What was judged last; empty where nothing was, or it is gone."""
-        note = self.folder(run) / _JUDGED
-        return self.of_round(run, int(note.read_text("ascii"))) if note.is_file() else {}
+    def judged(self, run: str) -> Vector | None:
+        """The own model that was judged last in `run`; None where none was, or it is forgotten."""
+        path = self.folder(run) / f"{_JUDGED}.safetensors"
+        return load(path.read_bytes())[_JUDGED] if path.is_file() else None
 
     def draft(self, run: str, round_: int, reply: bytes, kept: Kept, *, counted: int) -> None:
         """Write what `round_` made, for `reply`; of earlier rounds the one that `counted` stays. Raises SiteError where
@@ -119,7 +121,7 @@ class Keeper:
         return f"round-{round_:05d}.{hashlib.sha256(reply).hexdigest()[: 2 * _TAG]}.draft"
 
     def _check_room(self, size: int) -> None:
-        held = sum(path.stat().st_size for path in self._path.glob("*/round-*"))
+        held = sum(path.stat().st_size for path in self._path.glob("*/*.*"))
         if held + size > self._most:
             raise SiteError(
                 "what is kept between rounds",

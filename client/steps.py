@@ -3,6 +3,7 @@
 Pure but for reading the images: no ledger, no keys, no network. The caller has charged the ledger.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from torch import nn
@@ -14,7 +15,7 @@ from client.personal import make_personal
 from client.privacy.release import as_words
 from client.standing import standing_of
 from client.survey import survey_of
-from client.training.algorithms.base import Kept
+from client.training.algorithms.base import Kept, Vector
 from client.training.loop import step_private
 from client.votes import Votes
 from client.workbench import Prepared, Workbench
@@ -56,9 +57,11 @@ class Asked:
 @dataclass(frozen=True)
 class Remembered:
     """What an evaluation needs of this hospital's own rounds before: what it `kept`, for its own model; its `votes`, if
-    it has one, and the digest of the model that they compare with, empty for none."""
+    it has one, and the digest of the model that they compare with, empty for none. `judging` is given the whole own
+    model."""
 
     kept: Kept = field(default_factory=dict)
+    judging: Callable[[Vector], None] | None = None
     votes: Votes | None = None
     before: bytes = b""
 
@@ -119,6 +122,8 @@ def evaluate(
     module = bench.network(study, task.weights)
     if task.personal:
         make_personal(study, module, layout_of(module).part(to_vector(module)), memory.kept)
+        if memory.judging is not None and memory.kept:
+            memory.judging(to_vector(module))
     looked = look(study, module, bench.prepared(study).images, Split(task.split))
     found = looked.counts(smallest)
     judged = kind_of(study).judge(found.everybody)

@@ -55,9 +55,7 @@ def _advice(reason: Reason, study: Study, target: Target) -> str:
         asked = ", ".join(study.input.modalities)
         return f"The study asks for {asked}: give another archive, or add this one's to input.modalities."
     if reason is Reason.LABEL_NOT_IN_STUDY:
-        return (
-            f"The study asks for {labels}: spell them so in the label file, or task.labels as there."
-        )
+        return f"The study asks for {labels}: spell them so in the label file, or task.labels as there."
     if reason is Reason.UNUSABLE_LABEL and target in _KNOWN:
         return f"The study needs {_KNOWN[target]}, for {labels}."
     if reason in _NO_VOLUME and study.input.kind == "volume":

@@ -108,7 +108,7 @@ def test_a_hospitals_own_model_is_the_one_that_was_judged_there(
         moving = layout.part(read.weights)
         places = own_places(asked, network)
         np.testing.assert_array_equal(moving[places], kept(local, finished.run)[name][PERSONAL])
-        np.testing.assert_array_equal(moving[~places], layout.part(finished.weights)[~places])
+        assert (moving != layout.part(finished.weights))[places].any()
         assert read.run == finished.run and read.validation == ()
         counts.append(judge(asked, read.weights, prepare_for(home, asked).images, Split.TEST))
     together = kind_of(asked).judge([sum(values) for values in zip(*counts, strict=True)])
