@@ -6,7 +6,8 @@ Rules, held in the file of client/rounds.py, in the transaction that lets someth
    end of a round, and later only of rounds that were not over then (`check_said`). Else the coordinator could ask
    for two sums between which one hospital alone goes on from something else.
 3. A round counts of all whose updates its sum holds, or of none: whoever helped to open it knows them. Of itself a
-   hospital need not know: a sum may have been opened anew without it.
+   hospital need not know: a sum may have been opened anew without it. One that helped with a sum and whose part, but
+   not help, was in another of that round over fewer refuses the rest of the run: it cannot tell that from an attack.
 
 Rules 2 and 3 hold as long as masks do: so many hospitals help with every sum that one of those who did so twice is
 honest (docs/protocol.md).
